@@ -1,0 +1,124 @@
+"""Vocabularies: what token ids mean as text. The ids are the truth, the text is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+_TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]|_")
+_NO_SPACE_BEFORE = frozenset(".,!?;:)]}%…")
+_NO_SPACE_AFTER = frozenset("([{$")
+
+
+@runtime_checkable
+class Vocabulary(Protocol):
+    """Token ids 0..size-1 and their text."""
+
+    @property
+    def size(self) -> int:
+        """Number of tokens V."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of token ids, end tokens skipped."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; ValueError where the text cannot be written in this vocabulary."""
+        ...
+
+    def token_string(self, token: int) -> str:
+        """One token as it is listed, the end token included."""
+        ...
+
+
+class WordVocabulary:
+    """A list of words and marks, written with English spacing.
+
+    Args:
+        words: the tokens' strings, distinct; the position is the id.
+        end_token: the id that ends a text and is never shown, or None.
+
+    Raises:
+        ValueError: repeated or empty words, or an end token out of range.
+    """
+
+    def __init__(self, words: tuple[str, ...], end_token: int | None) -> None:
+        self.words = tuple(words)
+        self.end_token = end_token
+        self._index = {word: token for token, word in enumerate(self.words)}
+        if len(self._index) != len(self.words):
+            repeated = sorted({word for word in self.words if self.words.count(word) > 1})
+            raise ValueError(f"words must be distinct, seen more than once: {repeated[:5]}")
+        if "" in self._index:
+            raise ValueError(f"words must not be empty, word {self._index['']} is")
+        if end_token is not None and not 0 <= end_token < len(self.words):
+            raise ValueError(f"end_token is {end_token}, allowed: None or 0 to {len(self.words) - 1}")
+
+    @property
+    def size(self) -> int:
+        """Number of tokens V, the end token included."""
+        return len(self.words)
+
+    def token_string(self, token: int) -> str:
+        """The word of a token id.
+
+        Raises:
+            ValueError: the token is out of range.
+        """
+        if not 0 <= token < len(self.words):
+            raise ValueError(f"token is {token}, allowed: 0 to {len(self.words) - 1}")
+        return self.words[token]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The words joined: no space before marks, none after an opening bracket or quotation mark.
+
+        Raises:
+            ValueError: a token is out of range.
+        """
+        pieces: list[str] = []
+        quoted = False
+        glue = True
+        for token in tokens:
+            if token == self.end_token:
+                continue
+            word = self.token_string(int(token))
+            closes = word == '"' and quoted
+            if not (glue or closes or _clings(word)):
+                pieces.append(" ")
+            pieces.append(word)
+            if word == '"':
+                quoted = not quoted
+            glue = word in _NO_SPACE_AFTER or (word == '"' and quoted)
+        return "".join(pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, in lower case where a word as it is written is not listed.
+
+        Raises:
+            ValueError: a word is not in the vocabulary.
+        """
+        return [token for word in self._pattern.findall(text) for token in self._tokens_of(word)]
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        unusual = sorted((w for w in self.words if not _TOKEN.fullmatch(w)), key=len, reverse=True)
+        return re.compile("|".join([*map(re.escape, unusual), _TOKEN.pattern]))
+
+    def _tokens_of(self, word: str) -> list[int]:
+        for candidate in (word, word.lower()):
+            if candidate in self._index:
+                return [self._index[candidate]]
+        lowered = word.lower()
+        for cut in range(1, len(lowered)):
+            head, tail = lowered[:cut], lowered[cut:]
+            if _clings(tail) and head in self._index and tail in self._index:
+                return [self._index[head], self._index[tail]]
+        raise ValueError(f"{word!r} is not among the {self.size} words of this vocabulary")
+
+
+def _clings(word: str) -> bool:
+    """Whether English writes the word without a space before it ("," or "'s" or "n't")."""
+    return word in _NO_SPACE_BEFORE or word[0] == "'" or word == "n't"
