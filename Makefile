@@ -1,0 +1,46 @@
+# Everything runs in .venv, made here on the first call and brought up to date when pyproject.toml or constraints.txt moves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format leaderboard clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the optimum, show its texts
+	$(BIN)/python -m agents.demo
+
+test: $(VENV)/test.stamp check ## lint, types and the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test.stamp ## ruff and pyright only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/test.stamp ## lay out the code and mend what ruff can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the page and the README's table
+	$(BIN)/python -m benchmarks.plots
+	$(BIN)/python -m leaderboard.build
+
+clean: ## remove .venv and the caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.10 or newer, this is " + sys.version) if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python
+	$(PIP) -e '.[agents,plots]'
+	@touch $@
+
+$(VENV)/test.stamp: $(INPUTS) | $(BIN)/python
+	$(PIP) -e '.[agents,build,plots,dev]'
+	@touch $@ $(VENV)/demo.stamp
