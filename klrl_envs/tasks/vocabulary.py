@@ -78,6 +78,8 @@ class WordVocabulary:
         Raises:
             ValueError: a token is out of range.
         """
+        if self._plain and self.end_token is None:
+            return " ".join([self.words[token] for token in tokens])
         pieces: list[str] = []
         quoted = False
         glue = True
@@ -101,6 +103,11 @@ class WordVocabulary:
             ValueError: a word is not in the vocabulary.
         """
         return [token for word in self._pattern.findall(text) for token in self._tokens_of(word)]
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no word has spacing rules of its own, so that a text is its words with spaces."""
+        return not any(_clings(word) or word in _NO_SPACE_AFTER or word == '"' for word in self.words)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -1,0 +1,243 @@
+"""The episode engine: N lanes of tokens, arrays in, arrays out. Both kinds of environment are it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.reference.protocol import BoolArray, FloatArray, IntArray, ReferenceLanes
+from klrl_envs.tasks.base import AutomatonTask, Metrics, Task, TextTask
+
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step of N lanes gave.
+
+    Attributes:
+        reward: float64 [N], zero on lanes that did not step.
+        terminated: bool [N].
+        reference_log_prob: float64 [N], log pi0 of the tokens taken in nats; None in mode "end".
+        finished: int64 [K], the lanes that ended.
+        metrics: arrays [K] of the finished lanes, ``text`` among them; in mode "end" also
+            ``reference_log_prob`` [K, T], zero after the end.
+    """
+
+    reward: NDArray[np.float64]
+    terminated: BoolArray
+    reference_log_prob: NDArray[np.float64] | None
+    finished: IntArray
+    metrics: Metrics = field(default_factory=dict)
+
+
+class LaneRandomness:
+    """Uniform numbers, a generator a lane, drawn in blocks so that lanes do not cost a call each."""
+
+    def __init__(self, lanes: int) -> None:
+        self._generators: list[np.random.Generator | None] = [None] * lanes
+        self._block = np.zeros((lanes, BLOCK))
+        self._cursor = np.full(lanes, BLOCK, dtype=np.int64)
+
+    def seed(self, lane: int, generator: np.random.Generator) -> None:
+        """Give a lane its generator; what was left of its block is dropped."""
+        self._generators[lane] = generator
+        self._cursor[lane] = BLOCK
+
+    def draw(self, lanes: IntArray) -> NDArray[np.float64]:
+        """One uniform number [K] in [0, 1) for each of the lanes [K]."""
+        for lane in lanes[self._cursor[lanes] >= BLOCK]:
+            generator = self._generators[lane]
+            if generator is None:
+                raise RuntimeError(f"lane {lane} has no generator: call seed before reset")
+            self._block[lane] = generator.random(BLOCK)
+            self._cursor[lane] = 0
+        drawn = self._block[lanes, self._cursor[lanes]]
+        self._cursor[lanes] += 1
+        return drawn
+
+
+class Engine:
+    """N lanes of one task.
+
+    Args:
+        task: what is played.
+        lanes: how many episodes run side by side, N.
+        reference_log_prob: "step" reports log pi0 of each token as it is taken; "end" reports none
+            until an episode ends, then all of its tokens from one parallel pass.
+
+    Attributes:
+        tokens: int64 [N, L], prompt and tokens so far, padded on the right with ``task.pad``.
+        length, time: int64 [N], tokens in the row, and tokens written.
+        state: int64 [N], the automaton's state (zero where there is none).
+        done: bool [N], ended and not yet reset.
+        prompt_index: int64 [N].
+    """
+
+    def __init__(self, task: Task, lanes: int, reference_log_prob: str = "step") -> None:
+        if lanes < 1:
+            raise ValueError(f"lanes must be at least 1, got {lanes}")
+        if reference_log_prob not in ("step", "end"):
+            raise ValueError(f"reference_log_prob must be 'step' or 'end', got {reference_log_prob!r}")
+        self.task = task
+        self.lanes = lanes
+        self.mode = reference_log_prob
+        self.tokens = np.full((lanes, task.max_length), task.pad, dtype=np.int64)
+        self.length = np.zeros(lanes, dtype=np.int64)
+        self.time = np.zeros(lanes, dtype=np.int64)
+        self.state = np.zeros(lanes, dtype=np.int64)
+        self.done = np.ones(lanes, dtype=np.bool_)
+        self.prompt_index = np.zeros(lanes, dtype=np.int64)
+        self._every_lane = np.arange(lanes)
+        self._randomness = LaneRandomness(lanes)
+        self._reference_lanes: ReferenceLanes | None = None
+        self._cumulative_start: NDArray[np.float64] | None = None
+        if isinstance(task, AutomatonTask):
+            self._cumulative_start = np.cumsum(task.automaton.start)[:-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reference_lanes": None}
+
+    def seed(self, lane: int, generator: np.random.Generator) -> None:
+        """Give a lane its source of randomness."""
+        self._randomness.seed(lane, generator)
+
+    def reset(self, lanes: IntArray, prompt: int | IntArray | None = None) -> None:
+        """Begin an episode in each of ``lanes`` [K], from a prompt drawn at random or from ``prompt``.
+
+        Raises:
+            ValueError: no such prompt.
+        """
+        task = self.task
+        prompts = task.prompts
+        count = len(prompts.tokens)
+        if prompt is None:
+            prompt = np.zeros(len(lanes), dtype=np.int64)
+            if count > 1:
+                prompt = (self._randomness.draw(lanes) * count).astype(np.int64)
+        index = np.broadcast_to(np.asarray(prompt, dtype=np.int64), lanes.shape)
+        if len(index) and not (0 <= index.min() and index.max() < count):
+            raise ValueError(f"prompt must be in 0..{count - 1}, got {prompt}")
+        if task.prompt_length:
+            inside = np.arange(task.prompt_length) < prompts.lengths[index, None]
+            self.tokens[lanes, : task.prompt_length] = np.where(inside, prompts.tokens[index], task.pad)
+        self.tokens[lanes, task.prompt_length :] = task.pad
+        self.prompt_index[lanes] = index
+        self.length[lanes] = prompts.lengths[index]
+        self.time[lanes] = 0
+        self.done[lanes] = False
+        if self._cumulative_start is not None and len(self._cumulative_start):
+            drawn = self._randomness.draw(lanes)
+            self.state[lanes] = np.searchsorted(self._cumulative_start, drawn, side="right")
+        if self._reference_lanes is not None:
+            written = self.tokens[lanes, : task.prompt_length]
+            self._reference_lanes.reset(lanes, written, self.length[lanes])
+
+    def step(self, actions: IntArray, active: BoolArray | None = None) -> StepResult:
+        """Append ``actions`` [N] to the lanes where ``active`` [N]; all lanes by default.
+
+        Raises:
+            ValueError: a token is out of range.
+            RuntimeError: an active lane has ended and was not reset.
+        """
+        if active is None:
+            active = np.ones(self.lanes, dtype=np.bool_)
+        actions = self._checked(actions, active)
+        lanes = self._every_lane if active.all() else np.flatnonzero(active)
+        reference_log_prob = None
+        if self.mode == "step":
+            reference_log_prob = np.where(active, self.reference_lanes.log_prob(actions), 0.0)
+        self.tokens[lanes, self.length[lanes]] = actions[lanes]
+        self.length[lanes] += 1
+        self.time[lanes] += 1
+        reward = np.zeros(self.lanes)
+        ended = self._advance(actions, lanes, reward)
+        terminated = np.zeros(self.lanes, dtype=np.bool_)
+        terminated[lanes] = ended | (self.time[lanes] >= self.task.horizon)
+        finished = np.flatnonzero(terminated)
+        self.done[finished] = True
+        metrics = self._finish(finished, reward, ended[np.searchsorted(lanes, finished)])
+        if self._reference_lanes is not None:
+            self._reference_lanes.step(actions, active & ~terminated)
+        return StepResult(reward, terminated, reference_log_prob, finished, metrics)
+
+    def reference_log_probs(self) -> FloatArray:
+        """log pi0(.|s) [N, V] in nats at the current states, computed once a step; do not write to it."""
+        return self.reference_lanes.log_probs()
+
+    @property
+    def reference_lanes(self) -> ReferenceLanes:
+        """The reference along the lanes, brought up to their tokens when first asked for."""
+        if self._reference_lanes is None:
+            self._reference_lanes = self.task.reference.lanes(self.lanes, self.task.max_length)
+            longest = int(self.length.max())
+            self._reference_lanes.reset(self._every_lane, self.tokens[:, :longest], self.length)
+        return self._reference_lanes
+
+    @property
+    def context(self) -> IntArray:
+        """The n-gram context [N] of an exact task."""
+        return self.reference_lanes.context  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _checked(self, actions: IntArray, active: BoolArray) -> IntArray:
+        actions = np.where(active, np.asarray(actions, dtype=np.int64), 0)
+        if actions.min() < 0 or actions.max() >= self.task.vocab_size:
+            wrong = actions[(actions < 0) | (actions >= self.task.vocab_size)][0]
+            raise ValueError(f"action must be a token in 0..{self.task.vocab_size - 1}, got {wrong}")
+        if (self.done & active).any():
+            lane = int(np.flatnonzero(self.done & active)[0])
+            raise RuntimeError(f"lane {lane} has ended (or was never reset): call reset before step")
+        return actions
+
+    def _advance(self, actions: IntArray, lanes: IntArray, reward: NDArray[np.float64]) -> BoolArray:
+        """Move the automaton of ``lanes`` [K], add to ``reward`` [N], tell which lanes [K] ended."""
+        task = self.task
+        taken = actions[lanes]
+        by_end_token = taken == (-1 if task.end_token is None else task.end_token)
+        if not isinstance(task, AutomatonTask):
+            return by_end_token
+        automaton = task.automaton
+        if automaton.execution is not None:
+            cumulative = np.cumsum(automaton.execution, axis=1)[taken]
+            drawn = self._randomness.draw(lanes)
+            taken = np.minimum((cumulative <= drawn[:, None]).sum(axis=1), task.vocab_size - 1)
+        before = self.state[lanes]
+        after = automaton.transition[before, taken]
+        reward[lanes] = automaton.reward[before, taken]
+        self.state[lanes] = after
+        return by_end_token | automaton.absorbing[after]
+
+    def _finish(self, finished: IntArray, reward: NDArray[np.float64], ended: BoolArray) -> Metrics:
+        """Pay the final rewards of ``finished`` [K]; ``ended`` [K]: before the horizon's own end."""
+        if len(finished) == 0:
+            return {}
+        task = self.task
+        tokens, lengths = self.tokens[finished], self.length[finished]
+        if isinstance(task, AutomatonTask):
+            state = self.state[finished]
+            automaton = task.automaton
+            reward[finished] += np.where(
+                ended, automaton.final_reward[state], automaton.horizon_reward[state]
+            )
+            decode = task.vocabulary.decode
+            texts = [decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
+            metrics: Metrics = {"text": np.array(texts, dtype=object)}
+            metrics |= {name: values[state] for name, values in task.final_metrics.items()}
+        elif isinstance(task, TextTask):
+            reward[finished], metrics = task.score(tokens, lengths)
+        else:
+            raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
+        if self.mode == "end":
+            metrics["reference_log_prob"] = self._whole_log_probs(finished)
+        return metrics
+
+    def _whole_log_probs(self, finished: IntArray) -> NDArray[np.float64]:
+        """log pi0 [K, T] of the tokens that the finished lanes [K] wrote, zero after the end."""
+        lengths, first = self.length[finished], self.length[finished] - self.time[finished]
+        all_positions = self.task.reference.sequence_log_probs(self.tokens[finished], first, lengths)
+        columns = first[:, None] + np.arange(self.task.horizon)
+        padded = np.pad(all_positions, ((0, 0), (0, self.task.horizon)))
+        return np.take_along_axis(padded, columns, axis=1)

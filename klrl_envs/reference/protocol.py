@@ -1,0 +1,83 @@
+"""What a reference policy pi0 is to the rest of the library."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64] | NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+class ReferenceLanes(Protocol):
+    """pi0 along N sequences that grow token by token and may restart at different times."""
+
+    def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
+        """Put lanes [K] at the sequences tokens [K, L], of which row k counts lengths[k] tokens."""
+        ...
+
+    def step(self, tokens: IntArray, active: BoolArray) -> None:
+        """Append tokens [N] to the lanes where active [N]; the others stay as they are."""
+        ...
+
+    def log_probs(self) -> FloatArray:
+        """log pi0(.|s) [N, V] in nats at the current sequences; computed once and cached."""
+        ...
+
+    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+        """log pi0(token|s) [N] in nats of tokens [N] at the current sequences."""
+        ...
+
+    def hidden(self) -> NDArray[np.float32]:
+        """Final normalised hidden states [N, width] of a network at the current sequences.
+
+        Raises:
+            TypeError: the reference is not a network.
+        """
+        ...
+
+
+class Reference(Protocol):
+    """A language model that is sampled and scored by the very same probabilities.
+
+    ``fingerprint`` is a SHA-256 of whatever determines those probabilities.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def lanes(self, count: int, max_length: int) -> ReferenceLanes:
+        """State for ``count`` sequences of at most ``max_length`` tokens."""
+        ...
+
+    def sequence_log_probs(
+        self, tokens: IntArray, first: IntArray, lengths: IntArray
+    ) -> NDArray[np.float64]:
+        """log pi0 [K, L] in nats of each token of tokens [K, L], in one parallel pass.
+
+        Entry (k, t) is log pi0(tokens[k, t] | tokens[k, :t]) for first[k] <= t < lengths[k], else 0.
+        """
+        ...
+
+
+class NeuralReference(Reference, Protocol):
+    """A reference that is a network: its hidden state is a feature of the text so far."""
+
+    @property
+    def width(self) -> int:
+        """Size of the hidden state."""
+        ...
+
+    @property
+    def hidden_bound(self) -> float:
+        """A bound on every entry of the hidden state's absolute value."""
+        ...

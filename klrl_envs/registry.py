@@ -1,0 +1,137 @@
+"""The suite as data: one row an environment, one loop registers them, one function makes a task."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from klrl_envs.tasks.base import Task
+
+NAMESPACE = "klrl"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An environment.
+
+    Attributes:
+        id: without the namespace, such as "Keywords-v0".
+        task: "module:function" that makes the ``Task``; its docstring is the specification.
+        kl_coef: the coefficient that the leaderboard scores, in reward per nat.
+        token_budget: tokens that an agent may write in training to enter the leaderboard.
+        tags: "exact" or "neural", "text" or "grid".
+        summary: one line for lists.
+    """
+
+    id: str
+    task: str
+    kl_coef: float
+    token_budget: int
+    tags: tuple[str, ...]
+    summary: str
+
+    @property
+    def features_id(self) -> str:
+        """The id whose observations are float32 features: "KeywordsFeatures-v0"."""
+        name, version = self.id.rsplit("-", 1)
+        return f"{name}Features-{version}"
+
+    @property
+    def gym_id(self) -> str:
+        """The id that ``gym.make`` takes."""
+        return f"{NAMESPACE}/{self.id}"
+
+    @property
+    def gym_features_id(self) -> str:
+        """The features id that ``gym.make`` takes."""
+        return f"{NAMESPACE}/{self.features_id}"
+
+    def function(self) -> Callable[..., Task]:
+        """The function that makes the task."""
+        module, name = self.task.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+REGISTRY: tuple[Row, ...] = (
+    Row(
+        "GridNavigation-v0",
+        "klrl_envs.tasks.grid_navigation:grid_navigation",
+        kl_coef=8.0,
+        token_budget=1_000_000,
+        tags=("exact", "grid"),
+        summary="find the target of a grid without straying from it again",
+    ),
+    Row(
+        "Keywords-v0",
+        "klrl_envs.tasks.keywords:keywords",
+        kl_coef=0.05,
+        token_budget=2_000_000,
+        tags=("exact", "text"),
+        summary="work eight given words into a text",
+    ),
+    Row(
+        "Sentiment-v0",
+        "klrl_envs.tasks.sentiment:sentiment",
+        kl_coef=0.05,
+        token_budget=2_000_000,
+        tags=("neural", "text"),
+        summary="continue a film review so that it reads as positive",
+    ),
+)
+
+
+def find_row(env_id: str) -> Row:
+    """The row of an id, with or without the namespace, or of a features id.
+
+    Raises:
+        ValueError: no such environment.
+    """
+    name = env_id.removeprefix("klrl_envs:").removeprefix(f"{NAMESPACE}/")
+    for row in REGISTRY:
+        if name in (row.id, row.features_id):
+            return row
+    known = ", ".join(row.gym_id for row in REGISTRY)
+    raise ValueError(f"unknown environment {env_id!r}; known are {known} and their features ids")
+
+
+def is_features_id(env_id: str) -> bool:
+    """Whether an id is that of a features environment."""
+    return find_row(env_id).id != env_id.removeprefix("klrl_envs:").removeprefix(f"{NAMESPACE}/")
+
+
+def make_task(task_id: str, **arguments: Any) -> Task:
+    """The task of an id; ``arguments`` are the environment's (kl_coef, horizon, prompts, ...).
+
+    Raises:
+        ValueError: no such environment, or an argument out of range.
+        TypeError: an argument that the environment does not have.
+    """
+    row = find_row(task_id)
+    function = row.function()
+    allowed = inspect.signature(function).parameters
+    unknown = [name for name in arguments if name not in allowed]
+    if unknown:
+        raise TypeError(
+            f"{row.gym_id} has no argument {unknown[0]!r}; it has {', '.join(allowed)}, "
+            "and features, reference_log_prob, render_mode"
+        )
+    return function(**{"kl_coef": row.kl_coef, **arguments})
+
+
+def register_all() -> None:
+    """Register every row and its features id with Gymnasium; does nothing the second time."""
+    for row in REGISTRY:
+        for env_id, features in ((row.gym_id, False), (row.gym_features_id, True)):
+            if env_id in gym.registry:
+                continue
+            gym.register(
+                env_id,
+                entry_point="klrl_envs.token_env:TokenEnv",
+                vector_entry_point="klrl_envs.vector_env:TokenVectorEnv",
+                kwargs={"task": row.id, "features": features},
+            )
