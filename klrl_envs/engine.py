@@ -75,6 +75,7 @@ class Engine:
         state: int64 [N], the automaton's state (zero where there is none).
         done: bool [N], ended and not yet reset.
         prompt_index: int64 [N].
+        reference_nats: float64 [N], log pi0 of what was written so far (in mode "end": at the end).
     """
 
     def __init__(self, task: Task, lanes: int, reference_log_prob: str = "step") -> None:
@@ -91,6 +92,7 @@ class Engine:
         self.state = np.zeros(lanes, dtype=np.int64)
         self.done = np.ones(lanes, dtype=np.bool_)
         self.prompt_index = np.zeros(lanes, dtype=np.int64)
+        self.reference_nats = np.zeros(lanes)
         self._every_lane = np.arange(lanes)
         self._randomness = LaneRandomness(lanes)
         self._reference_lanes: ReferenceLanes | None = None
@@ -128,6 +130,7 @@ class Engine:
         self.prompt_index[lanes] = index
         self.length[lanes] = prompts.lengths[index]
         self.time[lanes] = 0
+        self.reference_nats[lanes] = 0
         self.done[lanes] = False
         if self._cumulative_start is not None and len(self._cumulative_start):
             drawn = self._randomness.draw(lanes)
@@ -150,6 +153,7 @@ class Engine:
         reference_log_prob = None
         if self.mode == "step":
             reference_log_prob = np.where(active, self.reference_lanes.log_prob(actions), 0.0)
+            self.reference_nats += reference_log_prob
         self.tokens[lanes, self.length[lanes]] = actions[lanes]
         self.length[lanes] += 1
         self.time[lanes] += 1
@@ -231,7 +235,11 @@ class Engine:
         else:
             raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
         if self.mode == "end":
-            metrics["reference_log_prob"] = self._whole_log_probs(finished)
+            whole = self._whole_log_probs(finished)
+            metrics["reference_log_prob"] = whole
+            self.reference_nats[finished] = whole.sum(axis=1)
+        if isinstance(task, TextTask):
+            metrics["perplexity"] = np.exp(-self.reference_nats[finished] / self.time[finished])
         return metrics
 
     def _whole_log_probs(self, finished: IntArray) -> NDArray[np.float64]:

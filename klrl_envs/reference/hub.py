@@ -1,0 +1,300 @@
+"""Any Hugging Face causal language model as pi0, with its own tokenizer.
+
+Weights are read from safetensors only and no code of the model's repository is run. Loading never
+downloads: ``fetch_reference`` does, when it is asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.reference.protocol import BoolArray, IntArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_WEIGHTS = "*.safetensors"
+_FILES = ["*.json", "*.txt", "*.model", _WEIGHTS]
+
+
+def fetch_reference(hub_id: str) -> Path:
+    """Download a model (safetensors and tokenizer only) to the hub's local cache; return its folder."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(hub_id, allow_patterns=_FILES))
+
+
+def local_folder(name: str) -> Path:
+    """The folder of a model that is on this machine, from its path or hub id.
+
+    Raises:
+        FileNotFoundError: it is not here, or has no safetensors weights.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_FILES))
+        except LocalEntryNotFoundError:
+            raise FileNotFoundError(
+                f"the reference {name!r} is neither a folder nor in the local cache of the hub; "
+                f"download it once with: klrl fetch {name}"
+            ) from None
+    if not any(folder.glob(_WEIGHTS)):
+        raise FileNotFoundError(
+            f"the reference {name!r} has no safetensors weights in its folder; "
+            "other weight files are not loaded, as they can run code"
+        )
+    return folder
+
+
+class HubVocabulary:
+    """A Hugging Face tokenizer; special tokens are not shown."""
+
+    def __init__(self, tokenizer: Any, size: int) -> None:
+        self._tokenizer = tokenizer
+        self.size = size
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of token ids."""
+        ids = [int(token) for token in tokens]
+        return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens."""
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def token_string(self, token: int) -> str:
+        """One token as it is listed."""
+        if not 0 <= token < self.size:
+            raise ValueError(f"token is {token}, allowed: 0 to {self.size - 1}")
+        return self._tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)
+
+
+class HubReference:
+    """A causal LM in float32 on the CPU; tokenizer and shape at construction, weights when needed.
+
+    Every text is preceded by the model's beginning-of-text token, or by its end-of-text token where
+    it has none; that token is not part of prompts or observations.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        from transformers import AutoConfig, AutoTokenizer
+
+        self.name = name
+        self._folder = folder
+        self._config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.vocab_size: int = self._config.vocab_size
+        self.width: int = self._config.hidden_size
+        self.vocabulary = HubVocabulary(tokenizer, self.vocab_size)
+        self.end_token: int | None = tokenizer.eos_token_id
+        start = tokenizer.bos_token_id
+        start = self.end_token if start is None else start
+        if start is None:
+            raise ValueError(f"the reference {name!r} has neither a beginning- nor an end-of-text token")
+        self.start_token: int = start
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the configuration and the weight files."""
+        total = hashlib.sha256(json.dumps(self._config.to_dict(), sort_keys=True, default=str).encode())
+        for path in sorted(self._folder.glob(_WEIGHTS)):
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+        return total.hexdigest()
+
+    @cached_property
+    def model(self) -> Any:
+        """The network, in evaluation mode and without gradients."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            self._folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+        return model.eval().requires_grad_(False)
+
+    @cached_property
+    def hidden_bound(self) -> float:
+        """sqrt(width) max|gain| of the last RMS or layer norm, plus its bias.
+
+        Raises:
+            TypeError: the network ends in no norm whose gain can be read.
+        """
+        norm = _last_norm(self.model)
+        bias = getattr(norm, "bias", None)
+        extra = 0.0 if bias is None else float(bias.abs().max())
+        return float(self.width**0.5 * norm.weight.abs().max()) + extra
+
+    def lanes(self, count: int, max_length: int) -> HubLanes:
+        """See ``Reference.lanes``."""
+        limit = getattr(self._config, "max_position_embeddings", None)
+        if limit is not None and max_length + 1 > limit:
+            raise ValueError(
+                f"prompt and horizon need {max_length + 1} positions with the start token, "
+                f"the reference {self.name!r} has {limit}"
+            )
+        return HubLanes(self, count)
+
+    def sequence_log_probs(
+        self, tokens: IntArray, first: IntArray, lengths: IntArray
+    ) -> NDArray[np.float64]:
+        """See ``Reference.sequence_log_probs``."""
+        import torch
+
+        position = np.arange(tokens.shape[1])
+        counted = (position >= first[:, None]) & (position < lengths[:, None])
+        written = torch.from_numpy(np.where(position < lengths[:, None], tokens, self.start_token))
+        result = np.zeros(tokens.shape)
+        with torch.inference_mode():
+            for part in torch.arange(len(tokens)).split(32):
+                inputs = torch.nn.functional.pad(written[part, :-1], (1, 0), value=self.start_token)
+                rows = self.model(inputs).logits.float().log_softmax(dim=-1)
+                taken = rows.gather(-1, written[part, :, None]).squeeze(-1)
+                result[part.numpy()] = taken.double().numpy()
+        return np.where(counted, result, 0.0)
+
+
+class HubLanes:
+    """A key-value cache whose columns are aligned at the end, so that lanes may restart one by one.
+
+    Column S - 1 holds each lane's last token. A lane that restarts is computed by itself and its keys
+    and values are written into the last columns; a mask hides what stands to the left of a lane's
+    start. Positions are given explicitly, so the column itself carries no meaning.
+    """
+
+    def __init__(self, reference: HubReference, count: int) -> None:
+        import torch
+
+        self._reference = reference
+        self._cache: Any = None
+        self._mask = torch.zeros((count, 0), dtype=torch.int64)
+        self._hidden: Tensor = torch.zeros((count, reference.width))
+        self._logits: Tensor = torch.zeros((count, reference.vocab_size))
+        self._log_probs: NDArray[np.float32] | None = None
+
+    def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
+        """See ``ReferenceLanes.reset``."""
+        import torch
+
+        if len(lanes) == 0:
+            return
+        longest = int(lengths.max()) + 1
+        inputs = np.full((len(lanes), longest), self._reference.start_token, dtype=np.int64)
+        mask = np.zeros_like(inputs)
+        for row, (text, length) in enumerate(zip(tokens, lengths, strict=True)):
+            mask[row, longest - length - 1 :] = 1
+            if length:
+                inputs[row, -length:] = text[:length]
+        chosen = torch.from_numpy(lanes)
+        fresh, hidden, logits = self._run(torch.from_numpy(inputs), torch.from_numpy(mask), None)
+        self._merge(chosen, fresh, torch.from_numpy(mask))
+        self._hidden[chosen], self._logits[chosen] = hidden, logits
+        self._log_probs = None
+
+    def step(self, tokens: IntArray, active: BoolArray) -> None:
+        """See ``ReferenceLanes.step``."""
+        import torch
+
+        if not active.any():
+            return
+        going = torch.from_numpy(active)
+        self._drop_unseen()
+        mask = torch.cat((self._mask, going[:, None].long()), dim=1)
+        inputs = torch.from_numpy(np.where(active, tokens, self._reference.start_token))[:, None]
+        self._cache, hidden, logits = self._run(inputs, mask, self._cache)
+        self._mask = mask
+        self._hidden = torch.where(going[:, None], hidden, self._hidden)
+        self._logits = torch.where(going[:, None], logits, self._logits)
+        self._log_probs = None
+
+    def log_probs(self) -> NDArray[np.float32]:
+        """See ``ReferenceLanes.log_probs``; float32."""
+        if self._log_probs is None:
+            self._log_probs = self._logits.float().log_softmax(dim=-1).numpy()
+        return self._log_probs
+
+    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+        """See ``ReferenceLanes.log_prob``."""
+        return self.log_probs()[np.arange(len(tokens)), tokens].astype(np.float64)
+
+    def hidden(self) -> NDArray[np.float32]:
+        """See ``ReferenceLanes.hidden``."""
+        return self._hidden.float().numpy()
+
+    def _run(self, inputs: Tensor, mask: Tensor, cache: Any) -> tuple[Any, Tensor, Tensor]:
+        """The model on inputs [B, T] behind a cache; last hidden states and logits."""
+        import torch
+
+        positions = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, -inputs.shape[1] :]
+        with torch.inference_mode():
+            output = self._reference.model(
+                input_ids=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                output_hidden_states=True,
+            )
+        return output.past_key_values, output.hidden_states[-1][:, -1], output.logits[:, -1]
+
+    def _merge(self, lanes: Tensor, fresh: Any, mask: Tensor) -> None:
+        """Write the cache of restarted lanes [K] into the last columns of the whole cache."""
+        import torch
+        from transformers import DynamicCache
+
+        count, width = len(self._hidden), mask.shape[1]
+        whole, seen = [], torch.zeros((count, max(width, self._mask.shape[1])), dtype=torch.int64)
+        if self._mask.shape[1]:
+            seen[:, -self._mask.shape[1] :] = self._mask
+        seen[lanes] = 0
+        seen[lanes, -width:] = mask
+        old_layers = [None] * len(fresh.layers) if self._cache is None else self._cache.layers
+        for new, old in zip(fresh.layers, old_layers, strict=True):
+            pair = []
+            for name in ("keys", "values"):
+                part = getattr(new, name)
+                joined = part.new_zeros((count, part.shape[1], seen.shape[1], part.shape[3]))
+                if old is not None:
+                    joined[:, :, -self._mask.shape[1] :] = getattr(old, name)
+                joined[lanes, :, -width:] = part
+                pair.append(joined)
+            whole.append(tuple(pair))
+        self._cache = DynamicCache(whole)
+        self._mask = seen
+
+    def _drop_unseen(self) -> None:
+        """Drop the columns on the left that no lane sees any more."""
+        from transformers import DynamicCache
+
+        unseen = int((self._mask.any(dim=0).cumsum(dim=0) == 0).sum())
+        if unseen:
+            kept = [(layer.keys[:, :, unseen:], layer.values[:, :, unseen:]) for layer in self._cache.layers]
+            self._cache = DynamicCache(kept)
+            self._mask = self._mask[:, unseen:]
+
+
+def _last_norm(model: Any) -> Any:
+    base = model.base_model
+    for name in ("norm", "ln_f", "final_layernorm", "final_layer_norm"):
+        if hasattr(base, name):
+            return getattr(base, name)
+    raise TypeError(f"the network {type(base).__name__} ends in no norm whose gain can be read")
+
+
+@lru_cache(maxsize=4)
+def hub_reference(name: str) -> HubReference:
+    """The reference of a path or hub id; loaded once a process."""
+    return HubReference(name, local_folder(name))
