@@ -182,3 +182,9 @@ def digest(*arrays: NDArray[Any]) -> str:
         total.update(f"{array.dtype.str}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
+
+
+def check_split(prompts: str) -> None:
+    """Raise ValueError unless ``prompts`` names a split."""
+    if prompts not in ("train", "evaluation"):
+        raise ValueError(f"prompts must be 'train' or 'evaluation', got {prompts!r}")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import UniformReference
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, StateView
+from klrl_envs.tasks.base import AutomatonTask, StateView, check_split
 from klrl_envs.tasks.vocabulary import WordVocabulary
 
 ACTIONS = ("forward", "back", "left", "right")
@@ -106,12 +106,6 @@ def grid_navigation(
         describe=partial(describe, size=size, goal=goal),
         draw=partial(draw, size=size, goal=goal),
     )
-
-
-def check_split(prompts: str) -> None:
-    """Raise ValueError unless ``prompts`` names a split."""
-    if prompts not in ("train", "evaluation"):
-        raise ValueError(f"prompts must be 'train' or 'evaluation', got {prompts!r}")
 
 
 def state_table(size: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.protocol import IntArray
-from klrl_envs.tasks.base import Metrics, Prompts, TextTask
+from klrl_envs.tasks.base import Metrics, Prompts, TextTask, check_split
 from klrl_envs.tasks.byte_pairs import nano_vocabulary
 from klrl_envs.tasks.classifier import SentimentClassifier
 from klrl_envs.tasks.text_reference import TextReference, text_reference
@@ -99,8 +99,7 @@ def load_prompts(split: str, model: TextReference) -> Prompts:
     Raises:
         ValueError: no such split.
     """
-    if split not in ("train", "evaluation"):
-        raise ValueError(f"prompts must be 'train' or 'evaluation', got {split!r}")
+    check_split(split)
     from safetensors.numpy import load_file
 
     tokens = load_file(asset_path("sentiment.prompts.safetensors"))[split]

@@ -1,0 +1,57 @@
+"""The data that ships with the package. Every file is checked against ``manifest.json`` before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+MANIFEST = FOLDER / "manifest.json"
+
+
+class CorruptedAsset(ValueError):
+    """A shipped file is not the one that the manifest names."""
+
+
+def manifest() -> dict[str, dict[str, str | int]]:
+    """File name -> its SHA-256 and size in bytes."""
+    return json.loads(MANIFEST.read_text("utf-8"))
+
+
+def asset_digest(name: str) -> str:
+    """The SHA-256 that the file must have.
+
+    Raises:
+        KeyError: no such asset.
+    """
+    known = manifest()
+    if name not in known:
+        raise KeyError(f"unknown asset {name!r}; shipped are {', '.join(sorted(known))}")
+    return str(known[name]["sha256"])
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=None)
+def asset_path(name: str) -> Path:
+    """The path of an asset, whose bytes are checked once a process.
+
+    Raises:
+        KeyError: no such asset.
+        CorruptedAsset: the file is missing or has another SHA-256.
+    """
+    expected = asset_digest(name)
+    path = FOLDER / name
+    if not path.is_file():
+        raise CorruptedAsset(f"the asset {name} is missing from {FOLDER}: install klrl-envs again")
+    seen = file_digest(path)
+    if seen != expected:
+        raise CorruptedAsset(
+            f"the asset {name} is corrupted: SHA-256 {seen}, expected {expected}; install klrl-envs again"
+        )
+    return path

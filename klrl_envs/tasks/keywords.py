@@ -1,0 +1,113 @@
+"""Keywords: lexically constrained generation with an exact optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from klrl_envs.reference.words import words_reference
+from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.tasks.base import AutomatonTask, check_split
+
+KEYWORDS = ("story", "acting", "director", "music", "ending", "script", "camera", "plot")
+MOST_KEYWORDS = 10
+
+
+def keywords(
+    *,
+    kl_coef: float,
+    horizon: int = 24,
+    keywords: Sequence[str] = KEYWORDS,
+    reference: str = "words",
+    prompts: str = "train",
+) -> AutomatonTask:
+    """Keywords-v0
+
+    ## Description
+    Write a text in which as many as possible of eight given words occur, and which is otherwise what
+    a bigram model of film reviews would write.
+
+    ## Action Space
+    ``Discrete(V)`` with V about 2,000: the next word or mark of the reference ``words``; 0 ends the
+    text.
+
+    ## Observation Space
+    ``Box(int64, (24,))``: the tokens written so far, padded on the right with the end token.
+    ``KeywordsFeatures-v0`` shows instead which words have occurred (8 bits), the time left and the row
+    log pi0(.|last word), float32.
+
+    ## Starting State
+    An empty text; there is no prompt.
+
+    ## Rewards
+    At the end, once: the fraction of the given words that occur. KL is not part of the reward.
+
+    ## Episode End
+    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth
+    the same.
+
+    ## Information
+    ``reference_log_prob`` (nats) each step; at the end ``text`` and ``found``, the number of given words
+    that occur.
+
+    ## Arguments
+    ``kl_coef`` (.05), ``horizon`` (24), ``keywords`` (eight words of the vocabulary; at most ten),
+    ``reference`` ("words"), ``prompts`` (there are none; both splits are alike).
+
+    ## Optimum
+    Exact: a bigram times an automaton over the subsets of words found (2^8 states).
+
+    ## References
+    Lexically constrained generation; theory of soft dynamic programming in ``klrl_envs.optima``.
+
+    ## Version History
+    v0: first version.
+    """
+    check_split(prompts)
+    model = words_reference(reference)
+    given = list(keywords)
+    if not 1 <= len(given) <= MOST_KEYWORDS or len(set(given)) != len(given):
+        raise ValueError(f"keywords must be 1 to {MOST_KEYWORDS} distinct words, got {given}")
+    tokens = [token_of(model.vocabulary.encode(word), word) for word in given]
+    automaton = subset_automaton(tokens, model.reference.vocab_size)
+    found = np.array([bits.bit_count() for bits in range(1 << len(given))], dtype=np.float64)
+    states = np.arange(1 << len(given))
+    return AutomatonTask(
+        id="Keywords-v0",
+        reference=model.reference,
+        vocabulary=model.vocabulary,
+        horizon=horizon,
+        end_token=model.end_token,
+        kl_coef=kl_coef,
+        reward_range=(0.0, 1.0),
+        reward_fingerprint=automaton.fingerprint,
+        source=(
+            "Keywords-v0",
+            {"kl_coef": kl_coef, "horizon": horizon, "keywords": given, "reference": reference},
+        ),
+        automaton=automaton,
+        state_features=(states[:, None] >> np.arange(len(given)) & 1).astype(np.float32),
+        final_metrics={"found": found},
+    )
+
+
+def token_of(tokens: list[int], word: str) -> int:
+    """The one token of a word.
+
+    Raises:
+        ValueError: the word is several tokens.
+    """
+    if len(tokens) != 1:
+        raise ValueError(f"keywords must be single words of the vocabulary, {word!r} is {len(tokens)} tokens")
+    return tokens[0]
+
+
+def subset_automaton(tokens: Sequence[int], vocab_size: int) -> RewardAutomaton:
+    """States are sets of the given tokens, as bits; the final reward is the fraction that was seen."""
+    states = np.arange(1 << len(tokens))
+    transition = np.repeat(states[:, None], vocab_size, axis=1)
+    for bit, token in enumerate(tokens):
+        transition[:, token] |= 1 << bit
+    seen = (states[:, None] >> np.arange(len(tokens)) & 1).sum(axis=1)
+    return RewardAutomaton(transition, final_reward=seen / len(tokens))
