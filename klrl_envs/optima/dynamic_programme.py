@@ -15,7 +15,7 @@ and nats; nothing is discounted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -23,13 +23,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klrl_envs.kl import check_kl_coef, kl_divergence
+from klrl_envs.kl import check_kl_coef
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]
-"""(context int64[N], state int64[N], time int64[N]) -> log-prob rows float[N, V]."""
 
 SMALLEST_LOG_PROB = -650.0
 """Rows of the reference with an entry below this go through log-sum-exp. exp(X/beta), shifted to a column
@@ -370,101 +368,3 @@ def solve_problem(problem: Problem, kl_coef: float) -> Solution:
         tables[time] = values
     tables.setflags(write=False)
     return Solution(problem, kl_coef, tables)
-
-
-@dataclass(frozen=True)
-class MarkovEvaluation:
-    """A policy's exact objective, expected reward and KL(pi || pi0) in nats."""
-
-    objective: float
-    expected_reward: float
-    kl: float
-
-
-def evaluate_markov(
-    reference: MarkovModel,
-    automaton: RewardAutomaton,
-    policy_rows: PolicyRows,
-    *,
-    horizon: int,
-    end_token: int | None,
-    kl_coef: float,
-) -> MarkovEvaluation:
-    """Evaluate a policy that is Markov in (context, state, time): exactly, by a forward pass.
-
-    Args:
-        reference, automaton, horizon, end_token: as for `solve`.
-        policy_rows: (context int64[N], state int64[N], time int64[N]) -> float[N, V], log pi, normalised;
-            asked only for states that the policy reaches.
-        kl_coef: beta, at least 0 here.
-
-    Returns:
-        A `MarkovEvaluation`; its KL is the sum of the expected conditional KLs at the states visited.
-
-    Raises:
-        ValueError: an argument out of range, or rows that are not distributions.
-    """
-    if not (np.isfinite(kl_coef) and kl_coef >= 0):
-        raise ValueError(f"kl_coef must be a finite number of at least 0, got {kl_coef!r}")
-    problem = Problem(reference, automaton, horizon, end_token)
-    states = automaton.states
-    mass = np.zeros((reference.contexts, states))
-    mass[reference.start_context] = automaton.start
-    reward = kl = 0.0
-    for time in range(horizon):
-        visited = np.flatnonzero(mass)
-        later = np.zeros(mass.size)
-        block = max(1, BLOCK // automaton.vocab_size)
-        for first in range(0, visited.size, block):
-            part = visited[first : first + block]
-            context, state = part // states, part % states
-            rows = _checked_rows(policy_rows(context, state, np.full_like(part, time)), part.size, automaton)
-            weight = np.ravel(mass)[part]
-            kl += float(weight @ kl_divergence(rows, reference.table[context]))
-            joint = weight[:, None] * np.exp(rows)
-            reward += _advance(problem, time, state, joint, later)
-        mass = np.reshape(later, mass.shape)
-    return MarkovEvaluation(reward - kl_coef * kl, reward, kl)
-
-
-def _checked_rows(rows: NDArray[np.floating], count: int, automaton: RewardAutomaton) -> FloatArray:
-    result = np.asarray(rows, dtype=np.float64)
-    if result.shape != (count, automaton.vocab_size):
-        raise ValueError(
-            f"policy_rows must return shape {(count, automaton.vocab_size)}, returned {result.shape}"
-        )
-    total = np.exp(result).sum(axis=1)
-    if not np.all(np.abs(total - 1.0) <= 1e-4):
-        worst = total[np.nanargmax(np.abs(total - 1.0))] if not np.isnan(total).all() else np.nan
-        raise ValueError(f"policy_rows must return normalised log-probs; a row sums to {worst!r}")
-    return result
-
-
-def _advance(problem: Problem, time: int, state: IntArray, joint: FloatArray, later: FloatArray) -> float:
-    """Push probability joint [n, chosen token] one step on into later [C * Q]; return the reward paid."""
-    automaton = problem.automaton
-    tokens = np.arange(automaton.vocab_size)
-    ends = np.zeros(automaton.vocab_size, dtype=bool)
-    if problem.end_token is not None:
-        ends[problem.end_token] = True
-    if automaton.execution is None:
-        pieces = [(problem.following, ends, joint)]
-    else:  # choices that lead to one context and end alike are executed together
-        pieces = [
-            (np.full_like(tokens, context), np.full_like(ends, end), joint[:, chosen] @ execution)
-            for context in np.unique(problem.following)
-            for end in (False, True)
-            for chosen in [np.flatnonzero((problem.following == context) & (ends == end))]
-            for execution in [automaton.execution[chosen]]
-            if chosen.size
-        ]
-    after = automaton.transition[state]
-    paid = 0.0
-    for context, end, weight in pieces:
-        final = automaton.absorbing[after] | end
-        rest = automaton.horizon_reward[after] if time == problem.horizon - 1 else 0.0
-        worth = automaton.reward[state] + np.where(final, automaton.final_reward[after], rest)
-        paid += float((weight * worth).sum())
-        target = context * automaton.states + after
-        later += np.bincount(target[~final], weights=weight[~final], minlength=later.size)
-    return paid

@@ -1,0 +1,201 @@
+"""Forward passes over the states of an exact task: what a policy, or the reference, does in all.
+
+`evaluate_markov` gives the objective of any policy that is Markov in (context, state, time) without
+sampling; `terminal_law` the distribution of a reward paid at the end under the reference, from which
+J* and the whole frontier follow for every kl_coef at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.kl import check_kl_coef, kl_divergence
+from klrl_envs.optima.dynamic_programme import BLOCK, FloatArray, IntArray, MarkovModel, Problem
+from klrl_envs.tasks.automaton import RewardAutomaton
+
+PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]
+"""(context int64[N], state int64[N], time int64[N]) -> log-prob rows float[N, V]."""
+
+
+@dataclass(frozen=True)
+class MarkovEvaluation:
+    """A policy's exact objective, expected reward and KL(pi || pi0) in nats."""
+
+    objective: float
+    expected_reward: float
+    kl: float
+
+
+def evaluate_markov(
+    reference: MarkovModel,
+    automaton: RewardAutomaton,
+    policy_rows: PolicyRows,
+    *,
+    horizon: int,
+    end_token: int | None,
+    kl_coef: float,
+) -> MarkovEvaluation:
+    """Evaluate a policy that is Markov in (context, state, time): exactly, by a forward pass.
+
+    Args:
+        reference, automaton, horizon, end_token: as for `solve`.
+        policy_rows: (context int64[N], state int64[N], time int64[N]) -> float[N, V], log pi, normalised;
+            asked only for states that the policy reaches.
+        kl_coef: beta, at least 0 here.
+
+    Returns:
+        A `MarkovEvaluation`; its KL is the sum of the expected conditional KLs at the states visited.
+
+    Raises:
+        ValueError: an argument out of range, or rows that are not distributions.
+    """
+    if not (np.isfinite(kl_coef) and kl_coef >= 0):
+        raise ValueError(f"kl_coef must be a finite number of at least 0, got {kl_coef!r}")
+    problem = Problem(reference, automaton, horizon, end_token)
+    states = automaton.states
+    mass = np.zeros((reference.contexts, states))
+    mass[reference.start_context] = automaton.start
+    reward = kl = 0.0
+    for time in range(horizon):
+        visited = np.flatnonzero(mass)
+        later = np.zeros(mass.size)
+        block = max(1, BLOCK // automaton.vocab_size)
+        for first in range(0, visited.size, block):
+            part = visited[first : first + block]
+            context, state = part // states, part % states
+            rows = _checked_rows(policy_rows(context, state, np.full_like(part, time)), part.size, automaton)
+            weight = np.ravel(mass)[part]
+            kl += float(weight @ kl_divergence(rows, reference.table[context]))
+            joint = weight[:, None] * np.exp(rows)
+            reward += _advance(problem, time, state, joint, later)
+        mass = np.reshape(later, mass.shape)
+    return MarkovEvaluation(reward - kl_coef * kl, reward, kl)
+
+
+def _checked_rows(rows: NDArray[np.floating], count: int, automaton: RewardAutomaton) -> FloatArray:
+    result = np.asarray(rows, dtype=np.float64)
+    if result.shape != (count, automaton.vocab_size):
+        raise ValueError(
+            f"policy_rows must return shape {(count, automaton.vocab_size)}, returned {result.shape}"
+        )
+    total = np.exp(result).sum(axis=1)
+    wrong = ~(np.abs(total - 1.0) <= 1e-4)
+    if wrong.any():
+        raise ValueError(f"policy_rows must return normalised log-probs; a row sums to {total[wrong][0]:g}")
+    return result
+
+
+def _advance(problem: Problem, time: int, state: IntArray, joint: FloatArray, later: FloatArray) -> float:
+    """Push probability joint [n, chosen token] one step on into later [C * Q]; return the reward paid."""
+    automaton = problem.automaton
+    tokens = np.arange(automaton.vocab_size)
+    ends = np.zeros(automaton.vocab_size, dtype=bool)
+    if problem.end_token is not None:
+        ends[problem.end_token] = True
+    if automaton.execution is None:
+        pieces = [(problem.following, ends, joint)]
+    else:  # choices that lead to one context and end alike are executed together
+        pieces = [
+            (np.full_like(tokens, context), np.full_like(ends, end), joint[:, chosen] @ execution)
+            for context in np.unique(problem.following)
+            for end in (False, True)
+            for chosen in [np.flatnonzero((problem.following == context) & (ends == end))]
+            for execution in [automaton.execution[chosen]]
+            if chosen.size
+        ]
+    after = automaton.transition[state]
+    paid = 0.0
+    for context, end, weight in pieces:
+        final = automaton.absorbing[after] | end
+        rest = automaton.horizon_reward[after] if time == problem.horizon - 1 else 0.0
+        worth = automaton.reward[state] + np.where(final, automaton.final_reward[after], rest)
+        paid += float((weight * worth).sum())
+        target = context * automaton.states + after
+        later += np.bincount(target[~final], weights=weight[~final], minlength=later.size)
+    return paid
+
+
+@dataclass(frozen=True, eq=False)
+class TerminalLaw:
+    """The law under pi0 of a reward that is paid at the end, for each first state of the automaton.
+
+    With lambda = 1 / kl_coef and L(lambda) = log E_0 exp(lambda r): J* = kl_coef L, E*[r] = L' and
+    KL* = lambda L' - L, each a mean over the first states.
+
+    Attributes:
+        start: float64[S], probabilities of the S possible first states.
+        rewards: float64[U], the distinct rewards, ascending.
+        probabilities: float64[S, U], rows that sum to one.
+    """
+
+    start: FloatArray
+    rewards: FloatArray
+    probabilities: FloatArray
+
+    @property
+    def reference_value(self) -> float:
+        """J(pi0) = E_0[r]."""
+        return float(self.start @ self.probabilities @ self.rewards)
+
+    def optimum(self, kl_coef: float) -> tuple[float, float, float]:
+        """(J*, E*[r], KL* in nats) at kl_coef.
+
+        Raises:
+            ValueError: kl_coef is not a finite number above 0.
+        """
+        kl_coef = check_kl_coef(kl_coef)
+        scaled = self.rewards / kl_coef
+        with np.errstate(divide="ignore"):
+            joint = np.log(self.probabilities) + scaled
+        top = joint.max(axis=1)
+        weights = np.exp(joint - top[:, None])
+        total = weights.sum(axis=1)
+        value = float(self.start @ (kl_coef * (top + np.log(total))))
+        reward = float(self.start @ ((weights @ self.rewards) / total))
+        return value, reward, max((reward - value) / kl_coef, 0.0)
+
+
+def terminal_law(problem: Problem) -> TerminalLaw:
+    """The law of the terminal reward under pi0, by one forward pass that is free of kl_coef.
+
+    The cost of a step is that of a backward step times the number of first states.
+
+    Raises:
+        ValueError: the automaton pays before the end, or its execution is stochastic (then the optimum
+            is not the tilted reference, and the law does not determine it).
+    """
+    automaton = problem.automaton
+    if not automaton.terminal or not automaton.deterministic:
+        kind = "stochastic execution" if automaton.terminal else "rewards before the end"
+        raise ValueError(f"the law of the final reward needs an automaton without {kind}")
+    first = np.flatnonzero(automaton.start)
+    states, tokens = automaton.states, automaton.vocab_size
+    mass = np.zeros((problem.reference.contexts, first.size, states))
+    mass[problem.reference.start_context, np.arange(first.size), first] = 1.0
+    after = np.transpose(automaton.transition)[:, None, :]
+    row = np.arange(first.size)[None, :, None]
+    ends = automaton.absorbing[after]
+    if problem.end_token is not None:
+        ends = ends | (np.arange(tokens) == problem.end_token)[:, None, None]
+    ends = np.broadcast_to(ends, (tokens, first.size, states))
+    into_end = np.broadcast_to(row * states + after, ends.shape)
+    into_next = (problem.following[:, None, None] * first.size + row) * states + after
+    ended = np.zeros(first.size * states)
+    for _ in range(problem.horizon):
+        flat = np.reshape(mass, (problem.reference.contexts, -1))
+        joint = np.reshape(np.transpose(problem.probabilities) @ flat, ends.shape)
+        ended += np.bincount(into_end[ends], weights=joint[ends], minlength=ended.size)
+        going_on = np.bincount(into_next[~ends], weights=joint[~ends], minlength=mass.size)
+        mass = np.reshape(going_on, mass.shape)
+    paid = np.concatenate([automaton.final_reward, automaton.horizon_reward])
+    chance = np.concatenate([np.reshape(ended, (first.size, states)), mass.sum(axis=0)], axis=1)
+    held = chance.any(axis=0)
+    rewards, place = np.unique(paid[held], return_inverse=True)
+    probabilities = np.zeros((first.size, rewards.size))
+    for column, level in enumerate(np.flatnonzero(held)):
+        probabilities[:, place[column]] += chance[:, level]
+    return TerminalLaw(automaton.start[first], rewards, probabilities)

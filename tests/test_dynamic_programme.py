@@ -1,0 +1,450 @@
+"""The soft dynamic programme against enumeration of every text, written without it.
+
+The oracles below know nothing of tables or matrix products: they write each text out token by token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from klrl_envs.optima.dynamic_programme import Problem, Solution, solve
+from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, terminal_law
+from klrl_envs.reference.markov import MarkovReference, UniformReference
+from klrl_envs.tasks.automaton import RewardAutomaton
+
+
+@dataclass
+class Instance:
+    """A tiny task: everything that `solve` takes."""
+
+    reference: MarkovReference
+    automaton: RewardAutomaton
+    horizon: int
+    end_token: int | None
+    kl_coef: float
+
+    def solve(self) -> Solution:
+        return solve(
+            self.reference,
+            self.automaton,
+            horizon=self.horizon,
+            end_token=self.end_token,
+            kl_coef=self.kl_coef,
+        )
+
+    def __post_init__(self) -> None:
+        """Plain lists, which the oracles read faster than arrays."""
+        machine = self.automaton
+        self.transition, self.reward = machine.transition.tolist(), machine.reward.tolist()
+        self.final, self.at_horizon = machine.final_reward.tolist(), machine.horizon_reward.tolist()
+        self.absorbing, self.rows = machine.absorbing.tolist(), self.reference.table.tolist()
+        self.execution = [] if machine.execution is None else machine.execution.tolist()
+        self.tokens = machine.vocab_size
+
+    def evaluate(self, policy_rows: PolicyRows) -> MarkovEvaluation:
+        return evaluate_markov(
+            self.reference,
+            self.automaton,
+            policy_rows,
+            horizon=self.horizon,
+            end_token=self.end_token,
+            kl_coef=self.kl_coef,
+        )
+
+    def log_prob(self, tokens: tuple[int, ...], token: int) -> float:
+        if len(self.rows) == 1:
+            return -math.log(self.tokens)
+        return self.rows[tokens[-1] if tokens else self.tokens][token]
+
+
+def draw(seed: int, *, execution: bool = False, terminal: bool = False, peaked: bool = False) -> Instance:
+    """A random instance with at most a few thousand texts."""
+    rng = np.random.default_rng(seed)
+    states = int(rng.integers(1, 6))
+    tokens = int(rng.integers(1 if seed % 10 == 0 else 2, 5))
+    horizon = int(rng.integers(1, 4 if execution else 6 - tokens // 4))
+    if rng.random() < 0.3:
+        reference: MarkovReference = UniformReference(tokens)
+    else:
+        rows = rng.normal(scale=3.0 if peaked else 1.0, size=(tokens + 1, tokens))
+        rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        reference = MarkovReference(rows[-1], rows[:-1])
+    absorbing = (rng.random(states) < 0.3) & (np.arange(states) > 0)
+    start = rng.dirichlet(np.ones(states)) * ~absorbing
+    automaton = RewardAutomaton(
+        rng.integers(states, size=(states, tokens)),
+        None if terminal or rng.random() < 0.3 else rng.normal(size=(states, tokens)),
+        rng.normal(size=states) if rng.random() < 0.8 else None,
+        start / start.sum() if rng.random() < 0.5 else 0,
+        absorbing=absorbing,
+        horizon_reward=rng.normal(size=states) if rng.random() < 0.5 else None,
+        execution=rng.dirichlet(np.ones(tokens), size=tokens) if execution else None,
+    )
+    end_token = int(rng.integers(tokens)) if rng.random() < 0.5 else None
+    return Instance(reference, automaton, horizon, end_token, float(np.exp(rng.uniform(-3, 2))))
+
+
+def texts(
+    task: Instance, state: int, tokens: tuple[int, ...] = (), log_prob: float = 0.0, paid: float = 0.0
+) -> Iterator[tuple[tuple[int, ...], float, float]]:
+    """Every complete text from a first state: (tokens, log pi0, reward)."""
+    for token in range(task.tokens):
+        text = (*tokens, token)
+        weight = log_prob + task.log_prob(tokens, token)
+        after = task.transition[state][token]
+        reward = paid + task.reward[state][token]
+        if token == task.end_token or task.absorbing[after]:
+            yield text, weight, reward + task.final[after]
+        elif len(text) == task.horizon:
+            yield text, weight, reward + task.at_horizon[after]
+        else:
+            yield from texts(task, after, text, weight, reward)
+
+
+def starts(task: Instance) -> list[tuple[int, float]]:
+    return [(q, float(p)) for q, p in enumerate(task.automaton.start) if p > 0]
+
+
+def enumerate_optimum(task: Instance) -> dict[str, float]:
+    result = {"value": 0.0, "reference_value": 0.0, "expected_reward": 0.0, "kl": 0.0}
+    for state, chance in starts(task):
+        weights, rewards = np.array([(w, r) for _, w, r in texts(task, state)]).T
+        assert math.fsum(np.exp(weights)) == pytest.approx(1.0, abs=1e-12)
+        tilted = weights + rewards / task.kl_coef
+        top = tilted.max()
+        log_z = top + math.log(math.fsum(np.exp(tilted - top)))
+        posterior = np.exp(tilted - log_z)
+        result["value"] += chance * task.kl_coef * log_z
+        result["reference_value"] += chance * math.fsum(np.exp(weights) * rewards)
+        result["expected_reward"] += chance * math.fsum(posterior * rewards)
+        result["kl"] += chance * math.fsum(posterior * (tilted - log_z - weights))
+    return result
+
+
+def assert_solved(task: Instance, tolerance: float = 1e-10) -> None:
+    solution, known = task.solve(), enumerate_optimum(task)
+    for name, value in known.items():
+        assert getattr(solution, name) == pytest.approx(value, abs=tolerance), (name, task)
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_two_hundred_random_instances_equal_enumeration(block):
+    for seed in range(20 * block, 20 * block + 20):
+        assert_solved(draw(seed))
+
+
+def walk(task: Instance, solution: Solution, state: int, text: tuple[int, ...]) -> float:
+    """log pi*(text | first state) by the solution's own rows."""
+    states = [state]
+    for token in text[:-1]:
+        states.append(task.transition[states[-1]][token])
+    following = task.reference.next_context(np.array(text[:-1], dtype=np.int64))
+    contexts = np.concatenate([[task.reference.start_context], following])
+    rows = solution.log_probs(contexts, states, np.arange(len(text)))
+    return float(rows[np.arange(len(text)), text].sum())
+
+
+def test_the_policy_is_the_tilted_reference():
+    for seed in range(20):
+        task = draw(seed)
+        solution = task.solve()
+        for state, _ in starts(task):
+            everything = list(texts(task, state))
+            tilted = np.array([w + r / task.kl_coef for _, w, r in everything])
+            tilted -= np.logaddexp.reduce(tilted)
+            found = [walk(task, solution, state, text) for text, _, _ in everything]
+            np.testing.assert_allclose(found, tilted, atol=1e-10)
+
+
+def assert_identity(task: Instance, seed: int, sharpness: float) -> None:
+    """J(pi) = J* - kl_coef KL(pi || pi*) of a policy that remembers the whole text and the first state."""
+    solution = task.solve()
+    rng = np.random.default_rng(seed)
+    rows: dict[tuple[int, ...], np.ndarray] = {}
+
+    def log_policy(state: int, text: tuple[int, ...]) -> float:
+        total = 0.0
+        for length, token in enumerate(text):
+            prefix = (state, *text[:length])
+            if prefix not in rows:
+                logits = rng.normal(scale=sharpness, size=task.automaton.vocab_size)
+                rows[prefix] = logits - np.logaddexp.reduce(logits)
+            total += float(rows[prefix][token])
+        return total
+
+    objective = regret = 0.0
+    for state, chance in starts(task):
+        for text, weight, reward in texts(task, state):
+            log_pi = log_policy(state, text)
+            objective += chance * math.exp(log_pi) * (reward - task.kl_coef * (log_pi - weight))
+            regret += chance * math.exp(log_pi) * (log_pi - walk(task, solution, state, text))
+    assert regret >= -1e-12
+    assert objective == pytest.approx(solution.value - task.kl_coef * regret, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 5.0]))
+def test_regret_is_the_divergence_from_the_optimum(seed, policy_seed, sharpness):
+    task = draw(seed)
+    task.horizon = min(task.horizon, 3)
+    assert_identity(task, policy_seed, sharpness)
+
+
+def soft_bellman(task: Instance, tokens: tuple[int, ...], state: int) -> tuple[float, float, float, float]:
+    """(V, E*[r], KL*, E_0[r]) to go of a history, luck averaged inside the soft maximum."""
+    choices = []
+    for token in range(task.tokens):
+        outcome = [0.0, 0.0, 0.0, 0.0]
+        for executed, chance in enumerate(task.execution[token]):
+            after = task.transition[state][executed]
+            now = task.reward[state][executed]
+            later = (0.0, 0.0, 0.0, 0.0)
+            if token == task.end_token or task.absorbing[after]:
+                now += task.final[after]
+            elif len(tokens) + 1 == task.horizon:
+                now += task.at_horizon[after]
+            else:
+                later = soft_bellman(task, (*tokens, token), after)
+            for place, value in enumerate((now + later[0], now + later[1], later[2], now + later[3])):
+                outcome[place] += chance * value
+        choices.append((task.log_prob(tokens, token), *outcome))
+    weight, soft, reward, kl, linear = np.array(choices).T
+    tilted = weight + soft / task.kl_coef
+    log_z = float(np.logaddexp.reduce(tilted))
+    log_policy = tilted - log_z
+    policy, reference = np.exp(log_policy), np.exp(weight)
+    return (
+        task.kl_coef * log_z,
+        float(policy @ reward),
+        float(policy @ (log_policy - weight + kl)),
+        float(reference @ linear),
+    )
+
+
+def test_stochastic_execution_equals_the_soft_bellman_tree():
+    for seed in range(40):
+        task = draw(seed, execution=True)
+        solution = task.solve()
+        known = np.zeros(4)
+        for state, chance in starts(task):
+            known += chance * np.array(soft_bellman(task, (), state))
+        found = (solution.value, solution.expected_reward, solution.kl, solution.reference_value)
+        np.testing.assert_allclose(found, known, atol=1e-10, err_msg=str(task))
+
+
+def test_execution_of_the_chosen_token_is_no_execution():
+    for seed in range(20):
+        task = draw(seed)
+        sure = RewardAutomaton(
+            task.automaton.transition,
+            task.automaton.reward,
+            task.automaton.final_reward,
+            task.automaton.start,
+            absorbing=task.automaton.absorbing,
+            horizon_reward=task.automaton.horizon_reward,
+            execution=np.eye(task.automaton.vocab_size),
+        )
+        plain = task.solve()
+        other = Instance(task.reference, sure, task.horizon, task.end_token, task.kl_coef).solve()
+        np.testing.assert_allclose(other.tables, plain.tables, atol=1e-12)
+        lanes = [np.array(list(x)) for x in zip(*np.ndindex(*np.roll(plain.tables.shape, -1)))]
+        np.testing.assert_allclose(other.log_probs(*lanes), plain.log_probs(*lanes), atol=1e-12)
+
+
+@pytest.mark.parametrize("execution", [False, True])
+def test_rows_agree_with_values(execution):
+    """The soft Bellman equation of every state, from rows and values alone."""
+    for seed in range(20):
+        task = draw(seed, execution=execution)
+        solution = task.solve()
+        horizon, contexts, states = solution.tables.shape
+        time, context, state = (x.ravel() for x in np.indices((horizon, contexts, states)))
+        rows = solution.log_probs(context, state, time)
+        np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1.0, atol=1e-12)
+        tilt = task.kl_coef * (rows - task.reference.table[context])
+        for lane in range(0, time.size, 7):
+            to_go = solution.problem.to_go(
+                solution.tables[time[lane] + 1] if time[lane] + 1 < horizon else None
+            )
+            known = to_go[:, state[lane]] - solution.tables[time[lane], context[lane], state[lane]]
+            np.testing.assert_allclose(tilt[lane], known, atol=1e-9)
+
+
+def test_values_end_with_the_episode():
+    task = draw(3)
+    solution = task.solve()
+    assert solution.values(0, 0, task.horizon).tolist() == [0.0]
+    at_start = solution.values(task.reference.start_context, np.arange(task.automaton.states), 0)
+    assert float(task.automaton.start @ at_start) == pytest.approx(solution.value, abs=1e-14)
+    assert not solution.values(0, np.flatnonzero(task.automaton.absorbing), 0).any()
+
+
+@pytest.mark.parametrize("execution", [False, True])
+def test_exact_evaluation_of_the_optimum_the_reference_and_others(execution):
+    for seed in range(15):
+        task = draw(seed, execution=execution)
+        solution = task.solve()
+        best = task.evaluate(solution.log_probs)
+        assert best.objective == pytest.approx(solution.value, abs=1e-10)
+        assert best.expected_reward == pytest.approx(solution.expected_reward, abs=1e-10)
+        assert best.kl == pytest.approx(solution.kl, abs=1e-10)
+        reference = task.evaluate(lambda c, q, t, table=task.reference.table: table[c])
+        assert reference.kl == 0.0
+        assert reference.objective == pytest.approx(solution.reference_value, abs=1e-10)
+        table = np.random.default_rng(seed).normal(size=(*solution.tables.shape, task.automaton.vocab_size))
+        table -= np.logaddexp.reduce(table, axis=-1, keepdims=True)
+        other = task.evaluate(lambda c, q, t, table=table: table[t, c, q])
+        assert other.objective <= solution.value + 1e-12
+        if not execution:
+            known = sum(
+                chance * math.exp(log_pi) * (reward - task.kl_coef * (log_pi - weight))
+                for state, chance in starts(task)
+                for text, weight, reward in texts(task, state)
+                for log_pi in [policy_log_prob(task, table, state, text)]
+            )
+            assert other.objective == pytest.approx(known, abs=1e-10)
+
+
+def policy_log_prob(task: Instance, table: np.ndarray, state: int, text: tuple[int, ...]) -> float:
+    total, context = 0.0, task.reference.start_context
+    for time, token in enumerate(text):
+        total += float(table[time, context, state, token])
+        state = task.transition[state][token]
+        context = 0 if task.reference.contexts == 1 else token
+    return total
+
+
+def test_the_law_of_a_terminal_reward_gives_every_optimum():
+    for seed in range(30):
+        task = draw(seed, terminal=True)
+        law = terminal_law(Problem(task.reference, task.automaton, task.horizon, task.end_token))
+        np.testing.assert_allclose(law.probabilities.sum(axis=1), 1.0, atol=1e-12)
+        for kl_coef in (0.05, 1.0, 20.0):
+            task.kl_coef = kl_coef
+            known = enumerate_optimum(task)
+            np.testing.assert_allclose(
+                law.optimum(kl_coef), [known[k] for k in ("value", "expected_reward", "kl")], atol=1e-10
+            )
+        assert law.reference_value == pytest.approx(known["reference_value"], abs=1e-12)
+
+
+def test_the_law_refuses_what_it_does_not_determine():
+    slippery = draw(1, execution=True, terminal=True)
+    with pytest.raises(ValueError, match="without stochastic execution"):
+        terminal_law(Problem(slippery.reference, slippery.automaton, 2, None))
+    paying = RewardAutomaton([[0, 0]], reward=[[1.0, 0.0]])
+    with pytest.raises(ValueError, match="without rewards before the end"):
+        terminal_law(Problem(UniformReference(2), paying, 2, None))
+
+
+def test_a_tiny_coefficient_neither_overflows_nor_loses_the_optimum():
+    for seed in range(60):
+        task = draw(seed, peaked=True)
+        task.kl_coef = 1e-3
+        assert_solved(task)
+    huge = RewardAutomaton([[0, 1], [1, 1]], final_reward=[0, 1e4])
+    solution = solve(UniformReference(2), huge, horizon=3, end_token=None, kl_coef=1e-3)
+    assert solution.value == pytest.approx(1e4 + 1e-3 * math.log(7 / 8), abs=1e-9)
+    assert np.isfinite(solution.tables).all()
+
+
+def test_a_tiny_coefficient_approaches_the_best_text():
+    for seed in range(20):
+        task = draw(seed)
+        best = sum(p * max(r for _, _, r in texts(task, q)) for q, p in starts(task))
+        task.kl_coef = 1e-6
+        assert task.solve().value == pytest.approx(best, abs=1e-4)
+
+
+def test_a_huge_coefficient_approaches_the_reference_to_second_order():
+    """J* = E_0 r + Var_0 r / (2 beta) + O(1/beta^2), and nothing cancels."""
+    for seed in range(30):
+        task = draw(seed)
+        task.kl_coef = 1e7
+        mean = variance = 0.0
+        for state, chance in starts(task):
+            weights, rewards = np.array([(w, r) for _, w, r in texts(task, state)]).T
+            first = math.fsum(np.exp(weights) * rewards)
+            mean += chance * first
+            variance += chance * math.fsum(np.exp(weights) * (rewards - first) ** 2)
+        solution = task.solve()
+        assert solution.value == pytest.approx(mean, abs=1e-6)
+        assert solution.value - mean == pytest.approx(variance / 2e7, abs=1e-12)
+        assert 0 <= solution.kl < 1e-10
+
+
+def test_rare_tokens_go_through_log_sum_exp():
+    """A token of probability exp(-2000) decides the reward; its exponential alone underflows."""
+    sure = math.log(-math.expm1(-2000.0))
+    reference = MarkovReference([sure, -2000.0], [[sure, -2000.0], [sure, -2000.0]])
+    machine = RewardAutomaton([[0, 1], [1, 1]], final_reward=[0.0, 30.0])
+    for kl_coef in (1e-3, 0.01, 0.015, 1.0):
+        task = Instance(reference, machine, 3, None, kl_coef)
+        known = enumerate_optimum(task)
+        solution = task.solve()
+        assert solution.value == pytest.approx(known["value"], abs=1e-10)
+        assert solution.expected_reward == pytest.approx(known["expected_reward"], abs=1e-8)
+
+
+def test_the_block_size_of_slow_paths_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(scale=300.0, size=(5, 4))
+    rows -= np.logaddexp.reduce(rows, axis=1, keepdims=True)
+    machine = RewardAutomaton(
+        rng.integers(3, size=(3, 4)), rng.normal(size=(3, 4)), execution=rng.dirichlet(np.ones(4), size=4)
+    )
+    task = Instance(MarkovReference(rows[-1], rows[:-1]), machine, 4, 1, 0.5)
+    whole = task.solve()
+    lanes = tuple(x.ravel() for x in np.indices((5, 3, 4)))
+    known = (whole.tables, whole.expected_reward, whole.log_probs(*lanes))
+    monkeypatch.setattr("klrl_envs.optima.dynamic_programme.BLOCK", 1)
+    again = task.solve()
+    np.testing.assert_allclose(again.tables, known[0], rtol=1e-13)
+    assert again.expected_reward == pytest.approx(known[1], rel=1e-13)
+    np.testing.assert_allclose(again.log_probs(*lanes), known[2], rtol=1e-12)
+
+
+TASK = {"horizon": 2, "end_token": None, "kl_coef": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"horizon": 0}, "horizon must be at least 1 token, got 0"),
+        ({"end_token": 2}, "end_token must be None or 0 to 1, got 2"),
+        ({"end_token": -1}, "end_token must be None or 0 to 1, got -1"),
+        ({"kl_coef": 0.0}, "kl_coef must be a finite number above 0, got 0.0"),
+        ({"kl_coef": -1.0}, "kl_coef must be a finite number above 0, got -1.0"),
+        ({"kl_coef": float("nan")}, "kl_coef must be a finite number above 0, got nan"),
+        ({"reference": UniformReference(3)}, "the automaton reads 2 tokens, the reference writes 3"),
+    ],
+)
+def test_solve_names_what_is_wrong(change, message):
+    arguments = {"reference": UniformReference(2), "automaton": RewardAutomaton([[0, 0]]), **TASK, **change}
+    with pytest.raises(ValueError, match=message):
+        solve(**arguments)
+
+
+def test_questions_out_of_range_are_refused():
+    solution = solve(UniformReference(2), RewardAutomaton([[0, 0]]), **TASK)
+    with pytest.raises(ValueError, match="time must be 0 to 1, got 2"):
+        solution.log_probs(0, 0, 2)
+    with pytest.raises(ValueError, match="state must be 0 to 0, got -1"):
+        solution.values(0, -1, 0)
+    with pytest.raises(ValueError, match="context must be 0 to 0, got 1"):
+        solution.values(1, 0, 0)
+
+
+def test_policy_rows_are_checked():
+    machine = RewardAutomaton([[0, 0]])
+    with pytest.raises(ValueError, match="a row sums to 2"):
+        evaluate_markov(UniformReference(2), machine, lambda c, q, t: np.zeros((c.size, 2)), **TASK)
+    with pytest.raises(ValueError, match=r"must return shape \(1, 2\), returned \(1, 3\)"):
+        evaluate_markov(UniformReference(2), machine, lambda c, q, t: np.zeros((c.size, 3)), **TASK)
