@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from klrl_envs.reference.words import words_reference
 from klrl_envs.tasks.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.word_reference import word_reference
 
 KEYWORDS = ("story", "acting", "director", "music", "ending", "script", "camera", "plot")
 MOST_KEYWORDS = 10
@@ -65,7 +65,7 @@ def keywords(
     v0: first version.
     """
     check_split(prompts)
-    model = words_reference(reference)
+    model = word_reference(reference)
     given = list(keywords)
     if not 1 <= len(given) <= MOST_KEYWORDS or len(set(given)) != len(given):
         raise ValueError(f"keywords must be 1 to {MOST_KEYWORDS} distinct words, got {given}")

@@ -1,0 +1,33 @@
+"""``words``, the bigram of film reviews that ships with the package."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.assets import asset_path
+from klrl_envs.reference.markov import MarkovReference
+
+END_TOKEN = 0
+
+
+def load_words() -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """The words [V], log pi0 of the first word [V], and of each word after each [V, V], in nats."""
+    from safetensors.numpy import load_file
+
+    table = load_file(asset_path("words.safetensors"))
+    words = tuple(table["words"].tobytes().decode().split("\n"))
+    size, alpha = len(words), float(table["alpha"][0])
+    pairs = np.full((size, size), alpha)
+    pairs[table["row"], table["column"]] += table["count"]
+    start = table["start"] + alpha
+    return words, np.log(start / start.sum()), np.log(pairs / pairs.sum(axis=1, keepdims=True))
+
+
+@lru_cache(maxsize=1)
+def words_bigram() -> tuple[tuple[str, ...], MarkovReference]:
+    """The words and the bigram over them; loaded once a process."""
+    words, start, rows = load_words()
+    return words, MarkovReference(start, rows, name="words")
