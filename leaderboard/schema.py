@@ -213,14 +213,13 @@ def check_objective(measured: Measured, kl_coef: float) -> None:
 
 
 def budget_of(env_id: str) -> tuple[float, int]:
-    """(kl_coef, token_budget) that the registry declares; LookupError for an unknown environment."""
+    """(kl_coef, token_budget) that the registry declares; ValueError for an unknown environment."""
     from klrl_envs.registry import REGISTRY
 
     for row in REGISTRY:
-        if env_id == f"klrl/{row.id.removeprefix('klrl/')}":
+        if row.gym_id == env_id:
             return row.kl_coef, row.token_budget
-    known = ", ".join(row.id for row in REGISTRY)
-    raise LookupError(f"env_id {env_id!r} is not in the suite; known: {known}")
+    raise ValueError(f"env_id must be one of {', '.join(row.gym_id for row in REGISTRY)}, not {env_id!r}")
 
 
 def check_rules(record: Result | Entry) -> None:

@@ -22,6 +22,8 @@ RANKS = {
     "klrl_envs.tasks": 2,
     "klrl_envs.registry": 2,
     "klrl_envs.engine": 3,
+    "klrl_envs.observation": 4,
+    "klrl_envs.rendering": 4,
     "klrl_envs.token_env": 4,
     "klrl_envs.vector_env": 4,
     "klrl_envs.wrappers": 5,
