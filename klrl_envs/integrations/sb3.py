@@ -1,0 +1,237 @@
+"""Stable-Baselines3: a callback that pays the KL, and an adapter for the native vector environment.
+
+    from stable_baselines3 import PPO
+    from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
+
+    env = SB3VecEnv("klrl/KeywordsFeatures-v0", num_envs=64)
+    model = PPO("MlpPolicy", env, gamma=1.0, ent_coef=0.0, normalize_advantage=False)
+    model.learn(1_000_000, callback=KLCallback())
+
+``ent_coef = kl_coef`` with log pi0 in the reward is another objective: SB3 adds the entropy of the visited
+state to the loss, and leaves the entropy still to come out of the return. Hence the callback.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+except ImportError as error:
+    raise ImportError(
+        "klrl_envs.integrations.sb3 needs stable-baselines3: pip install 'klrl-envs[agents]'"
+    ) from error
+
+from klrl_envs.kl import check_kl_coef
+from klrl_envs.registry import find_row
+from klrl_envs.vector_env import TokenVectorEnv, as_autoreset_mode
+
+
+class KLCallback(BaseCallback):
+    """Pays r - kl_coef (log pi - log pi0) of the token taken, in the rollout of an on-policy algorithm.
+
+    ``collect_rollouts`` calls callbacks after the environment's step and before the rewards enter the
+    buffer; the array of rewards is edited in place with the log-probs that the rollout has computed. KL is
+    therefore k1, detached, inside the return, which is the objective's gradient.
+
+    Args:
+        kl_coef: reward per nat; the environment's own by default.
+
+    Raises (when training starts):
+        TypeError: the algorithm is not on-policy, so that its rollout has no log-probs.
+        ValueError: gamma is not 1, ent_coef is not 0, or rewards are normalised.
+    """
+
+    def __init__(self, kl_coef: float | None = None, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self.kl_coef = None if kl_coef is None else check_kl_coef(kl_coef)
+        self._nats = np.zeros(0)
+        self._ended: list[float] = []
+
+    def _on_training_start(self) -> None:
+        model = self.model
+        if not isinstance(model, OnPolicyAlgorithm):
+            raise TypeError(
+                f"KLCallback needs an on-policy algorithm (PPO, A2C), got {type(model).__name__}: "
+                "only those have the policy's log-probs in their rollouts; use the KLReward wrapper"
+            )
+        if model.gamma != 1:
+            raise ValueError(f"gamma must be 1 (nothing is discounted here), got {model.gamma}")
+        if model.ent_coef != 0:
+            raise ValueError(
+                f"ent_coef must be 0, got {model.ent_coef}: the KL to the reference is paid by this callback"
+            )
+        env: Any = self.training_env
+        while isinstance(env, VecEnvWrapper):
+            if isinstance(env, VecNormalize) and env.norm_reward:
+                raise ValueError("VecNormalize must have norm_reward=False, got True: it rescales kl_coef")
+            env = env.venv
+        if getattr(model, "normalize_advantage", False):
+            warnings.warn(
+                "normalize_advantage=True rescales the objective by batch; pass normalize_advantage=False",
+                stacklevel=2,
+            )
+        if self.kl_coef is None:
+            declared = set(self.training_env.get_attr("kl_coef"))
+            if len(declared) != 1:
+                raise ValueError(f"the environments must share one kl_coef, got {sorted(declared)}")
+            self.kl_coef = check_kl_coef(declared.pop())
+        self._nats = np.zeros(self.training_env.num_envs)
+
+    def _on_step(self) -> bool:
+        rewards = self.locals["rewards"]
+        if not np.issubdtype(rewards.dtype, np.floating):
+            raise TypeError(f"rewards must be floating point to be edited in place, got {rewards.dtype}")
+        infos = self.locals["infos"]
+        try:
+            reference = np.array([info["reference_log_prob"] for info in infos])
+        except KeyError:
+            raise KeyError(
+                "infos lack 'reference_log_prob': make the environment with reference_log_prob='step'"
+            ) from None
+        log_ratio = self.locals["log_probs"].double().cpu().numpy() - reference
+        rewards -= self.kl_coef * log_ratio
+        self._nats += log_ratio
+        ended = np.asarray(self.locals["dones"])
+        self._ended.extend(self._nats[ended])
+        self._nats[ended] = 0
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self._ended:
+            self.logger.record("klrl/kl_nats", float(np.mean(self._ended)))
+        self._ended = []
+
+
+class SB3VecEnv(VecEnv):
+    """A ``TokenVectorEnv`` as Stable-Baselines3's ``VecEnv``: one engine, no process and no loop a lane.
+
+    Args:
+        env: an id, or a ``TokenVectorEnv`` in autoreset mode SAME_STEP, which is what SB3 expects.
+        num_envs: lanes, where ``env`` is an id.
+        **kwargs: the environment's own, where ``env`` is an id.
+
+    On its last step a lane's info has ``terminal_observation``, the environment's metrics, ``episode`` (r,
+    l, t as SB3's Monitor reports them; r is the task's reward, without KL) and ``TimeLimit.truncated``,
+    which is always False: the length limit is part of the task.
+    """
+
+    def __init__(self, env: TokenVectorEnv | str, num_envs: int | None = None, **kwargs: Any) -> None:
+        if isinstance(env, str):
+            find_row(env)
+            made = gym.make_vec(
+                env,
+                num_envs=1 if num_envs is None else num_envs,
+                vectorization_mode="vector_entry_point",
+                autoreset_mode="SameStep",
+                **kwargs,
+            )
+            env = made.unwrapped  # pyright: ignore[reportAssignmentType]
+        elif kwargs or num_envs is not None:
+            raise TypeError("num_envs and the environment's arguments go with an id, not with an environment")
+        if not isinstance(env, TokenVectorEnv):
+            raise TypeError(f"env must be an id or a TokenVectorEnv, got {type(env).__name__}")
+        if env.autoreset_mode is not as_autoreset_mode("SameStep"):
+            raise ValueError(f"autoreset_mode must be 'SameStep' for SB3, got {env.autoreset_mode.value!r}")
+        self.env = env
+        self._actions = np.zeros(env.num_envs, dtype=np.int64)
+        self._returns = np.zeros(env.num_envs)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self._started = time.time()
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> NDArray[Any]:
+        """Begin an episode in every lane; lane i is seeded with what ``seed`` said plus i, once."""
+        seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
+        options = [options for options in self._options if options]
+        if options and any(one != options[0] for one in self._options):
+            raise ValueError(f"options must be the same in all lanes, got {self._options}")
+        observations, infos = self.env.reset(seed=seeds, options=options[0] if options else None)
+        self.reset_infos = self._lanes_of(infos)
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Observations, rewards float32 [N] (a copy of its own, as callbacks edit it), ends and infos."""
+        observations, rewards, terminated, _, infos = self.env.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        lanes = self._lanes_of(infos)
+        if terminated.any():
+            final = self._lanes_of(infos["final_info"])
+            for lane in np.flatnonzero(terminated):
+                self.reset_infos[lane] = {k: v for k, v in lanes[lane].items() if k != "reference_log_prob"}
+                lanes[lane] = final[lane] | {
+                    "terminal_observation": infos["final_obs"][lane],
+                    "TimeLimit.truncated": False,
+                    "episode": {
+                        "r": float(self._returns[lane]),
+                        "l": int(self._lengths[lane]),
+                        "t": round(time.time() - self._started, 6),
+                    },
+                }
+            self._returns[terminated] = 0
+            self._lengths[terminated] = 0
+        return observations, rewards.astype(np.float32), terminated.copy(), lanes
+
+    def _lanes_of(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        """Gymnasium's info arrays with their masks as a dict a lane."""
+        lanes: list[dict[str, Any]] = [{} for _ in range(self.env.num_envs)]
+        for name, values in infos.items():
+            if name.startswith("_") or name in ("final_obs", "final_info"):
+                continue
+            listed = values.tolist() if values.ndim == 1 else values
+            for lane in np.flatnonzero(infos[f"_{name}"]):
+                lanes[lane][name] = listed[lane]
+        return lanes
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The one environment's attribute, once for each of the lanes asked for."""
+        return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the one environment, for all lanes at once.
+
+        Raises:
+            ValueError: ``indices`` names some lanes only.
+        """
+        if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
+            raise ValueError(f"indices must be None, as the lanes share their attributes, got {indices!r}")
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call a method once; of an array or tuple with an entry a lane, each lane asked for gets its own."""
+        result = getattr(self.env, method_name)(*args, **kwargs)
+        by_lane = isinstance(result, (np.ndarray, tuple, list)) and len(result) == self.num_envs
+        return [result[lane] if by_lane else result for lane in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """False, but for ``Monitor``, whose ``episode`` this adapter reports itself."""
+        from stable_baselines3.common.monitor import Monitor
+
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A picture a lane in render mode "rgb_array"."""
+        frames = self.env.render() if self.env.render_mode == "rgb_array" else None
+        return [None] * self.num_envs if frames is None else list(frames)

@@ -1,0 +1,125 @@
+"""TRL: the reward of an environment as the reward function of its trainers (GRPO, RLOO, ...).
+
+    from klrl_envs import as_reward_fn
+
+    reward = as_reward_fn("klrl/Sentiment-v0")
+    GRPOTrainer(model=..., reward_funcs=reward, args=GRPOConfig(beta=reward.kl_coef, scale_rewards=False), ...)
+
+Only the reward is the environment's; the KL is the trainer's own, and not every trainer's KL has the
+gradient of the objective (design: token-level k3 in the loss does not). Score the trained model with
+``klrl_envs.evaluate``. TRL itself is not imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from klrl_envs.registry import find_row, make_task
+from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+
+Message = Mapping[str, Any]
+Conversation = str | Sequence[Message]
+
+
+class RewardFunction:
+    """``(prompts, completions, **columns) -> list[float]``, as TRL calls it; see ``as_reward_fn``.
+
+    Attributes:
+        kl_coef: the environment's declared price of a nat, the trainer's ``beta``.
+        reward_range: bounds (a, b) of what is paid.
+    """
+
+    def __init__(self, task: Task, name: str) -> None:
+        self.task = task
+        self.kl_coef = task.kl_coef
+        self.reward_range = task.reward_range
+        self.__name__ = name
+
+    def __call__(
+        self, prompts: Sequence[Conversation], completions: Sequence[Conversation], **columns: Any
+    ) -> list[float]:
+        """One reward for each completion; other columns of the trainer's data set are not looked at."""
+        if len(prompts) != len(completions):
+            raise ValueError(f"prompts and completions must pair up, got {len(prompts)}, {len(completions)}")
+        if not completions:
+            return []
+        if isinstance(self.task, TextTask):
+            return self._score(self.task, [text_of(p) + text_of(c) for p, c in zip(prompts, completions)])
+        assert isinstance(self.task, AutomatonTask)
+        return [self._run(self.task, text_of(completion)) for completion in completions]
+
+    @staticmethod
+    def _score(task: TextTask, texts: list[str]) -> list[float]:
+        rows = [task.vocabulary.encode(text) for text in texts]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        tokens = np.full((len(rows), max(int(lengths.max()), 1)), task.pad, dtype=np.int64)
+        for row, ids in zip(tokens, rows):
+            row[: len(ids)] = ids
+        return task.score_texts(tokens, lengths, texts)[0].tolist()
+
+    @staticmethod
+    def _run(task: AutomatonTask, text: str) -> float:
+        automaton = task.automaton
+        try:
+            tokens = task.vocabulary.encode(text)[: task.horizon]
+        except ValueError:
+            return float(task.reward_range[0])
+        if task.end_token is not None and len(tokens) < task.horizon:
+            tokens.append(task.end_token)
+        state = np.flatnonzero(automaton.start)
+        weight = automaton.start[state]
+        total = np.zeros(len(state))
+        going = np.ones(len(state), dtype=np.bool_)
+        for token in tokens:
+            total += np.where(going, automaton.reward[state, token], 0.0)
+            state = np.where(going, automaton.transition[state, token], state)
+            ends = going & (automaton.absorbing[state] | (token == task.end_token))
+            total += np.where(ends, automaton.final_reward[state], 0.0)
+            going &= ~ends
+        total += np.where(going, automaton.horizon_reward[state], 0.0)
+        return float(weight @ total)
+
+
+def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
+    """The reward of an environment as a reward function for TRL's trainers.
+
+    Prompts and completions are plain strings, or conversations (lists of messages with ``content``): then
+    the last message of the prompt and those of the completion count. A neural task scores prompt and
+    completion as one text, joined as they are. An exact task reads the completion alone, encoded with its
+    vocabulary, up to its horizon: a text that the vocabulary cannot write is paid the least reward, a
+    shorter text ends with the end token where the task has one, and where the start is random the mean
+    over starts is paid.
+
+    Args:
+        env_id: such as "klrl/Sentiment-v0".
+        **kwargs: the environment's own.
+
+    Raises:
+        ValueError: no such environment, or one in which the reward is no function of the text (``slip``).
+    """
+    task = make_task(env_id, **kwargs)
+    if isinstance(task, AutomatonTask) and not task.automaton.deterministic:
+        raise ValueError(f"{env_id} with {kwargs} is stochastic: its reward is no function of the text")
+    name = find_row(env_id).id.replace("-", "_").lower()
+    return RewardFunction(task, f"klrl_{name}")
+
+
+def text_of(conversation: Conversation) -> str:
+    """The text of a string, of a conversation's last message, or of all its last assistant messages."""
+    if isinstance(conversation, str):
+        return conversation
+    if not conversation:
+        return ""
+    messages = list(conversation)
+    own = [message for message in messages if message.get("role") == "assistant"]
+    counted = own if len(own) == len(messages) else messages[-1:]
+    pieces: list[str] = []
+    for message in counted:
+        content = message.get("content") or ""
+        if not isinstance(content, str):
+            content = "".join(part.get("text", "") for part in content)
+        pieces.append(content)
+    return "".join(pieces)
