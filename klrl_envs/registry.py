@@ -69,7 +69,7 @@ REGISTRY: tuple[Row, ...] = (
     Row(
         "Keywords-v0",
         "klrl_envs.tasks.keywords:keywords",
-        kl_coef=0.05,
+        kl_coef=0.04,
         token_budget=2_000_000,
         tags=("exact", "text"),
         summary="work eight given words into a text",

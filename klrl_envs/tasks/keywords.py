@@ -10,7 +10,7 @@ from klrl_envs.tasks.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.word_reference import word_reference
 
-KEYWORDS = ("story", "acting", "director", "music", "ending", "script", "camera", "plot")
+KEYWORDS = ("film", "movie", "story", "good", "great", "acting", "plot", "funny")
 MOST_KEYWORDS = 10
 
 
@@ -52,7 +52,7 @@ def keywords(
     that occur.
 
     ## Arguments
-    ``kl_coef`` (.05), ``horizon`` (24), ``keywords`` (eight words of the vocabulary; at most ten),
+    ``kl_coef`` (.04), ``horizon`` (24), ``keywords`` (eight words of the vocabulary; at most ten),
     ``reference`` ("words"), ``prompts`` (there are none; both splits are alike).
 
     ## Optimum
