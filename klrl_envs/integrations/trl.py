@@ -3,7 +3,8 @@
     from klrl_envs import as_reward_fn
 
     reward = as_reward_fn("klrl/Sentiment-v0")
-    GRPOTrainer(model=..., reward_funcs=reward, args=GRPOConfig(beta=reward.kl_coef, scale_rewards=False), ...)
+    config = GRPOConfig(beta=reward.kl_coef, scale_rewards=False)
+    GRPOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
 
 Only the reward is the environment's; the KL is the trainer's own, and not every trainer's KL has the
 gradient of the objective (design: token-level k3 in the loss does not). Score the trained model with

@@ -1,0 +1,315 @@
+"""What the torch agents share that is no algorithm: the two policies, and how they write episodes.
+
+Both start at the reference. On exact tasks the logits are log pi0(.|s) plus a residual that is zero at
+first; on neural tasks the policy is a copy of the reference's weights, all of them trained.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from klrl_envs.engine import Engine
+from klrl_envs.observation import observer_of
+from klrl_envs.policies import LanesPolicy, TorchPolicy
+from klrl_envs.reference.transformer import TransformerLanes, TransformerReference, with_start
+from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+
+TIME_WAVES = 8
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """N finished episodes of at most T steps, on the policy's device.
+
+    Attributes:
+        inputs: what the policy reads: features float32 [N, T, D], or tokens int64 [N, L].
+        actions: int64 [N, T].
+        mask: bool [N, T], the steps that were taken.
+        rewards: float32 [N, T], of the task alone.
+        log_ratios: float32 [N, T], log pi - log pi0 of the tokens taken, nats, zero after the end.
+        log_probs: float32 [N, T], log pi of the tokens taken, under the policy that took them.
+        texts: of the episodes.
+        metrics: the task's, arrays [N].
+    """
+
+    inputs: Tensor
+    actions: Tensor
+    mask: Tensor
+    rewards: Tensor
+    log_ratios: Tensor
+    log_probs: Tensor
+    texts: list[str]
+    metrics: Mapping[str, NDArray[Any]]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens written, the end tokens among them."""
+        return int(self.mask.sum())
+
+    def paid(self, kl_coef: float) -> Tensor:
+        """What each step is worth in nats, k1 inside, float32 [N, T]: r / kl_coef - (log pi - log pi0)."""
+        return self.rewards / kl_coef - self.log_ratios
+
+
+Step = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]
+"""Actions, which lanes took them, rewards of the task, log pi of the actions; each [N]."""
+
+
+def collect(
+    inputs: Tensor, steps: list[Step], reference: NDArray[np.float64], metrics: dict[str, NDArray[Any]]
+) -> Episodes:
+    """Episodes from their steps, and log pi0 [N, T] of the tokens taken."""
+    actions, active, rewards, log_probs = (np.stack(parts, axis=1) for parts in zip(*steps))
+    log_probs = np.where(active, log_probs, 0.0)
+    reference = np.where(active, reference[:, : active.shape[1]], 0.0)
+
+    def tensor(array: NDArray[Any]) -> Tensor:
+        dtype = torch.float32 if array.dtype == np.float64 else None
+        return torch.as_tensor(array, dtype=dtype, device=inputs.device)
+
+    return Episodes(
+        inputs=inputs,
+        actions=tensor(np.where(active, actions, 0)),
+        mask=tensor(active),
+        rewards=tensor(rewards),
+        log_ratios=tensor(log_probs - reference),
+        log_probs=tensor(log_probs),
+        texts=[str(text) for text in metrics.pop("text")],
+        metrics=metrics,
+    )
+
+
+def scatter(store: dict[str, NDArray[Any]], lanes: int, finished: NDArray[np.int64], metrics: Any) -> None:
+    """Put metrics [K] of finished lanes into arrays [N]."""
+    for name, values in metrics.items():
+        if name not in store:
+            store[name] = np.zeros((lanes, *values.shape[1:]), dtype=values.dtype)
+        store[name][finished] = values
+
+
+def draw(log_probs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A token [N] of each row of log_probs [N, V] by its inverse distribution, and its log-prob [N].
+
+    Far cheaper than ``multinomial``, which prepares for drawing without replacement.
+    """
+    cumulative = log_probs.exp().cumsum(dim=-1)
+    uniform = torch.rand((len(log_probs), 1), generator=generator, device=log_probs.device)
+    tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
+    tokens = tokens.clamp_max(log_probs.shape[1] - 1)
+    return tokens.squeeze(-1), log_probs.gather(-1, tokens).squeeze(-1)
+
+
+class ResidualPolicy(nn.Module):
+    """Exact tasks: logits = log pi0(.|s) + f(automaton state, time), from the features id's observation.
+
+    That is all that the optimum needs: its residual is the value that a token leads to, over kl_coef,
+    and the n-gram context matters through pi0 alone. The same identity gives the critic: with logits
+    log pi0 + f, V = kl_coef log sum exp(logits) + v(automaton state, time), v = 0 at the optimum of f.
+
+    Args:
+        task: an exact task.
+        width: of the two hidden layers.
+    """
+
+    def __init__(self, task: AutomatonTask, width: int = 128) -> None:
+        super().__init__()
+        self.task = task
+        self.features = task.state_features.shape[1]
+        inputs = self.features + 1 + TIME_WAVES
+        self.actor = nn.Sequential(
+            nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(),
+            nn.Linear(width, task.vocab_size),
+        )  # fmt: skip
+        self.critic = nn.Sequential(
+            nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1)
+        )
+        for network in (self.actor, self.critic):
+            nn.init.zeros_(cast(nn.Linear, network[-1]).weight)
+            nn.init.zeros_(cast(nn.Linear, network[-1]).bias)
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi [..., V] and values [...] in nats, of features [..., D]."""
+        state, reference = observations.split((self.features + 1, self.task.vocab_size), dim=-1)
+        waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
+        inputs = torch.cat((state, torch.cos(state[..., -1:] * waves)), dim=-1)
+        logits = reference + self.actor(inputs)
+        total = logits.logsumexp(dim=-1, keepdim=True)
+        own = self.critic(inputs).squeeze(-1)
+        return logits - total, total.squeeze(-1).detach() + own
+
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi of the tokens taken [n, T], and values [n, T] in nats, of the episodes ``index`` [n]."""
+        rows, values = self(episodes.inputs[index])
+        taken = rows.gather(-1, episodes.actions[index][..., None]).squeeze(-1)
+        return taken, values
+
+    @torch.no_grad()
+    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
+        """An episode in each lane [N] of an engine in mode "step"."""
+        device = generator.device
+        lanes = np.arange(engine.lanes)
+        observer = observer_of(self.task, features=True)
+        engine.reset(lanes, prompts)
+        inputs: list[Tensor] = []
+        steps: list[Step] = []
+        reference: list[NDArray[np.float64]] = []
+        metrics: dict[str, NDArray[Any]] = {}
+        while not engine.done.all():
+            active = ~engine.done
+            inputs.append(torch.from_numpy(observer.observe(engine)).to(device))
+            tokens, log_prob = draw(self(inputs[-1])[0], generator)
+            actions = tokens.cpu().numpy()
+            result = engine.step(actions, active)
+            scatter(metrics, engine.lanes, result.finished, result.metrics)
+            steps.append((actions, active, result.reward, log_prob.double().cpu().numpy()))
+            reference.append(cast(NDArray[np.float64], result.reference_log_prob))
+        return collect(torch.stack(inputs, dim=1), steps, np.stack(reference, axis=1), metrics)
+
+
+class TransformerPolicy(nn.Module):
+    """Neural tasks: a copy of the reference's weights, all trained, and a value head on its hidden state.
+
+    Args:
+        task: a neural task whose reference is ``nano``.
+
+    Raises:
+        ValueError: the reference is another network, of which these agents keep no trainable copy.
+    """
+
+    def __init__(self, task: TextTask) -> None:
+        super().__init__()
+        if not isinstance(task.reference, TransformerReference):
+            raise ValueError(f"reference must be 'nano' for this agent, got {task.reference.name!r}")
+        self.task = task
+        self.model = copy.deepcopy(task.reference.model).requires_grad_(True)
+        width = task.reference.width
+        self.critic = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        nn.init.zeros_(cast(nn.Linear, self.critic[-1]).weight)
+        middle = sum(task.reward_range) / 2 / task.kl_coef
+        nn.init.constant_(cast(nn.Linear, self.critic[-1]).bias, middle)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Hidden states [N, T, width] from which the T tokens after the prompt are drawn."""
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda):
+            return self.model.hidden(with_start(tokens)[:, :-1])[:, self.task.prompt_length :]
+
+    def rows(self, hidden: Tensor) -> Tensor:
+        """log pi [..., V], float32, of hidden states [..., width]."""
+        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=hidden.is_cuda):
+            logits = self.model.unembed(hidden)
+        return logits.float().log_softmax(dim=-1)
+
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi of the tokens taken [n, T], and values [n, T] in nats, of the episodes ``index`` [n]."""
+        mask = episodes.mask[index]
+        hidden = self.hidden(episodes.inputs[index])[mask]
+        rows = self.rows(hidden)
+        taken = rows.gather(-1, episodes.actions[index][mask][:, None]).squeeze(-1)
+        values = self.critic(hidden.float()).squeeze(-1)
+        blank = torch.zeros(mask.shape, device=mask.device)
+        return blank.masked_scatter(mask, taken), blank.masked_scatter(mask, values)
+
+    @torch.no_grad()
+    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
+        """An episode in each lane [N], of the given prompts [N]; equal prompts are read once.
+
+        The engine is best in mode "end": it then pays the reward and reports log pi0 of all tokens from
+        one parallel pass.
+        """
+        device = generator.device
+        lanes = np.arange(engine.lanes)
+        engine.reset(lanes, prompts)
+        cache = self.model.cache(engine.lanes, self.task.max_length + 1)
+        first = self.task.prompt_length
+        unique, inverse = np.unique(prompts, return_inverse=True)
+        lengths = self.task.prompts.lengths[unique][inverse] + 1
+        starts = torch.as_tensor(self.task.prompts.tokens[unique], device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            hidden = self.model.prefill(
+                with_start(starts),
+                cache,
+                lanes=torch.as_tensor(lanes, device=device),
+                rows=torch.as_tensor(inverse, device=device),
+                lengths=torch.as_tensor(lengths, device=device),
+            )
+        steps: list[Step] = []
+        metrics: dict[str, NDArray[Any]] = {}
+        while True:
+            active = ~engine.done
+            tokens, log_prob = draw(self.rows(hidden), generator)
+            actions = tokens.cpu().numpy()
+            result = engine.step(actions, active)
+            scatter(metrics, engine.lanes, result.finished, result.metrics)
+            steps.append((actions, active, result.reward, log_prob.double().cpu().numpy()))
+            if engine.done.all():
+                break
+            # lanes that have ended go on unread: together, all need no mask
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                hidden = self.model.decode(tokens, cache)
+        inputs = torch.as_tensor(engine.tokens[:, : first + len(steps)].copy(), device=device)
+        return collect(inputs, steps, metrics.pop("reference_log_prob"), metrics)
+
+
+Policy = ResidualPolicy | TransformerPolicy
+
+
+def make_policy(task: Task) -> Policy:
+    """The policy that fits a task."""
+    if isinstance(task, AutomatonTask):
+        return ResidualPolicy(task)
+    assert isinstance(task, TextTask)
+    return TransformerPolicy(task)
+
+
+def make_engine(task: Task, lanes: int, seed: int) -> Engine:
+    """An engine whose lanes are seeded from ``seed``, in the mode that ``Policy.write`` wants."""
+    engine = Engine(task, lanes, "step" if isinstance(task, AutomatonTask) else "end")
+    for lane in range(lanes):
+        engine.seed(lane, np.random.default_rng((seed, lane)))
+    return engine
+
+
+def for_evaluation(policy: Policy, task: Task) -> tuple[Any, bool]:
+    """The policy on the CPU as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.
+
+    Args:
+        task: on the evaluation prompts.
+    """
+    policy = policy.to("cpu").eval()
+    if isinstance(policy, ResidualPolicy):
+        return TorchPolicy(policy, "log_probs", select=lambda output: output[0]), True
+    model = policy.model
+    return LanesPolicy(lambda count, length: TransformerLanes(model, count, length), task), False
+
+
+class WeightAverage:
+    """The mean of a policy's weights over the updates since it began (Polyak and Juditsky 1992)."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._count = 0
+        self._mean: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Count the present weights in."""
+        self._count += 1
+        for name, weight in self._policy.state_dict().items():
+            if name not in self._mean:
+                self._mean[name] = weight.clone()
+            else:
+                self._mean[name] += (weight - self._mean[name]) / self._count
+
+    def apply(self) -> None:
+        """Give the policy the mean, if there is one."""
+        if self._mean:
+            self._policy.load_state_dict(self._mean)

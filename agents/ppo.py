@@ -1,0 +1,192 @@
+"""PPO with the KL inside the return, gamma = 1, and advantages that are never normalised.
+
+Rewards are r / kl_coef - (log pi - log pi0), in nats: one global scale, the same for every batch and prompt,
+so that the optimum stays where it is. The critic is of this KL-penalised return, which is what makes
+generalised advantage estimation with lambda < 1 unbiased in the limit of an exact critic. The policy starts
+at the reference (see ``agents.policies``), steps are small and decay, and the last third's weights are
+averaged: a step that is too large buys reward with needless KL, and the score shows it.
+Sources: Schulman et al. 2016 (arXiv 1506.02438) and 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv
+1909.08593).
+
+Left out: an entropy bonus and an adaptive coefficient (either would be another objective), clipping of the
+value loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.common import Arguments, Run, learning_rate, parse, prepare, report
+from agents.policies import Episodes, Policy, WeightAverage, for_evaluation, make_engine, make_policy
+from klrl_envs.evaluation import evaluation_task
+from klrl_envs.tasks.base import Task
+
+
+@dataclass
+class PPOArguments(Arguments):
+    """PPO. What is None depends on the kind of task: see ``DEFAULTS``."""
+
+    batch: int | None = None
+    """episodes an update"""
+    group: int | None = None
+    """episodes of the same prompt in a batch; each prompt is read once"""
+    minibatch: int | None = None
+    """episodes a step of the optimizer"""
+    epochs: int | None = None
+    """passes over a batch"""
+    rate: float | None = None
+    """Adam's learning rate at its peak"""
+    critic_rate: float | None = None
+    """the same of the critic"""
+    gae_lambda: float | None = None
+    """of generalised advantage estimation"""
+    clip: float = 0.2
+    """largest relative change of a token's probability that is rewarded"""
+    value_weight: float | None = None
+    """of the critic's squared error (nats squared) in the loss"""
+    warm_up: float = 0.02
+    """share of the training in which the learning rate rises"""
+    clip_norm: float = 1.0
+    """largest norm of a gradient"""
+    average_from: float = 0.65
+    """share of the training after which weights are averaged; 1 for no averaging"""
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "exact": {
+        "batch": 128, "group": 1, "minibatch": 64, "epochs": 4, "rate": 2e-3, "critic_rate": 2e-3,
+        "gae_lambda": 0.95, "value_weight": 0.5,
+    },
+    "neural": {
+        "batch": 256, "group": 4, "minibatch": 64, "epochs": 2, "rate": 2e-4, "critic_rate": 1e-3,
+        "gae_lambda": 0.98, "value_weight": 0.02,
+    },
+}  # fmt: skip
+
+
+def advantages_of(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float) -> Tensor:
+    """Generalised advantage estimates [N, T] of finished episodes, gamma = 1, nothing after the end.
+
+    Args:
+        paid: [N, T], what each step was worth.
+        values: [N, T], of the states in which the steps were taken.
+        mask: bool [N, T], the steps that were taken.
+        gae_lambda: 1 is the whole return, 0 one step.
+    """
+    advantages = torch.zeros_like(paid)
+    following, running = torch.zeros_like(paid[:, 0]), torch.zeros_like(paid[:, 0])
+    for step in reversed(range(paid.shape[1])):
+        there = mask[:, step]
+        delta = paid[:, step] + following - values[:, step]
+        running = torch.where(there, delta + gae_lambda * running, 0.0)
+        following = torch.where(there, values[:, step], 0.0)
+        advantages[:, step] = running
+    return advantages
+
+
+class PPO:
+    """A policy, its optimizer, and the update."""
+
+    def __init__(self, args: PPOArguments, task: Task, kind: str, device: torch.device) -> None:
+        self.args = args
+        self.task = task
+        chosen = {name: getattr(args, name) for name in DEFAULTS[kind]}
+        self.settings = {k: DEFAULTS[kind][k] if value is None else value for k, value in chosen.items()}
+        batch, group, minibatch = (self.settings[name] for name in ("batch", "group", "minibatch"))
+        if batch % group or batch % minibatch:
+            raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
+        self.policy: Policy = make_policy(task).to(device)
+        named = list(self.policy.named_parameters())
+        self.groups = (
+            (self.settings["rate"], [w for name, w in named if not name.startswith("critic")]),
+            (self.settings["critic_rate"], [w for name, w in named if name.startswith("critic")]),
+        )
+        self.optimizer = torch.optim.Adam(
+            [{"params": weights} for _, weights in self.groups], lr=1e-3, betas=(0.9, 0.99)
+        )
+        self.engine = make_engine(task, batch, args.seed)
+        self.device = device
+        self.generator = torch.Generator(device).manual_seed(args.seed)
+        self.rng = np.random.default_rng(args.seed)
+
+    def write(self) -> Episodes:
+        """A batch of episodes of the present policy."""
+        count = self.settings["batch"] // self.settings["group"]
+        prompts = self.rng.integers(0, len(self.task.prompts.tokens), count)
+        return self.policy.write(self.engine, np.repeat(prompts, self.settings["group"]), self.generator)
+
+    def update(self, episodes: Episodes, progress: float) -> dict[str, float]:
+        """Several passes over a batch of episodes; returns what is worth noting."""
+        batch, size = self.settings["batch"], self.settings["minibatch"]
+        parts = torch.arange(batch, device=self.device).split(size)
+        with torch.no_grad():
+            values = torch.cat([self.policy.scores(episodes, part)[1] for part in parts])
+        paid = episodes.paid(self.task.kl_coef)
+        advantages = advantages_of(paid, values, episodes.mask, self.settings["gae_lambda"])
+        targets = advantages + values
+        for (peak, _), group in zip(self.groups, self.optimizer.param_groups):
+            group["lr"] = learning_rate(peak, progress, self.args.warm_up)
+        clipped: list[Tensor] = []
+        for _ in range(self.settings["epochs"]):
+            order = torch.as_tensor(self.rng.permutation(batch), device=self.device)
+            for part in order.split(size):
+                clipped.append(self.step(episodes, part, advantages[part], targets[part]))
+        mask = episodes.mask
+        spread = (targets[mask].var() + 1e-8).item()
+        unexplained = ((targets - values)[mask].var() / spread).item()
+        return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained}
+
+    def step(self, episodes: Episodes, part: Tensor, advantages: Tensor, targets: Tensor) -> Tensor:
+        """One step of the optimizer on the episodes ``part`` [n]; returns the share that was clipped."""
+        mask, clip = episodes.mask[part], self.args.clip
+        log_probs, values = self.policy.scores(episodes, part)
+        ratio = (log_probs - episodes.log_probs[part])[mask].exp()
+        gain = advantages[mask]
+        surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
+        error = (values - targets)[mask].square()
+        loss = (self.settings["value_weight"] * error - surrogate).sum() / len(part)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for _, weights in self.groups:
+            torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
+        self.optimizer.step()
+        return ((ratio - 1).abs() > clip).float().mean().detach()
+
+
+def train(args: PPOArguments, agent: str = "ppo") -> float | None:
+    """Learn inside the token budget and evaluate; returns the score."""
+    _, evaluation, _ = learn(args, agent)
+    print(report(evaluation))
+    return evaluation.score and evaluation.score.estimate
+
+
+def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
+    """As ``train``; returns the run, the evaluation and the policy."""
+    device = prepare(args)
+    run = Run(args, agent)
+    task = run.task
+    ppo = PPO(args, task, "neural" if "neural" in run.row.tags else "exact", device)
+    average = WeightAverage(ppo.policy)
+    while run.left:
+        episodes = ppo.write()
+        numbers = ppo.update(episodes, run.progress)
+        if run.progress >= args.average_from:
+            average.add()
+        nats, returns = episodes.log_ratios.sum(1), episodes.rewards.sum(1)
+        run.record(episodes.texts, returns, nats, episodes.metrics)
+        objective = returns.mean() - task.kl_coef * nats.mean()
+        run.step(episodes.tokens, objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
+    average.apply()
+    on_evaluation, _ = evaluation_task(run.row.gym_id, dict(args.env_kwargs))
+    scored, features = for_evaluation(ppo.policy, on_evaluation)
+    evaluation = run.finish(scored, features=features, weights=ppo.policy.state_dict())
+    return run, evaluation, ppo.policy
+
+
+if __name__ == "__main__":
+    train(parse(PPOArguments, __doc__))

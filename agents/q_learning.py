@@ -1,0 +1,137 @@
+"""Tabular soft Q-learning on an exact environment with a small state, such as grid navigation.
+
+    V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)        Q(s, a) <- Q + rate (r + V(s') - Q)
+
+off-policy (each step is drawn from a mixture of the present policy and the reference), with beta =
+kl_coef and no discount. The policy is pi0 exp((Q - V) / beta). Q-learning under a reference: G-learning, Fox,
+Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
+
+States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
+episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
+rate is 1 / visits ** rate_decay, at least rate_floor: where steps are deterministic, rate_floor = 1 would do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.common import Arguments, Run, mean, parse, report
+from klrl_envs.sampling import sample_rows
+from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.wrappers.observations import VectorStateIndex
+
+LARGEST_TABLE = 1 << 26
+LOGGED = 500  # episodes a line of progress
+
+
+@dataclass
+class QArguments(Arguments):
+    """Soft Q-learning."""
+
+    lanes: int = 32
+    """episodes side by side"""
+    exploration: float = 0.3
+    """share of the reference in the behaviour, at first"""
+    exploration_end: float = 0.05
+    """the same at the end"""
+    rate_decay: float = 0.3
+    """the learning rate is 1 / visits ** rate_decay"""
+    rate_floor: float = 0.3
+    """the least learning rate"""
+
+
+class SoftQ:
+    """The table, and the policy that it stands for.
+
+    Args:
+        task: an exact task.
+
+    Attributes:
+        values: float64 [S, V], Q of state index and token.
+        visits: int64 [S, V].
+    """
+
+    def __init__(self, task: AutomatonTask) -> None:
+        self.task = task
+        self.kl_coef = task.kl_coef
+        self.contexts = task.reference.contexts
+        states = (task.horizon + 1) * task.automaton.states * self.contexts
+        if states * task.vocab_size > LARGEST_TABLE:
+            raise ValueError(
+                f"a table of {states} states times {task.vocab_size} tokens is too large for q_learning "
+                f"(at most {LARGEST_TABLE} entries); it fits klrl/GridNavigation-v0"
+            )
+        self.values = np.zeros((states, task.vocab_size))
+        self.visits = np.zeros((states, task.vocab_size), dtype=np.int64)
+
+    def log_rows(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """log pi(.|s) [N, V] and V(s) [N] of state indices [N]."""
+        logits = self.task.reference.table[index % self.contexts] + self.values[index] / self.kl_coef
+        top = logits.max(axis=1, keepdims=True)
+        total = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+        return logits - total, self.kl_coef * total[:, 0]
+
+    def state_log_probs(
+        self, context: NDArray[np.int64], state: NDArray[np.int64], time: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """See ``klrl_envs.policies.StatePolicy``."""
+        index = (time * self.task.automaton.states + state) * self.contexts + context
+        return self.log_rows(index)[0]
+
+    def learn(self, index: Any, actions: Any, rewards: Any, args: QArguments) -> None:
+        """One episode backwards: state indices, actions and rewards [T]; nothing follows the last step."""
+        following = 0.0
+        for state, action, reward in zip(index[::-1], actions[::-1], rewards[::-1]):
+            self.visits[state, action] += 1
+            rate = max(self.visits[state, action] ** -args.rate_decay, args.rate_floor)
+            self.values[state, action] += rate * (reward + following - self.values[state, action])
+            following = self.log_rows(state[None])[1][0]
+
+
+def train(args: QArguments) -> float | None:
+    """Learn inside the token budget and evaluate; returns the score."""
+    run = Run(args, "q_learning")
+    if not isinstance(run.task, AutomatonTask):
+        raise ValueError(f"q_learning needs an exact environment, and {run.row.gym_id} is none")
+    table = SoftQ(run.task)
+    rng = np.random.default_rng(args.seed)
+    made = gym.make_vec(
+        run.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
+    )
+    env = VectorStateIndex(made)
+    index, _ = env.reset(seed=args.seed)
+    returns: list[float] = []
+    steps: list[list[tuple[Any, Any, float]]] = [[] for _ in range(args.lanes)]
+    while run.left:
+        share = args.exploration + (args.exploration_end - args.exploration) * run.progress
+        rows, _ = table.log_rows(index)
+        explore = rng.random(args.lanes) < share
+        rows = np.where(explore[:, None], cast(Any, made.unwrapped).reference_log_probs(), rows)
+        actions = sample_rows(rows, rng)
+        following, rewards, terminated, _, _ = env.step(actions)
+        for lane in range(args.lanes):
+            steps[lane].append((index[lane], actions[lane], rewards[lane]))
+        index = following
+        for lane in np.flatnonzero(terminated):
+            states, taken, paid = zip(*steps[lane])
+            table.learn(np.array(states), np.array(taken), np.array(paid), args)
+            returns.append(sum(paid))
+            steps[lane] = []
+        run.step(args.lanes)
+        if len(returns) >= LOGGED:
+            run.step(0, **{"return": mean(returns), "exploration": share})
+            returns = []
+        if terminated.any():
+            index, _ = env.reset(options={"reset_mask": terminated})
+    evaluation = run.finish(table)
+    print(report(evaluation))
+    return evaluation.score and evaluation.score.estimate
+
+
+if __name__ == "__main__":
+    train(parse(QArguments, __doc__))

@@ -1,0 +1,218 @@
+"""Stable-Baselines3's own PPO, unchanged, on the features id.
+
+The KL is paid by ``KLCallback`` from the rollout's log-probs; gamma is 1, there is no entropy bonus, and
+advantages are not normalised. The policy's logits are log pi0(.|s) plus a residual network that is zero at
+first: on exact tasks log pi0 is part of the features, on neural tasks it is the reference's unembedding,
+frozen, of the hidden state that the features are. What the residual sees of a neural task is that frozen
+hidden state alone, which is why agents that train all weights go further.
+Source: Raffin et al. 2021, Stable-Baselines3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor, nn
+
+from agents.common import Arguments, Run, learning_rate, mean, parse, prepare, report
+from agents.policies import ResidualPolicy
+from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
+from klrl_envs.policies import SB3Policy
+from klrl_envs.reference.transformer import TransformerReference
+from klrl_envs.tasks.base import AutomatonTask, Task
+
+
+@dataclass
+class SB3Arguments(Arguments):
+    """SB3's PPO. What is None depends on the kind of task: see ``DEFAULTS``."""
+
+    env_id: str = "klrl/GridNavigation-v0"
+    """the environment; its features id is what is trained on"""
+    lanes: int = 128
+    """episodes side by side"""
+    steps: int | None = None
+    """tokens a lane and update"""
+    minibatch: int | None = None
+    """tokens a step of the optimizer"""
+    epochs: int | None = None
+    """passes over a rollout"""
+    rate: float | None = None
+    """Adam's learning rate at its peak"""
+    gae_lambda: float | None = None
+    """of generalised advantage estimation"""
+    warm_up: float = 0.02
+    """share of the training in which the learning rate rises"""
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "exact": {"steps": 48, "minibatch": 1024, "epochs": 4, "rate": 2e-3, "gae_lambda": 0.95},
+    "neural": {"steps": 48, "minibatch": 1024, "epochs": 3, "rate": 5e-4, "gae_lambda": 0.98},
+}
+
+
+class PassThrough(nn.Module):
+    """What SB3 calls the extractor: hands the features on, as the two networks read them whole."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.latent_dim_pi = self.latent_dim_vf = size
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return features, features
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """The features."""
+        return features
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """The features."""
+        return features
+
+
+class ResidualActorCriticPolicy(ActorCriticPolicy):
+    """SB3's policy with networks of one's own from features to logits and to values [B, 1].
+
+    Args:
+        networks: makes the two.
+    """
+
+    def __init__(
+        self, *args: Any, networks: Callable[[], tuple[nn.Module, nn.Module]], **kwargs: Any
+    ) -> None:
+        self._networks = networks
+        super().__init__(*args, ortho_init=False, **kwargs)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = PassThrough(self.features_dim)
+
+    def _build(self, lr_schedule: Callable[[float], float]) -> None:
+        self._build_mlp_extractor()
+        self.action_net, self.value_net = self._networks()
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
+
+
+class ExactNetwork(nn.Module):
+    """One output of a ``ResidualPolicy``: log pi, or the value in units of reward."""
+
+    def __init__(self, policy: ResidualPolicy, value: bool) -> None:
+        super().__init__()
+        self.policy = policy
+        self.value = value
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows, nats = self.policy(features)
+        return self.policy.task.kl_coef * nats[:, None] if self.value else rows
+
+
+class HiddenStateLogits(nn.Module):
+    """Logits [B, V] of features [B, width + 1]: the frozen unembedding plus a residual, zero at first."""
+
+    unembedding: Tensor
+
+    def __init__(self, reference: TransformerReference, hidden: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("unembedding", reference.model.embedding.weight.detach().clone())
+        self.residual = perceptron(reference.width + 1, hidden, reference.vocab_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, :-1] @ self.unembedding.T + self.residual(features)
+
+
+def perceptron(inputs: int, hidden: int, outputs: int, bias: float = 0.0) -> nn.Sequential:
+    """Two hidden layers, and an output that is ``bias`` at first."""
+    last = nn.Linear(hidden, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, bias)
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last
+    )  # fmt: skip
+
+
+def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
+    """The actor and the critic that fit a task."""
+    if isinstance(task, AutomatonTask):
+        policy = ResidualPolicy(task)
+        return ExactNetwork(policy, value=False), ExactNetwork(policy, value=True)
+    if not isinstance(task.reference, TransformerReference):
+        raise ValueError(f"reference must be 'nano' for sb3_ppo, got {task.reference.name!r}")
+    low, high = task.reward_range
+    return HiddenStateLogits(task.reference), perceptron(task.reference.width + 1, 256, 1, (low + high) / 2)
+
+
+class Progress(BaseCallback):
+    """Counts tokens and notes each rollout in the run's files."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+        self._returns: list[float] = []
+
+    def _on_step(self) -> bool:
+        self._run.step(self.training_env.num_envs)
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self._returns.append(info["episode"]["r"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        ended = [info for info in self.locals["infos"] if "episode" in info]
+        texts = [info["text"] for info in ended]
+        self._run.record(texts, [info["episode"]["r"] for info in ended], np.zeros(len(ended)), {})
+        self._run.step(0, reward=mean(self._returns))
+        self._returns = []
+
+
+def train(args: SB3Arguments) -> float | None:
+    """Learn inside the token budget and evaluate; returns the score."""
+    device = prepare(args)
+    run = Run(args, "sb3_ppo")
+    kind = "neural" if "neural" in run.row.tags else "exact"
+    chosen = {name: getattr(args, name) for name in DEFAULTS[kind]}
+    settings = {k: DEFAULTS[kind][k] if value is None else value for k, value in chosen.items()}
+    env = SB3VecEnv(run.row.gym_features_id, num_envs=args.lanes, **args.env_kwargs)
+    kl_coef = run.task.kl_coef
+    model = PPO(
+        ResidualActorCriticPolicy,
+        env,
+        learning_rate=lambda left: learning_rate(settings["rate"], 1 - left, args.warm_up),
+        n_steps=settings["steps"],
+        batch_size=settings["minibatch"],
+        n_epochs=settings["epochs"],
+        gamma=1.0,
+        gae_lambda=settings["gae_lambda"],
+        normalize_advantage=False,
+        ent_coef=0.0,
+        # the policy's loss is in units of reward and the critic's in their square: nats in both
+        vf_coef=0.5 / kl_coef,
+        max_grad_norm=kl_coef,
+        policy_kwargs={"networks": partial(networks_of, run.task)},
+        seed=args.seed,
+        device=device,
+    )
+    torch.manual_seed(args.seed)
+    rollout = settings["steps"] * args.lanes
+    updates = max(run.budget // rollout, 1)
+    model.learn(updates * rollout, callback=CallbackList([KLCallback(), Progress(run)]))
+    model.policy.to("cpu")
+    evaluation = run.finish(SB3Policy(model), features=True, weights=unshared(model.policy.state_dict()))
+    print(report(evaluation))
+    return evaluation.score and evaluation.score.estimate
+
+
+def unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights, each tensor once (actor and critic of an exact task are one module)."""
+    seen: dict[int, str] = {}
+    return {name: w for name, w in weights.items() if seen.setdefault(w.data_ptr(), name) == name}
+
+
+if __name__ == "__main__":
+    train(parse(SB3Arguments, __doc__))
