@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +41,12 @@ from leaderboard.schema import (
     load_result,
     merge,
     results_of,
+    task_sha256,
     to_json,
     write_atomically,
 )
 
 LOG_TAIL = 30  # lines of a failed run's log that are shown
-
-
-@cache
-def task_sha256(env_id: str) -> str:
-    """The fingerprint of the task as it is scored, which is with its evaluation prompts where it has
-    prompts.
-    """
-    import inspect
-
-    from klrl_envs.registry import find_row, make_task
-
-    has_prompts = "prompts" in inspect.signature(find_row(env_id).function()).parameters
-    return make_task(env_id, **({"prompts": "evaluation"} if has_prompts else {})).fingerprint
 
 
 @dataclass

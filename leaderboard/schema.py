@@ -8,10 +8,12 @@ cannot go unseen.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,10 +40,10 @@ class Strict(BaseModel):
 
 
 class Agent(Strict):
-    """Who ran: a name that is unique on the leaderboard, where its code is, under what licence."""
+    """Who ran: a unique name, where its code is (on the web, or a path of this repository), its licence."""
 
     name: Name
-    url: str
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s()<>]+|[A-Za-z0-9_-][A-Za-z0-9_./-]*)$")]
     license: Annotated[str, Field(min_length=1)]
 
 
@@ -70,6 +72,22 @@ class Versions(Strict):
     def __str__(self) -> str:
         """The short form of the table."""
         return ", ".join(f"{name} {value}" for name, value in self.model_dump(exclude_none=True).items())
+
+
+class AggregateRow(Strict):
+    """One agent over several environments: the interquartile mean of all its scores, with its interval."""
+
+    agent: Name
+    environments: tuple[EnvId, ...]
+    score: Finite
+    score_interval: Interval | None
+
+
+class Aggregate(Strict):
+    """`aggregate.json`: every agent over its environments, made from the entries with this digest."""
+
+    entries_digest: str
+    rows: tuple[AggregateRow, ...]
 
 
 class Measured(Strict):
@@ -222,6 +240,17 @@ def budget_of(env_id: str) -> tuple[float, int]:
     raise ValueError(f"env_id must be one of {', '.join(row.gym_id for row in REGISTRY)}, not {env_id!r}")
 
 
+@cache
+def task_sha256(env_id: str) -> str:
+    """The fingerprint of the task as it is scored, which is with its evaluation prompts where it has
+    prompts.
+    """
+    from klrl_envs.registry import find_row, make_task
+
+    has_prompts = "prompts" in inspect.signature(find_row(env_id).function()).parameters
+    return make_task(env_id, **({"prompts": "evaluation"} if has_prompts else {})).fingerprint
+
+
 def check_rules(record: Result | Entry) -> None:
     """Raise ValueError where a record breaks a rule: default task, declared kl_coef, token budget."""
     kl_coef, budget = budget_of(record.env_id)
@@ -332,6 +361,11 @@ def _load(kind: type[Any], path: Path) -> Any:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def load_aggregate(path: Path) -> Aggregate:
+    """Read an `aggregate.json`; ValueError that names the file where it is not one."""
+    return _load(Aggregate, path)
 
 
 def load_entries(folder: Path = ENTRIES) -> list[Entry]:

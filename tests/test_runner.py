@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.progress import Clock, duration
-from benchmarks.run import Benchmark, choose, main, report, run_suite, task_sha256
+from benchmarks.run import Benchmark, choose, main, report, run_suite
 from benchmarks.suites import SUITES, Row, Run, expand, load_suite
-from leaderboard.schema import load_entry, load_result
+from leaderboard.schema import load_entry, load_result, task_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 SHA = "a" * 64
@@ -41,7 +41,8 @@ score = 1.5 if options.mode == "boast" else 0.5 + 0.1 * options.seed
 result = dict(
     schema_version=1, agent=dict(name="dummy", url="https://example.org", license="MIT"),
     env_id=options.env_id, env_kwargs={}, kl_coef=0.5, task_sha256=options.sha, command=" ".join(sys.argv),
-    seed=options.seed, score=score, score_interval=[score - 0.02, score + 0.02], objective=score, expected_reward=score + 0.5, kl=1.0,
+    seed=options.seed, score=score, score_interval=[score - 0.02, score + 0.02], objective=score,
+    expected_reward=score + 0.5, kl=1.0,
     regret=1 - score, tokens=options.tokens * (2 if options.mode == "greedy" else 1), seconds=1.0,
     hardware=dict(cpu="test", cores=2, gpu=None, memory_gb=4), versions=dict(python="3", klrl_envs="0",
     gymnasium="1"), commit="0" * 40, date="2026-01-01T00:00:00+00:00",
