@@ -7,14 +7,22 @@ J* and the whole frontier follow for every kl_coef at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef, kl_divergence
-from klrl_envs.optima.dynamic_programme import BLOCK, FloatArray, IntArray, MarkovModel, Problem
+from klrl_envs.optima.dynamic_programme import (
+    BLOCK,
+    FloatArray,
+    IntArray,
+    MarkovModel,
+    Problem,
+    solve_problem,
+)
+from klrl_envs.optima.result import FrontierPoint
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]
@@ -199,3 +207,27 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     for column, level in enumerate(np.flatnonzero(held)):
         probabilities[:, place[column]] += chance[:, level]
     return TerminalLaw(automaton.start[first], rewards, probabilities)
+
+
+def exact_frontier(problem: Problem, kl_coefs: Iterable[float]) -> list[FrontierPoint]:
+    """The exact frontier at each of kl_coefs.
+
+    Where the reward is terminal one forward pass serves them all; else each is solved.
+
+    Raises:
+        ValueError: a kl_coef that is not a finite number above 0.
+    """
+    wanted = [check_kl_coef(kl_coef) for kl_coef in kl_coefs]
+    automaton = problem.automaton
+    points: list[FrontierPoint] = []
+    law = None
+    if automaton.terminal and automaton.deterministic and np.count_nonzero(automaton.start) == 1:
+        law = terminal_law(problem)
+    for kl_coef in wanted:
+        if law is not None:
+            value, reward, kl = law.optimum(kl_coef)
+        else:
+            solution = solve_problem(problem, kl_coef)
+            value, reward, kl = solution.value, solution.expected_reward, solution.kl
+        points.append(FrontierPoint(kl_coef, reward, kl, value))
+    return points

@@ -1,0 +1,172 @@
+"""`optimum`: J*, pi* and the frontier of an environment, exact or certified."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from klrl_envs.assets import asset_path, manifest
+from klrl_envs.kl import check_kl_coef
+from klrl_envs.optima.certificate import Certificate
+from klrl_envs.optima.dynamic_programme import Problem, solve_problem
+from klrl_envs.optima.result import FrontierPoint, Optimum
+from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+
+__all__ = ["FrontierPoint", "NotCertified", "Optimum", "certificate_name", "find_certificate", "optimum"]
+
+CACHED_SOLUTIONS = 4
+"""Solved tasks that a process keeps: one may take 100 MB."""
+
+_solved: OrderedDict[tuple[Any, ...], Optimum] = OrderedDict()
+
+
+class NotCertified(LookupError):
+    """No certificate states the optimum of this task."""
+
+
+def optimum(
+    env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], **kwargs: Any
+) -> Optimum:
+    """The optimum of an environment on its evaluation prompts.
+
+    Args:
+        env_or_id: an id, of features too, with or without `klrl/`; or an environment of this package,
+            single or vector, wrapped or not (wrappers change what is seen and paid in training, never the
+            task).
+        **kwargs: the environment's arguments, with an id: kl_coef, horizon, reference, ...
+
+    Returns:
+        An `Optimum`. Exact tasks are solved, and the last few solutions are kept; others are read from
+        the certificate that ships with the package, or that `klrl certify` made.
+
+    Raises:
+        ValueError: an unknown id, or an argument out of range, kl_coef among them.
+        TypeError: not an environment of this package, or arguments beside a made environment.
+        NotCertified: a task that is not exact and that nobody certified with these arguments.
+    """
+    if "kl_coef" in kwargs:
+        check_kl_coef(kwargs["kl_coef"])
+    task = evaluation_task(env_or_id, kwargs)
+    check_kl_coef(task.kl_coef)
+    if isinstance(task, AutomatonTask):
+        return _solve(task)
+    if isinstance(task, TextTask):
+        return find_certificate(task).optimum(task.kl_coef)
+    raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
+
+
+def evaluation_task(env_or_id: Any, kwargs: Mapping[str, Any]) -> Task:
+    """The task of an id or an environment, on its evaluation prompts; see `optimum` for the errors."""
+    from klrl_envs.registry import make_task
+
+    if isinstance(env_or_id, str):
+        return make_task(env_or_id, **{**kwargs, "prompts": "evaluation"})
+    task = getattr(getattr(env_or_id, "unwrapped", None), "task", None)
+    if not isinstance(task, Task):
+        raise TypeError(f"env_or_id must be an id or an environment of klrl_envs, got {env_or_id!r}")
+    if kwargs:
+        raise TypeError(f"arguments go with an id; this environment is made already, got {sorted(kwargs)}")
+    if task.source is None:
+        return task
+    task_id, arguments = task.source
+    return make_task(task_id, **{**arguments, "prompts": "evaluation"})
+
+
+def public_id(task: Task) -> str:
+    """The id that `gym.make` takes, or the task's own where it is not registered."""
+    from klrl_envs.registry import REGISTRY
+
+    return next((row.gym_id for row in REGISTRY if row.id == task.id), task.id)
+
+
+def certificate_name(task: Task) -> str:
+    """The file name of a task's certificate."""
+    return f"{task.id}-{task.fingerprint[:12]}.safetensors"
+
+
+def certificate_folder() -> Path:
+    """Where certificates of one's own are kept: `$KLRL_HOME/certificates`, `~/.cache/klrl` by default."""
+    home = os.environ.get("KLRL_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "klrl") / "certificates"
+
+
+def find_certificate(task: Task) -> Certificate:
+    """The certificate of a task: the one that ships with the package, or one of one's own.
+
+    Raises:
+        NotCertified: there is none.
+        ValueError: the file is damaged, or of another task.
+    """
+    name = certificate_name(task)
+    shipped, own = f"certificates/{name}", certificate_folder() / name
+    if shipped in manifest():
+        path = asset_path(shipped)
+    elif own.is_file():
+        path = own
+    else:
+        raise NotCertified(
+            f"{public_id(task)} with these arguments has no certified optimum (looked for {name} in the "
+            f"package and in {own.parent}); make one with: {_certify_command(task)}"
+        )
+    certificate = Certificate.load(path)
+    if certificate.fingerprint != task.fingerprint:
+        raise ValueError(
+            f"{path} is the certificate of another task: fingerprint {certificate.fingerprint}, "
+            f"expected {task.fingerprint}"
+        )
+    return certificate
+
+
+def _certify_command(task: Task) -> str:
+    parts = ["klrl", "certify", public_id(task)]
+    arguments: Mapping[str, Any] = {} if task.source is None else task.source[1]
+    for name, value in arguments.items():
+        if name not in ("kl_coef", "prompts"):
+            parts += [f"--{name.replace('_', '-')}", str(value)]
+    return " ".join(parts)
+
+
+def _solve(task: AutomatonTask) -> Optimum:
+    if task.prompt_length:
+        raise ValueError(
+            f"{task.id} has prompts of up to {task.prompt_length} tokens; "
+            "the exact optimum is for tasks without prompts"
+        )
+    key = (
+        public_id(task), task.reference.fingerprint, task.automaton.fingerprint,
+        task.horizon, task.end_token, task.kl_coef,
+    )  # fmt: skip
+    if key not in _solved:
+        problem = Problem(task.reference, task.automaton, task.horizon, task.end_token)
+        for known_key, known in _solved.items():
+            if known_key[:-1] == key[:-1] and known.policy is not None:
+                problem = known.policy.problem
+        solution = solve_problem(problem, task.kl_coef)
+        _solved[key] = Optimum(
+            env_id=public_id(task),
+            kl_coef=task.kl_coef,
+            value=solution.value,
+            lower=solution.value,
+            upper=solution.value,
+            exact=True,
+            reference_value=solution.reference_value,
+            reference_value_stderr=0.0,
+            expected_reward=solution.expected_reward,
+            expected_reward_stderr=0.0,
+            kl=solution.kl,
+            kl_stderr=0.0,
+            rigorous_lower=solution.value,
+            rigorous_upper=solution.value,
+            effective_samples=None,
+            method="soft dynamic programme, float64",
+            policy=solution,
+        )
+        while len(_solved) > CACHED_SOLUTIONS:
+            _solved.popitem(last=False)
+    _solved.move_to_end(key)
+    return _solved[key]
