@@ -1,12 +1,13 @@
 """Golden transcripts: one recorded episode an environment, replayed action by action.
 
-``python -m tests.golden.transcript`` writes those that are missing; a task that changes needs a new
+``python -m tests.golden.transcript [ID ...]`` writes those that are missing; a task that changes needs a new
 version, not a new transcript.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def main() -> None:
     """Write the transcripts that are missing, a line a step."""
     for row in REGISTRY:
         path = path_of(row.gym_id)
-        if not path.exists():
+        if not path.exists() and row.id in (sys.argv[1:] or [row.id]):
             transcript = record(row.gym_id)
             steps = ",\n".join("  " + json.dumps(step) for step in transcript.pop("steps"))
             head = json.dumps(transcript)[:-1]
