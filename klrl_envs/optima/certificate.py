@@ -40,7 +40,7 @@ FloatArray = NDArray[np.float64]
 CONFIDENCE = 0.95
 TRUSTED_SAMPLES = 100.0
 """Harmonic mean of the prompts' effective sample sizes from which the delta method is believed: in simulation
-95 % intervals cover from there on; with 20 to 60 those of J* cover at .91 to .94, those of KL* at .77 to .91."""
+95 % intervals cover from there on; with 20 to 60 those of J* cover at .91 to .94, of KL* at .77 to .91."""
 
 SCHEMA = "klrl certificate 1"
 
