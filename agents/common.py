@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 import klrl_envs
 from klrl_envs.registry import find_row, make_task
+from klrl_envs.tasks.base import Task
 from klrl_envs.wrappers.recorder import append_line
 
 SCHEMA_VERSION = 1
@@ -120,6 +122,13 @@ class Run:
             total=self.budget, unit="tok", unit_scale=True, desc=f"{agent} {self.row.id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
         )  # fmt: skip
+
+    @cached_property
+    def evaluation_task(self) -> Task:
+        """The task on the evaluation prompts."""
+        from klrl_envs.optima.optimum import evaluation_task
+
+        return evaluation_task(self.row.gym_id, dict(self.args.env_kwargs))
 
     @property
     def left(self) -> bool:

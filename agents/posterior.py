@@ -9,19 +9,23 @@ is. Sources: Korbak, Perez and Buckley 2022 (arXiv 2205.11275).
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+import klrl_envs
 from agents.common import Arguments, Run, parse, report
+from klrl_envs.evaluation import as_policy
+from klrl_envs.policies import RejectionSampler
+from klrl_envs.reference.protocol import IntArray
 
 
 def train(args: Arguments) -> float | None:
     """Solve or sample, and evaluate; returns the score."""
     run = Run(args, "posterior", budget=0)
-    policy = "optimal"
-    if "neural" in run.row.tags:
-        from klrl_envs.evaluation import evaluation_task, rejection_sampler
-        from klrl_envs.optima.optimum import optimum
-
-        task, _ = evaluation_task(run.row.gym_id, dict(args.env_kwargs))
-        policy = CountingSampler(rejection_sampler(task, optimum(run.row.gym_id, **args.env_kwargs)), run)
+    best = klrl_envs.optimum(run.row.gym_id, **args.env_kwargs)
+    policy = as_policy("optimal", run.evaluation_task, best)
+    if isinstance(policy, RejectionSampler):
+        policy = CountingSampler(policy, run)
     evaluation = run.finish(policy)
     print(report(evaluation))
     return evaluation.score and evaluation.score.estimate
@@ -32,10 +36,10 @@ class CountingSampler:
 
     log_prob_kind = "exact"
 
-    def __init__(self, sampler, run: Run) -> None:
+    def __init__(self, sampler: RejectionSampler, run: Run) -> None:
         self._sampler, self._run = sampler, run
 
-    def sample(self, prompts, rng):
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
         """See ``klrl_envs.policies.SequencePolicy``."""
         drawn = self._sampler.sample(prompts, rng)
         self._run.tokens = int(self._sampler.drawn.sum()) * self._run.task.horizon

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from agents.common import Arguments, Run, learning_rate, parse, prepare, report
 from agents.policies import Episodes, Policy, WeightAverage, for_evaluation, make_engine, make_policy
-from klrl_envs.evaluation import evaluation_task
 from klrl_envs.tasks.base import Task
 
 
@@ -182,8 +181,7 @@ def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
         objective = returns.mean() - task.kl_coef * nats.mean()
         run.step(episodes.tokens, objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
     average.apply()
-    on_evaluation, _ = evaluation_task(run.row.gym_id, dict(args.env_kwargs))
-    scored, features = for_evaluation(ppo.policy, on_evaluation)
+    scored, features = for_evaluation(ppo.policy, run.evaluation_task)
     evaluation = run.finish(scored, features=features, weights=ppo.policy.state_dict())
     return run, evaluation, ppo.policy
 

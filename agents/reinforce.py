@@ -21,7 +21,6 @@ from torch import Tensor
 
 from agents.common import Arguments, Run, learning_rate, parse, prepare, report
 from agents.policies import WeightAverage, for_evaluation, make_engine, make_policy
-from klrl_envs.evaluation import evaluation_task
 
 
 @dataclass
@@ -103,8 +102,7 @@ def train(args: ReinforceArguments) -> float | None:
             kl=nats.mean(), gradient=norm,
         )  # fmt: skip
     average.apply()
-    task, _ = evaluation_task(run.row.gym_id, dict(args.env_kwargs))
-    scored, features = for_evaluation(policy, task)
+    scored, features = for_evaluation(policy, run.evaluation_task)
     evaluation = run.finish(scored, features=features, weights=policy.state_dict())
     print(report(evaluation))
     return evaluation.score and evaluation.score.estimate

@@ -58,6 +58,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+Networks = Callable[[], tuple[nn.Module, nn.Module]]
+
+
 class PassThrough(nn.Module):
     """What SB3 calls the extractor: hands the features on, as the two networks read them whole."""
 
