@@ -1,0 +1,456 @@
+"""What a policy is to the library, and adapters for callables, torch, SB3 and Hugging Face models.
+
+A policy is one of
+- ``log_probs(observations [B, ...]) -> float[B, V]``, optionally with a cached pair ``start`` / ``step``,
+- ``state_log_probs(context, state, time) -> float[B, V]`` on exact environments,
+- ``sample(prompts, rng) -> tokens, log_prob`` for what has no form token by token,
+- one of the names in ``NAMES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from klrl_envs.engine import Engine
+from klrl_envs.reference.protocol import FloatArray, IntArray, ReferenceLanes
+from klrl_envs.sampling import sample_rows
+from klrl_envs.tasks.base import AutomatonTask, Task
+
+NAMES = ("reference", "uniform", "optimal")
+LogProbKind = Literal["exact", "lower", "upper"]
+TOLERANCE = 1e-3
+"""The largest |log sum_a pi(a|s)|, in nats, of rows that pass for normalised."""
+
+
+@runtime_checkable
+class TokenPolicy(Protocol):
+    """A policy by its rows."""
+
+    def log_probs(self, observations: Any) -> Any:
+        """log pi(.|s) float[B, V], normalised, in nats, of observations [B, ...] of the environment."""
+        ...
+
+
+@runtime_checkable
+class CachedPolicy(TokenPolicy, Protocol):
+    """A policy that also gives the same rows incrementally, for B sequences that grow together."""
+
+    def start(self, prompts: IntArray) -> Any:
+        """Rows [B, V] after prompts [B, P], padded on the right with the task's pad."""
+        ...
+
+    def step(self, tokens: IntArray) -> Any:
+        """Rows [B, V] after one more token [B] in each sequence; rows of ended ones are not used."""
+        ...
+
+
+@runtime_checkable
+class StatePolicy(Protocol):
+    """A policy on an exact environment that knows the state of reference and automaton."""
+
+    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> Any:
+        """log pi(.|context, state, time) float[B, V] of int64[B] each; time counts tokens written."""
+        ...
+
+
+@runtime_checkable
+class SequencePolicy(Protocol):
+    """A policy that samples whole texts.
+
+    ``log_prob_kind`` says what ``log_prob`` is: "exact", or a "lower" or "upper" bound of log pi(tokens).
+    Where the attribute is missing, "exact" is meant.
+    """
+
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
+        """Tokens int64[B, T] after prompts [B, P], and their log pi float64[B].
+
+        What stands after the end of a text is ignored.
+        """
+        ...
+
+
+class TokenRows:
+    """Rows log pi(.|s) [K, V], checked; sampled, scored and compared as one and the same distribution.
+
+    What a row lacks to one, within ``TOLERANCE``, is divided out everywhere alike.
+
+    Args:
+        rows: float[K, V] in nats, -inf where there is no probability; float32 stays float32, as scoring
+            a network's rows in float64 would add no digit that they have.
+        shape: (K, V).
+        source: what made them, for errors.
+
+    Raises:
+        ValueError: another shape, NaN, or rows that do not sum to one.
+    """
+
+    def __init__(self, rows: ArrayLike, shape: tuple[int, int], source: str = "log_probs") -> None:
+        array = as_array(rows)
+        if array.shape != shape:
+            raise ValueError(f"{source} must return log-probs of shape {shape}, returned {array.shape}")
+        self.rows = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+        self.probabilities = np.exp(self.rows)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._log_total = np.log(self.probabilities.sum(axis=1, dtype=np.float64))
+        wrong = ~(np.abs(self._log_total) <= TOLERANCE)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            if np.isnan(self.rows[row]).any():
+                raise ValueError(f"{source} returned NaN in row {row}; allowed are log-probs, -inf included")
+            raise ValueError(
+                f"{source} must return normalised log-probs (|logsumexp| at most {TOLERANCE:g} nats): "
+                f"row {row} has logsumexp {self._log_total[row]:.4g}; apply a log-softmax to logits"
+            )
+
+    def sample(self, rng: np.random.Generator) -> IntArray:
+        """A token of each row, int64[K]."""
+        return sample_rows(self.rows, rng)
+
+    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+        """log pi(token|s) float64[K] in nats of tokens [K]."""
+        return self.rows[np.arange(len(self.rows)), tokens].astype(np.float64) - self._log_total
+
+    def kl(self, reference: FloatArray) -> NDArray[np.float64]:
+        """Exact KL(pi(.|s) || reference) float64[K] in nats; reference rows [K, V] are normalised."""
+        difference = self.rows - reference
+        if np.isneginf(self.rows.min(initial=0.0)):
+            difference[np.isneginf(self.rows)] = 0.0
+        difference *= self.probabilities
+        total = difference.sum(axis=1, dtype=np.float64)
+        return total / np.exp(self._log_total) - self._log_total
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """A NumPy array of array-likes, torch tensors on any device and with gradients among them."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values if values.dtype.itemsize >= 4 else values.float()
+        return values.numpy()
+    return np.asarray(values)
+
+
+class CallablePolicy:
+    """A function from observations [B, ...] to log-probs [B, V]."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.log_probs = function
+
+
+class TorchPolicy:
+    """A torch module from observations [B, ...] to rows [B, V].
+
+    Args:
+        module: called without gradients, in the mode (train or eval) that it is in.
+        output: "logits" (a log-softmax in float32 is applied) or "log_probs".
+        device: where observations are put; the module's first parameter's device where None.
+        select: picks the rows from the module's output, as ``lambda output: output[0]``.
+
+    Raises:
+        ValueError: another ``output``.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        output: str = "logits",
+        *,
+        device: Any = None,
+        select: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if output not in ("logits", "log_probs"):
+            raise ValueError(f"output must be 'logits' or 'log_probs', got {output!r}")
+        self._module = module
+        self._output = output
+        self._device = device
+        self._select = select
+
+    def log_probs(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Rows float32[B, V]."""
+        import torch
+
+        device = self._device
+        if device is None:
+            parameter = next(iter(self._module.parameters()), None)
+            device = "cpu" if parameter is None else parameter.device
+        with torch.inference_mode():
+            rows = self._module(torch.as_tensor(observations, device=device))
+            rows = (rows if self._select is None else self._select(rows)).float()
+            return as_array(rows.log_softmax(dim=-1) if self._output == "logits" else rows)
+
+
+class SB3Policy:
+    """A Stable-Baselines3 model with a stochastic discrete policy (PPO, A2C), on what it was trained on.
+
+    Raises:
+        TypeError: the model has no distribution over actions (DQN has none).
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not hasattr(getattr(model, "policy", None), "get_distribution"):
+            raise TypeError(
+                f"an SB3 model with policy.get_distribution is needed (PPO, A2C), got {type(model).__name__}"
+            )
+        self._policy = model.policy
+
+    def log_probs(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Rows float32[B, V]."""
+        import torch
+
+        self._policy.set_training_mode(False)
+        with torch.inference_mode():
+            inputs, _ = self._policy.obs_to_tensor(observations)
+            distribution = self._policy.get_distribution(inputs).distribution
+            return as_array(distribution.logits.float().log_softmax(dim=-1))
+
+
+class LanesPolicy:
+    """Whatever has the lanes of a reference: ``LanesPolicy(reference.lanes, task)``.
+
+    Args:
+        lanes: (count, max_length) -> ``ReferenceLanes``.
+        task: whose prompts and texts are read.
+    """
+
+    def __init__(self, lanes: Callable[[int, int], ReferenceLanes], task: Task) -> None:
+        self._make = lanes
+        self._task = task
+        self._lanes: ReferenceLanes | None = None
+
+    def log_probs(self, observations: IntArray) -> FloatArray:
+        """Rows [B, V] after padded tokens [B, L], computed from the beginning."""
+        lanes = self._make(len(observations), self._task.max_length)
+        lanes.reset(np.arange(len(observations)), observations, text_lengths(self._task, observations))
+        return lanes.log_probs()
+
+    def start(self, prompts: IntArray) -> FloatArray:
+        """See ``CachedPolicy.start``."""
+        self._lanes = self._make(len(prompts), self._task.max_length)
+        self._lanes.reset(np.arange(len(prompts)), prompts, text_lengths(self._task, prompts))
+        return self._lanes.log_probs()
+
+    def step(self, tokens: IntArray) -> FloatArray:
+        """See ``CachedPolicy.step``."""
+        if self._lanes is None:
+            raise RuntimeError("call start before step")
+        self._lanes.step(tokens, np.ones(len(tokens), dtype=np.bool_))
+        return self._lanes.log_probs()
+
+
+class CausalLMPolicy:
+    """A causal language model of transformers, fine-tuned or not, with its key-value cache.
+
+    Args:
+        model: ``AutoModelForCausalLM`` or alike, in evaluation mode.
+        task: whose prompts and texts are read.
+        start_token: precedes every text, as it does in training; None for nothing (then a prompt of at
+            least one token is needed).
+    """
+
+    def __init__(self, model: Any, task: Task, start_token: int | None) -> None:
+        self._model = model
+        self._task = task
+        self._start_token = start_token
+        self._cache: Any = None
+        self._mask: Any = None
+
+    def log_probs(self, observations: IntArray) -> NDArray[np.float32]:
+        """Rows float32[B, V] after padded tokens [B, L], computed from the beginning."""
+        return self._read(observations, use_cache=False)
+
+    def start(self, prompts: IntArray) -> NDArray[np.float32]:
+        """See ``CachedPolicy.start``."""
+        return self._read(prompts, use_cache=True)
+
+    def step(self, tokens: IntArray) -> NDArray[np.float32]:
+        """See ``CachedPolicy.step``."""
+        import torch
+
+        if self._mask is None:
+            raise RuntimeError("call start before step")
+        self._mask = torch.cat((self._mask, self._mask.new_ones((len(tokens), 1))), dim=1)
+        inputs = torch.as_tensor(tokens[:, None], device=self._model.device)
+        return self._run(inputs, self._cache, use_cache=True)
+
+    def _read(self, tokens: IntArray, *, use_cache: bool) -> NDArray[np.float32]:
+        """Rows after texts of unequal length, aligned at their ends."""
+        import torch
+
+        first = 0 if self._start_token is None else 1
+        lengths = text_lengths(self._task, tokens) + first
+        longest = int(lengths.max(initial=0))
+        if len(tokens) and lengths.min() == 0:
+            raise ValueError("start_token is None and a text is empty: give the token that precedes texts")
+        ends = np.arange(longest) - (longest - lengths)[:, None]
+        shown = (
+            np.take_along_axis(tokens, np.clip(ends - first, 0, max(tokens.shape[1] - 1, 0)), axis=1)
+            if (tokens.shape[1])
+            else np.zeros_like(ends)
+        )
+        if self._start_token is not None:
+            shown = np.where(ends == 0, self._start_token, shown)
+        device = self._model.device
+        self._mask = torch.as_tensor((ends >= 0).astype(np.int64), device=device)
+        inputs = torch.as_tensor(np.where(ends >= 0, shown, 0), device=device)
+        return self._run(inputs, None, use_cache=use_cache)
+
+    def _run(self, inputs: Any, cache: Any, *, use_cache: bool) -> NDArray[np.float32]:
+        import torch
+
+        positions = (self._mask.cumsum(dim=1) - 1).clamp_min(0)[:, -inputs.shape[1] :]
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=inputs,
+                attention_mask=self._mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=use_cache,
+            )
+            self._cache = output.past_key_values if use_cache else None
+            return as_array(output.logits[:, -1].float().log_softmax(dim=-1))
+
+
+class OptimalPolicy:
+    """The exact optimum's policy, from the ``Solution`` of the soft dynamic programme."""
+
+    def __init__(self, solution: Any) -> None:
+        self._solution = solution
+
+    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float64]:
+        """See ``StatePolicy``."""
+        return self._solution.log_probs(context, state, time)
+
+
+class RejectionSampler:
+    """Exact draws from pi* of a deterministic task: reference samples x kept with odds exp((r(x) - b)/beta).
+
+    b is the declared upper bound of the reward. log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt), exact
+    but for the error of log Z where a certificate states it. On the task from whose samples that log Z
+    comes, a score of 1 therefore says nothing by itself: compare the expected reward.
+
+    Args:
+        task: its prompts are those that can be asked for.
+        log_partition: float64[P], log Z of each prompt in nats.
+        lanes: reference samples a round.
+        most: reference samples after which it gives up, in all calls together.
+
+    Attributes:
+        drawn, accepted: int64[P], reference samples seen and kept, by prompt.
+
+    Raises:
+        ValueError: pi* is not a tilted reference there (random start or execution), or another shape.
+    """
+
+    log_prob_kind: LogProbKind = "exact"
+
+    def __init__(
+        self, task: Task, log_partition: NDArray[np.float64], *, lanes: int = 512, most: int = 10_000_000
+    ) -> None:
+        if isinstance(task, AutomatonTask):
+            automaton = task.automaton
+            if not automaton.deterministic or np.count_nonzero(automaton.start) > 1:
+                raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
+        count = len(task.prompts.tokens)
+        if np.shape(log_partition) != (count,):
+            raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")
+        self._task = task
+        self._log_partition = np.asarray(log_partition, dtype=np.float64)
+        self._lanes = lanes
+        self._most = most
+        self._index = {row.tobytes(): i for i, row in enumerate(padded_prompts(task))}
+        self.drawn = np.zeros(count, dtype=np.int64)
+        self.accepted = np.zeros(count, dtype=np.int64)
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Of the reference samples seen so far, the share kept; NaN before the first."""
+        return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
+
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
+        """Exact draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
+
+        Raises:
+            ValueError: a prompt is not one of the task's.
+            RuntimeError: ``most`` reference samples were not enough.
+        """
+        task = self._task
+        try:
+            wanted = np.array([self._index[np.ascontiguousarray(row).tobytes()] for row in prompts])
+        except KeyError:
+            raise ValueError(f"prompts must be among the {len(self.drawn)} of {task.id}") from None
+        tokens = np.full((len(prompts), task.horizon), task.pad, dtype=np.int64)
+        log_prob = np.zeros(len(prompts))
+        engine = Engine(task, self._lanes)
+        for lane, generator in enumerate(rng.spawn(self._lanes)):
+            engine.seed(lane, generator)
+        open_requests = [list(np.flatnonzero(wanted == prompt))[::-1] for prompt in range(len(self.drawn))]
+        while any(open_requests):
+            if self.drawn.sum() >= self._most:
+                raise RuntimeError(
+                    f"{self._most} reference samples of {task.id} gave {int(self.accepted.sum())} of pi*: "
+                    f"its acceptance rate is about {self.acceptance_rate:.2g}; take a larger kl_coef"
+                )
+            assigned = self._assign(np.array([len(requests) for requests in open_requests]))
+            texts, rewards, reference = draw_reference(engine, assigned, rng)
+            chance = np.exp((rewards - task.reward_range[1]) / task.kl_coef)
+            kept = rng.random(len(assigned)) < chance
+            np.add.at(self.drawn, assigned, 1)
+            np.add.at(self.accepted, assigned[kept], 1)
+            for lane in np.flatnonzero(kept):
+                requests = open_requests[assigned[lane]]
+                if requests:
+                    place = requests.pop()
+                    tokens[place] = texts[lane]
+                    tilt = rewards[lane] / task.kl_coef - self._log_partition[assigned[lane]]
+                    log_prob[place] = reference[lane] + tilt
+        return tokens, log_prob
+
+    def _assign(self, needed: IntArray) -> IntArray:
+        """Prompts int64[lanes], in proportion to what each still needs over its acceptance rate so far."""
+        rate = (self.accepted + 1) / (self.drawn + 2)
+        share = needed / rate
+        edges = np.cumsum(share) / share.sum()
+        places = (np.arange(self._lanes) + 0.5) / self._lanes
+        return np.minimum(np.searchsorted(edges, places, side="right"), len(needed) - 1)
+
+
+def draw_reference(
+    engine: Engine, prompts: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, NDArray[np.float64], NDArray[np.float64]]:
+    """An episode of the reference in every lane.
+
+    Args:
+        engine: seeded, with N lanes.
+        prompts: int64[N], the prompt of each lane.
+        rng: draws the tokens.
+
+    Returns:
+        What was written int64[N, T] padded, rewards float64[N], log pi0 float64[N] in nats.
+    """
+    every = np.arange(engine.lanes)
+    engine.reset(every, prompts)
+    first = engine.length.copy()
+    rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
+    while not engine.done.all():
+        active = ~engine.done
+        rows = engine.reference_log_probs()
+        tokens = sample_rows(rows, rng)
+        log_prob[active] += rows[every, tokens][active]
+        rewards += engine.step(tokens, active).reward
+    columns = first[:, None] + np.arange(engine.task.horizon)
+    padded = np.pad(engine.tokens, ((0, 0), (0, engine.task.horizon)), constant_values=engine.task.pad)
+    return np.take_along_axis(padded, columns, axis=1), rewards, log_prob
+
+
+def text_lengths(task: Task, rows: IntArray) -> IntArray:
+    """Tokens in each padded row [B, L] before the pad; L may be 0."""
+    return task.lengths(rows) if rows.shape[1] else np.zeros(len(rows), dtype=np.int64)
+
+
+def padded_prompts(task: Task) -> IntArray:
+    """The prompts int64[M, P], padded on the right with the task's pad."""
+    inside = np.arange(task.prompt_length) < task.prompts.lengths[:, None]
+    return np.where(inside, task.prompts.tokens, task.pad)

@@ -1,0 +1,26 @@
+"""Wrappers: what an agent is paid and shown in training. Scores are always those of the plain task."""
+
+from klrl_envs.wrappers.kl_reward import KLReward, VectorKLReward
+from klrl_envs.wrappers.observations import (
+    ReferenceFeatures,
+    StateIndex,
+    VectorReferenceFeatures,
+    VectorStateIndex,
+)
+from klrl_envs.wrappers.recorder import Recorder, VectorRecorder
+from klrl_envs.wrappers.rewards import DelayedReward, NoisyReward
+from klrl_envs.wrappers.start import RandomStart
+
+__all__ = [
+    "DelayedReward",
+    "KLReward",
+    "NoisyReward",
+    "RandomStart",
+    "Recorder",
+    "ReferenceFeatures",
+    "StateIndex",
+    "VectorKLReward",
+    "VectorRecorder",
+    "VectorReferenceFeatures",
+    "VectorStateIndex",
+]

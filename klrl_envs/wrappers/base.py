@@ -1,0 +1,55 @@
+"""What the wrappers ask of the environment under them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from klrl_envs.token_env import TokenEnv
+from klrl_envs.vector_env import TokenVectorEnv
+
+
+def single(env: Any, wrapper: str, other: str = "") -> TokenEnv:
+    """The token environment under ``env``.
+
+    Args:
+        env: what is wrapped.
+        wrapper: the wrapper's name, for errors.
+        other: what to use on a vector environment.
+
+    Raises:
+        TypeError: it is a vector environment, or none of this package.
+    """
+    if isinstance(env, VectorEnv):
+        hint = other or (
+            f"gymnasium.make_vec(id, vectorization_mode='sync', wrappers=[...]) puts {wrapper} in each lane"
+        )
+        raise TypeError(f"{wrapper} wraps a single environment, got a vector environment; {hint}")
+    unwrapped = env.unwrapped if isinstance(env, gym.Env) else env
+    if not isinstance(unwrapped, TokenEnv):
+        raise TypeError(f"{wrapper} wraps an environment of klrl_envs, got {unwrapped!r}")
+    return unwrapped
+
+
+def vector(env: Any, wrapper: str) -> TokenVectorEnv:
+    """The token vector environment under ``env``.
+
+    Raises:
+        TypeError: it is a single environment, or none of this package.
+    """
+    unwrapped = env.unwrapped if isinstance(env, VectorEnv) else env
+    if not isinstance(unwrapped, TokenVectorEnv):
+        hint = f"; {wrapper.removeprefix('Vector')} wraps it" if isinstance(unwrapped, TokenEnv) else ""
+        raise TypeError(f"{wrapper} wraps a vector environment of klrl_envs, got {unwrapped!r}{hint}")
+    return unwrapped
+
+
+def refuse_same_step(env: TokenVectorEnv, wrapper: str, instead: str) -> None:
+    """Raise ValueError where the last state of an episode is gone before a wrapper sees it."""
+    if env.autoreset_mode is AutoresetMode.SAME_STEP:
+        raise ValueError(
+            f"{wrapper} cannot give final_obs in autoreset mode SameStep, as the state of the ended episode "
+            f"is gone by then; allowed are NextStep and Disabled{instead}"
+        )

@@ -1,0 +1,141 @@
+"""The KL penalty as a reward: r - kl_coef (log pi - log pi0) of the token taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorWrapper
+from numpy.typing import NDArray
+
+from klrl_envs.kl import k2, k3
+from klrl_envs.policies import TokenRows, as_array
+from klrl_envs.reference.protocol import BoolArray
+from klrl_envs.wrappers.base import single, vector
+
+LogProb = Callable[[Any], Any]
+"""Observations [N, ...] before the step -> log pi(.|s) float[N, V], normalised, in nats."""
+
+
+def check_penalty(kl_coef: float) -> float:
+    """A coefficient of at least 0 (KL is reported at 0 too)."""
+    if not (math.isfinite(kl_coef) and kl_coef >= 0):
+        raise ValueError(f"kl_coef must be a finite number of at least 0, got {kl_coef!r}")
+    return float(kl_coef)
+
+
+def measures(rows: TokenRows, reference: NDArray[Any], tokens: NDArray[np.int64]) -> dict[str, Any]:
+    """log pi and log pi0 of the tokens, exact KL, and k1, k2, k3, float64[K] each, nats."""
+    log_prob = rows.log_prob(tokens)
+    ratio = log_prob - reference[np.arange(len(tokens)), tokens]
+    return {"log_prob": log_prob, "kl": rows.kl(reference), "k1": ratio, "k2": k2(ratio), "k3": k3(ratio)}
+
+
+class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstructorArgs):
+    """Pays r - kl_coef (log pi - log pi0) of the token taken (k1, the estimator that is right in a reward).
+
+    info has, in nats, ``log_prob`` of the token under the policy, the exact ``kl`` = KL(pi(.|s) || pi0(.|s))
+    at the state before the step, ``k1``, ``k2``, ``k3``, and ``task_reward``, what the task paid. The
+    penalty is detached: the policy's gradient is the algorithm's business.
+
+    Args:
+        env: an environment of klrl_envs.
+        kl_coef: reward units a nat, at least 0; the attribute may be set while training (adaptive
+            coefficients), and an agent is scored at the environment's own all the same.
+        log_prob: observations [1, ...] -> rows float[1, V], log pi(.|s) of the policy that acts.
+
+    Raises:
+        ValueError: kl_coef below 0; at a step, rows that are not distributions.
+        TypeError: a vector environment (see ``VectorKLReward``).
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], kl_coef: float, log_prob: LogProb) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
+        self._token_env = single(env, "KLReward", "VectorKLReward wraps it")
+        gym.Wrapper.__init__(self, env)
+        self.kl_coef = check_penalty(kl_coef)
+        self._log_prob = log_prob
+        self._observation: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """As the environment's."""
+        self._observation, info = self.env.reset(seed=seed, options=options)
+        return self._observation, info
+
+    def step(self, action: Any) -> Any:
+        """As the environment's, with the penalty in the reward."""
+        if self._observation is None:
+            raise RuntimeError("call reset before step")
+        reference = self._token_env.reference_log_probs()
+        rows = TokenRows(self._log_prob(self._observation[None]), reference.shape, "log_prob")
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        found = measures(rows, reference, np.array([action], dtype=np.int64))
+        self._observation = observation
+        info = {**info, "task_reward": reward, **{name: float(value[0]) for name, value in found.items()}}
+        return observation, float(reward) - self.kl_coef * info["k1"], terminated, truncated, info
+
+
+class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
+    """``KLReward`` of N lanes; each key of info is an array [N] beside its mask ``_key``.
+
+    The reset step of NEXT_STEP pays nothing and reports nothing; in SAME_STEP the values of an episode's
+    last step are in ``final_info``.
+
+    Args:
+        env: a vector environment of klrl_envs.
+        kl_coef: as for ``KLReward``.
+        log_prob: observations [N, ...] -> rows float[N, V].
+    """
+
+    def __init__(self, env: Any, kl_coef: float, log_prob: LogProb) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
+        self._token_env = vector(env, "VectorKLReward")
+        VectorWrapper.__init__(self, env)
+        self.kl_coef = check_penalty(kl_coef)
+        self._log_prob = log_prob
+        self._observations: Any = None
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        """As the environment's."""
+        self._observations, infos = self.env.reset(seed=seed, options=options)
+        return self._observations, infos
+
+    def step(self, actions: Any) -> Any:
+        """As the environment's, with the penalty in the rewards."""
+        if self._observations is None:
+            raise RuntimeError("call reset before step")
+        stepped = ~self._token_env.engine.done
+        reference = self._token_env.reference_log_probs()
+        lanes = np.flatnonzero(stepped)
+        rows = as_array(self._log_prob(self._observations))
+        if rows.shape != reference.shape:
+            raise ValueError(f"log_prob must return shape {reference.shape}, returned {rows.shape}")
+        checked = TokenRows(rows[lanes], (len(lanes), reference.shape[1]), "log_prob")
+        tokens = np.asarray(actions, dtype=np.int64)
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        self._observations = observations
+        found: dict[str, Any] = {"task_reward": rewards}
+        for name, values in measures(checked, reference[lanes], tokens[lanes]).items():
+            found[name] = np.zeros(len(stepped))
+            found[name][lanes] = values
+        paid = np.asarray(rewards, dtype=np.float64) - self.kl_coef * found["k1"]
+        ended = terminated | truncated
+        if self._token_env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            infos = infos | masked(found, stepped)
+        else:
+            infos = infos | (masked(found, stepped & ~ended) if not ended.all() else {})
+            if ended.any():
+                infos["final_info"] = infos["final_info"] | masked(found, ended)
+        return observations, paid, terminated, truncated, infos
+
+
+def masked(values: dict[str, NDArray[Any]], lanes: BoolArray) -> dict[str, Any]:
+    """Gymnasium's layout of infos: each array [N], zero off the lanes, and its mask."""
+    infos: dict[str, Any] = {}
+    for name, array in values.items():
+        infos[name] = np.where(lanes, array, 0.0)
+        infos[f"_{name}"] = lanes.copy()
+    return infos

@@ -1,0 +1,242 @@
+"""Rows, adapters and the rejection sampler."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from klrl_envs import BigramReference, RewardAutomaton, exact_task
+from klrl_envs.engine import Engine
+from klrl_envs.kl import kl_divergence
+from klrl_envs.optima.optimum import optimum
+from klrl_envs.policies import (
+    CachedPolicy,
+    CallablePolicy,
+    CausalLMPolicy,
+    LanesPolicy,
+    RejectionSampler,
+    SB3Policy,
+    SequencePolicy,
+    StatePolicy,
+    TokenPolicy,
+    TokenRows,
+    TorchPolicy,
+    draw_reference,
+)
+
+SIZE, END, HORIZON = 4, 0, 3
+
+
+def random_rows(rng, *shape):
+    rows = rng.normal(size=shape)
+    return rows - np.log(np.exp(rows).sum(axis=-1, keepdims=True))
+
+
+def tiny(kl_coef=0.4, seed=0, **automaton):
+    rng = np.random.default_rng(seed)
+    reference = BigramReference(random_rows(rng, SIZE), random_rows(rng, SIZE, SIZE))
+    transition = rng.integers(0, 3, (3, SIZE))
+    rewards = RewardAutomaton(transition, rng.normal(size=(3, SIZE)), rng.normal(size=3), **automaton)
+    return exact_task(reference, rewards, horizon=HORIZON, kl_coef=kl_coef, end_token=END).unwrapped.task
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [3, 64, 150])
+def test_rows_are_one_distribution(dtype, size):
+    rng = np.random.default_rng(0)
+    exact, reference = random_rows(rng, 5, size), random_rows(rng, 5, size)
+    exact[0, : size // 2] = -np.inf
+    exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
+    rows = TokenRows((exact + 4e-4).astype(dtype), (5, size))  # not quite normalised: divided out everywhere
+    tolerance = 1e-12 if dtype is np.float64 else 1e-5
+    assert rows.kl(reference) == pytest.approx(kl_divergence(exact, reference), abs=tolerance)
+    assert rows.log_prob(np.full(5, size - 1)) == pytest.approx(exact[:, -1], abs=tolerance)
+    counts = np.zeros((5, size))
+    for _ in range(2000):
+        counts[np.arange(5), rows.sample(rng)] += 1
+    assert np.abs(counts / 2000 - np.exp(exact)).max() < 0.05
+    assert counts[0, : size // 2].sum() == 0
+
+
+def test_kl_of_equal_rows_is_zero():
+    rows = random_rows(np.random.default_rng(0), 6, 2048).astype(np.float32)
+    assert np.abs(TokenRows(rows, rows.shape).kl(rows)).max() < 1e-6
+    assert np.abs(TokenRows(rows.astype(np.float64), rows.shape).kl(rows)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        (np.zeros((2, 4)), "must return normalised log-probs .*row 0 has logsumexp 1.386"),
+        (np.full((2, 4), np.nan), "returned NaN in row 0"),
+        (np.full((2, 4), np.inf), "normalised"),
+        (np.full((2, 4), -np.inf), "normalised"),
+        (np.zeros((2, 3)), r"shape \(2, 4\), returned \(2, 3\)"),
+        (np.zeros(4), r"shape \(2, 4\), returned \(4,\)"),
+    ],
+)
+def test_bad_rows_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        TokenRows(rows, (2, 4), "the policy")
+
+
+def test_protocols_tell_policies_apart():
+    task = tiny()
+    lanes = LanesPolicy(task.reference.lanes, task)
+    assert isinstance(lanes, CachedPolicy) and not isinstance(lanes, SequencePolicy)
+    function = CallablePolicy(lambda observations: observations)
+    assert isinstance(function, TokenPolicy) and not isinstance(function, (CachedPolicy, StatePolicy))
+    assert isinstance(RejectionSampler(task, np.zeros(1)), SequencePolicy)
+
+
+def test_lanes_policy_gives_the_same_rows_from_its_cache():
+    task = tiny()
+    policy = LanesPolicy(task.reference.lanes, task)
+    engine = Engine(task, 5)
+    for lane in range(5):
+        engine.seed(lane, np.random.default_rng(lane))
+    engine.reset(np.arange(5))
+    cached = policy.start(engine.tokens[:, :0])
+    for tokens in ([1, 2, 3, 1, 2], [3, 3, 1, 1, 2]):
+        assert np.allclose(cached, policy.log_probs(engine.tokens))
+        assert np.allclose(cached, engine.reference_log_probs())
+        engine.step(np.array(tokens))
+        cached = policy.step(np.array(tokens))
+
+
+def test_torch_policy_takes_logits_and_log_probs():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(3, 5)
+    observations = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    rows = TorchPolicy(module).log_probs(observations)
+    assert rows.dtype == np.float32 and np.exp(rows).sum(axis=1) == pytest.approx(1.0)
+    both = torch.nn.Module()
+    both.forward = lambda x: (torch.log_softmax(module(x), dim=-1), x)
+    again = TorchPolicy(both, "log_probs", select=lambda output: output[0]).log_probs(observations)
+    assert np.allclose(rows, again)
+    half = TorchPolicy(module.bfloat16(), select=lambda output: output)
+    with pytest.raises(RuntimeError):
+        half.log_probs(observations)  # the module's own business
+    with pytest.raises(ValueError, match="output must be"):
+        TorchPolicy(module, "probabilities")
+
+
+def test_sb3_policy_agrees_with_its_distribution():
+    sb3 = pytest.importorskip("stable_baselines3")
+    import gymnasium as gym
+    import torch
+
+    import klrl_envs  # noqa: F401
+
+    env = gym.make("klrl/GridNavigationFeatures-v0")
+    model = sb3.PPO("MlpPolicy", env, n_steps=8, batch_size=8, device="cpu", seed=0)
+    observation = np.stack([env.reset(seed=seed)[0] for seed in range(3)])
+    rows = SB3Policy(model).log_probs(observation)
+    for action in range(4):
+        with torch.no_grad():
+            _, log_prob, _ = model.policy.evaluate_actions(
+                torch.as_tensor(observation), torch.full((3,), action)
+            )
+        assert rows[:, action] == pytest.approx(log_prob.numpy(), abs=1e-6)
+    with pytest.raises(TypeError, match="get_distribution"):
+        SB3Policy(sb3.DQN("MlpPolicy", env, device="cpu", buffer_size=10))
+
+
+def test_causal_lm_policy_caches_texts_of_unequal_length():
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    from types import SimpleNamespace
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=11, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    pad, start = 11, 1
+    task = SimpleNamespace(
+        lengths=lambda rows: np.where((rows == pad).any(axis=1), (rows == pad).argmax(axis=1), rows.shape[1])
+    )
+    policy = CausalLMPolicy(model, task, start)
+    observations = np.full((3, 6), pad)
+    texts = [[4, 5, 6], [7], [2, 3]]
+    for row, text in zip(observations, texts):
+        row[: len(text)] = text
+
+    def alone(text):
+        with torch.no_grad():
+            logits = model(torch.tensor([[start, *text]])).logits[0, -1]
+        return torch.log_softmax(logits, dim=-1).numpy()
+
+    assert np.allclose(policy.log_probs(observations), [alone(text) for text in texts], atol=1e-5)
+    assert np.allclose(policy.start(observations[:, :3]), [alone(text) for text in texts], atol=1e-5)
+    for tokens in ([8, 9, 2], [3, 3, 4]):
+        texts = [[*text, token] for text, token in zip(texts, tokens)]
+        assert np.allclose(policy.step(np.array(tokens)), [alone(text) for text in texts], atol=1e-5)
+
+
+def every_text(task):
+    """Every text of the task with its log pi0 and its reward."""
+    automaton = task.automaton
+    found = {}
+    for tokens in itertools.product(range(SIZE), repeat=HORIZON):
+        text = tokens[: tokens.index(END) + 1] if END in tokens else tokens
+        state, context, reward, log_prob = int(np.argmax(automaton.start)), SIZE, 0.0, 0.0
+        for token in text:
+            log_prob += task.reference.table[context, token]
+            reward += automaton.reward[state, token]
+            state, context = automaton.transition[state, token], token
+        found[text] = (log_prob, reward + automaton.final_reward[state])
+    return found
+
+
+def test_rejection_draws_the_posterior_exactly():
+    task = tiny()
+    best = optimum(exact_env(task))
+    log_partition = best.value / task.kl_coef
+    texts = every_text(task)
+    exact = {text: np.exp(a + r / task.kl_coef - log_partition) for text, (a, r) in texts.items()}
+    assert sum(exact.values()) == pytest.approx(1.0)
+    sampler = RejectionSampler(task, np.array([log_partition]), lanes=256)
+    count = 4000
+    tokens, log_prob = sampler.sample(np.zeros((count, 0), dtype=np.int64), np.random.default_rng(0))
+    seen = dict.fromkeys(exact, 0)
+    for row, value in zip(tokens.tolist(), log_prob):
+        text = tuple(row[: row.index(END) + 1] if END in row else row)
+        seen[text] += 1
+        assert value == pytest.approx(np.log(exact[text]))
+    statistic = sum((seen[t] - count * p) ** 2 / (count * p) for t, p in exact.items())
+    assert statistic < 2 * len(exact), "chi-squared against the enumerated posterior"
+    bound = task.reward_range[1]
+    rate = np.exp(log_partition - bound / task.kl_coef)
+    assert sampler.acceptance_rate == pytest.approx(rate, rel=0.1)
+
+
+def exact_env(task):
+    from klrl_envs.token_env import TokenEnv
+
+    return TokenEnv(task)
+
+
+def test_rejection_says_what_it_cannot_do():
+    random_start = tiny(start=[0.5, 0.5, 0.0])
+    with pytest.raises(ValueError, match="random beside its tokens"):
+        RejectionSampler(random_start, np.zeros(1))
+    with pytest.raises(ValueError, match=r"shape \(1,\), got \(2,\)"):
+        RejectionSampler(tiny(), np.zeros(2))
+    hopeless = RejectionSampler(tiny(kl_coef=0.01), np.zeros(1), lanes=16, most=64)
+    with pytest.raises(RuntimeError, match="acceptance rate"):
+        hopeless.sample(np.zeros((50, 0), dtype=np.int64), np.random.default_rng(0))
+
+
+def test_reference_draws_report_their_log_prob():
+    task = tiny()
+    engine = Engine(task, 300)
+    for lane in range(300):
+        engine.seed(lane, np.random.default_rng(lane))
+    tokens, rewards, log_prob = draw_reference(
+        engine, np.zeros(300, dtype=np.int64), np.random.default_rng(1)
+    )
+    texts = every_text(task)
+    for row, reward, value in zip(tokens.tolist(), rewards, log_prob):
+        text = tuple(row[: row.index(END) + 1] if END in row else row)
+        assert (value, reward) == pytest.approx(texts[text])
