@@ -37,6 +37,7 @@ class Episodes:
         rewards: float32 [N, T], of the task alone.
         log_ratios: float32 [N, T], log pi - log pi0 of the tokens taken, nats, zero after the end.
         log_probs: float32 [N, T], log pi of the tokens taken, under the policy that took them.
+        values: float32 [N, T], what its critic expected at each step, nats.
         texts: of the episodes.
         metrics: the task's, arrays [N].
     """
@@ -47,6 +48,7 @@ class Episodes:
     rewards: Tensor
     log_ratios: Tensor
     log_probs: Tensor
+    values: Tensor
     texts: list[str]
     metrics: Mapping[str, NDArray[Any]]
 
@@ -60,29 +62,32 @@ class Episodes:
         return self.rewards / kl_coef - self.log_ratios
 
 
-Step = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]
-"""Actions, which lanes took them, rewards of the task, log pi of the actions; each [N]."""
+Step = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], Tensor, Tensor]
+"""Actions, which lanes took them, rewards of the task, log pi of the actions, values; each [N]."""
 
 
 def collect(
     inputs: Tensor, steps: list[Step], reference: NDArray[np.float64], metrics: dict[str, NDArray[Any]]
 ) -> Episodes:
     """Episodes from their steps, and log pi0 [N, T] of the tokens taken."""
-    actions, active, rewards, log_probs = (np.stack(parts, axis=1) for parts in zip(*steps))
-    log_probs = np.where(active, log_probs, 0.0)
+    actions, active, rewards = (np.stack([step[part] for step in steps], axis=1) for part in range(3))
+    log_probs, values = (torch.stack([step[part] for step in steps], dim=1) for part in (3, 4))
     reference = np.where(active, reference[:, : active.shape[1]], 0.0)
 
     def tensor(array: NDArray[Any]) -> Tensor:
         dtype = torch.float32 if array.dtype == np.float64 else None
         return torch.as_tensor(array, dtype=dtype, device=inputs.device)
 
+    mask = tensor(active)
+    log_probs = torch.where(mask, log_probs, 0.0)
     return Episodes(
         inputs=inputs,
         actions=tensor(np.where(active, actions, 0)),
-        mask=tensor(active),
+        mask=mask,
         rewards=tensor(rewards),
-        log_ratios=tensor(log_probs - reference),
-        log_probs=tensor(log_probs),
+        log_ratios=log_probs - tensor(reference),
+        log_probs=log_probs,
+        values=torch.where(mask, values, 0.0),
         texts=[str(text) for text in metrics.pop("text")],
         metrics=metrics,
     )
@@ -166,11 +171,12 @@ class ResidualPolicy(nn.Module):
         while not engine.done.all():
             active = ~engine.done
             inputs.append(torch.from_numpy(observer.observe(engine)).to(device))
-            tokens, log_prob = draw(self(inputs[-1])[0], generator)
+            rows, values = self(inputs[-1])
+            tokens, log_prob = draw(rows, generator)
             actions = tokens.cpu().numpy()
             result = engine.step(actions, active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
-            steps.append((actions, active, result.reward, log_prob.double().cpu().numpy()))
+            steps.append((actions, active, result.reward, log_prob, values))
             reference.append(cast(NDArray[np.float64], result.reference_log_prob))
         return collect(torch.stack(inputs, dim=1), steps, np.stack(reference, axis=1), metrics)
 
@@ -246,10 +252,11 @@ class TransformerPolicy(nn.Module):
         while True:
             active = ~engine.done
             tokens, log_prob = draw(self.rows(hidden), generator)
+            values = self.critic(hidden.float()).squeeze(-1)
             actions = tokens.cpu().numpy()
             result = engine.step(actions, active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
-            steps.append((actions, active, result.reward, log_prob.double().cpu().numpy()))
+            steps.append((actions, active, result.reward, log_prob, values))
             if engine.done.all():
                 break
             # lanes that have ended go on unread: together, all need no mask

@@ -122,10 +122,7 @@ class PPO:
     def update(self, episodes: Episodes, progress: float) -> dict[str, float]:
         """Several passes over a batch of episodes; returns what is worth noting."""
         batch, size = self.settings["batch"], self.settings["minibatch"]
-        parts = torch.arange(batch, device=self.device).split(size)
-        with torch.no_grad():
-            values = torch.cat([self.policy.scores(episodes, part)[1] for part in parts])
-        paid = episodes.paid(self.task.kl_coef)
+        paid, values = episodes.paid(self.task.kl_coef), episodes.values
         advantages = advantages_of(paid, values, episodes.mask, self.settings["gae_lambda"])
         targets = advantages + values
         for (peak, _), group in zip(self.groups, self.optimizer.param_groups):

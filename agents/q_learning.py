@@ -41,7 +41,7 @@ class QArguments(Arguments):
     exploration_end: float = 0.5
     """the same at the end"""
     rate_decay: float = 0.0
-    """the learning rate is 1 / visits ** rate_decay; 0 is right where steps are deterministic, .7 with slip"""
+    """the rate is 1 / visits ** rate_decay; 0 is right where steps are deterministic, .7 with slip"""
 
 
 class SoftQ:
