@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leaderboard.environments import with_environments
 from leaderboard.schema import (
     ENTRIES,
     Aggregate,
@@ -138,13 +139,14 @@ def table_text(entries: Sequence[Entry], aggregate: Aggregate, folder: Path) -> 
 
 
 def readme_text(text: str, entries: Sequence[Entry]) -> str:
-    """The README with its table brought up to date; unchanged where it has no markers.
+    """The README with its two tables brought up to date; unchanged where it has no markers.
 
     Raises:
         ValueError: only one of the markers is there, or they are in the wrong order.
     """
     if BEGIN not in text and END not in text:
         return text
+    text = with_environments(text)
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -296,3 +296,18 @@ def test_module_prefix_registers_and_exact_tasks_import_no_torch(env_id: str) ->
 def test_import_loads_neither_torch_nor_scipy() -> None:
     code = "import sys, klrl_envs\nassert not {'torch', 'scipy', 'transformers', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+def test_a_window_shows_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = gym.make("klrl/GridNavigation-v0", render_mode="human")
+    env.unwrapped.metadata["render_fps"] = 1000
+    env.reset(seed=0)
+    env.step(0)
+    window = env.unwrapped._window
+    assert window._surface.get_size() == (257, 257)
+    assert tuple(window._surface.get_at((5 * 32 + 16, 5 * 32 + 16)))[:3] in ((46, 158, 91), (47, 95, 208))
+    env.close()
+    assert env.unwrapped._window is None
+    with pytest.raises(ValueError, match="render_mode must be None or one of"):
+        gym.make("klrl/GridNavigation-v0", render_mode="hologram")
