@@ -32,22 +32,27 @@ class Episodes:
 
     Attributes:
         inputs: what the policy reads: features float32 [N, T, D], or tokens int64 [N, L].
+        reference: what pi0's rows come from: nothing more (features hold them), or its hidden states
+            float32 [N, T, width].
         actions: int64 [N, T].
         mask: bool [N, T], the steps that were taken.
         rewards: float32 [N, T], of the task alone.
         log_ratios: float32 [N, T], log pi - log pi0 of the tokens taken, nats, zero after the end.
         log_probs: float32 [N, T], log pi of the tokens taken, under the policy that took them.
+        kl: float32 [N, T], exact KL(pi(.|s) || pi0(.|s)) at each step, nats, zero after the end.
         values: float32 [N, T], what its critic expected at each step, nats.
         texts: of the episodes.
         metrics: the task's, arrays [N].
     """
 
     inputs: Tensor
+    reference: Tensor | None
     actions: Tensor
     mask: Tensor
     rewards: Tensor
     log_ratios: Tensor
     log_probs: Tensor
+    kl: Tensor
     values: Tensor
     texts: list[str]
     metrics: Mapping[str, NDArray[Any]]
@@ -62,35 +67,49 @@ class Episodes:
         return self.rewards / kl_coef - self.log_ratios
 
 
-Step = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], Tensor, Tensor]
-"""Actions, which lanes took them, rewards of the task, log pi of the actions, values; each [N]."""
+@dataclass(frozen=True)
+class Step:
+    """One step of N lanes; ``active`` are those that took it."""
+
+    active: NDArray[np.bool_]
+    actions: Tensor
+    rewards: NDArray[np.float64]
+    log_probs: Tensor
+    reference_log_probs: NDArray[np.float64]
+    kl: Tensor
+    values: Tensor
 
 
 def collect(
-    inputs: Tensor, steps: list[Step], reference: NDArray[np.float64], metrics: dict[str, NDArray[Any]]
+    inputs: Tensor, reference: Tensor | None, steps: list[Step], metrics: dict[str, NDArray[Any]]
 ) -> Episodes:
-    """Episodes from their steps, and log pi0 [N, T] of the tokens taken."""
-    actions, active, rewards = (np.stack([step[part] for step in steps], axis=1) for part in range(3))
-    log_probs, values = (torch.stack([step[part] for step in steps], dim=1) for part in (3, 4))
-    reference = np.where(active, reference[:, : active.shape[1]], 0.0)
+    """Episodes from their steps."""
+    device = inputs.device
+    mask = torch.as_tensor(np.stack([step.active for step in steps], axis=1), device=device)
 
-    def tensor(array: NDArray[Any]) -> Tensor:
-        dtype = torch.float32 if array.dtype == np.float64 else None
-        return torch.as_tensor(array, dtype=dtype, device=inputs.device)
+    def column(name: str) -> Tensor:
+        values = [torch.as_tensor(getattr(step, name), device=device) for step in steps]
+        return torch.where(mask, torch.stack(values, dim=1), 0)
 
-    mask = tensor(active)
-    log_probs = torch.where(mask, log_probs, 0.0)
+    log_probs = column("log_probs")
     return Episodes(
         inputs=inputs,
-        actions=tensor(np.where(active, actions, 0)),
+        reference=reference,
+        actions=column("actions"),
         mask=mask,
-        rewards=tensor(rewards),
-        log_ratios=log_probs - tensor(reference),
+        rewards=column("rewards").float(),
+        log_ratios=log_probs - column("reference_log_probs").float(),
         log_probs=log_probs,
-        values=torch.where(mask, values, 0.0),
+        kl=column("kl"),
+        values=column("values"),
         texts=[str(text) for text in metrics.pop("text")],
         metrics=metrics,
     )
+
+
+def divergence(rows: Tensor, reference: Tensor) -> Tensor:
+    """Exact KL(pi || pi0) [...], nats, of rows [..., V] of log-probs, in float32."""
+    return (rows.exp() * (rows - reference)).sum(dim=-1)
 
 
 def scatter(store: dict[str, NDArray[Any]], lanes: int, finished: NDArray[np.int64], metrics: Any) -> None:
@@ -141,44 +160,41 @@ class ResidualPolicy(nn.Module):
             nn.init.zeros_(cast(nn.Linear, network[-1]).weight)
             nn.init.zeros_(cast(nn.Linear, network[-1]).bias)
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """log pi [..., V] and values [...] in nats, of features [..., D]."""
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log pi [..., V], exact KL [...] and values [...], in nats, of features [..., D]."""
         state, reference = observations.split((self.features + 1, self.task.vocab_size), dim=-1)
         waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
         inputs = torch.cat((state, torch.cos(state[..., -1:] * waves)), dim=-1)
         logits = reference + self.actor(inputs)
         total = logits.logsumexp(dim=-1, keepdim=True)
-        own = self.critic(inputs).squeeze(-1)
-        return logits - total, total.squeeze(-1).detach() + own
+        rows = logits - total
+        values = total.squeeze(-1).detach() + self.critic(inputs).squeeze(-1)
+        return rows, divergence(rows, reference), values
 
-    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
-        """log pi of the tokens taken [n, T], and values [n, T] in nats, of the episodes ``index`` [n]."""
-        rows, values = self(episodes.inputs[index])
-        taken = rows.gather(-1, episodes.actions[index][..., None]).squeeze(-1)
-        return taken, values
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log pi of the tokens taken, exact KL and values, each [n, T], of the episodes ``index`` [n]."""
+        rows, kl, values = self(episodes.inputs[index])
+        return rows.gather(-1, episodes.actions[index][..., None]).squeeze(-1), kl, values
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
-        """An episode in each lane [N] of an engine in mode "step"."""
+        """An episode in each lane [N] of an engine."""
         device = generator.device
-        lanes = np.arange(engine.lanes)
         observer = observer_of(self.task, features=True)
-        engine.reset(lanes, prompts)
+        engine.reset(np.arange(engine.lanes), prompts)
         inputs: list[Tensor] = []
         steps: list[Step] = []
-        reference: list[NDArray[np.float64]] = []
         metrics: dict[str, NDArray[Any]] = {}
         while not engine.done.all():
             active = ~engine.done
             inputs.append(torch.from_numpy(observer.observe(engine)).to(device))
-            rows, values = self(inputs[-1])
+            rows, kl, values = self(inputs[-1])
             tokens, log_prob = draw(rows, generator)
-            actions = tokens.cpu().numpy()
-            result = engine.step(actions, active)
+            result = engine.step(tokens.cpu().numpy(), active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
-            steps.append((actions, active, result.reward, log_prob, values))
-            reference.append(cast(NDArray[np.float64], result.reference_log_prob))
-        return collect(torch.stack(inputs, dim=1), steps, np.stack(reference, axis=1), metrics)
+            reference = cast(NDArray[np.float64], result.reference_log_prob)
+            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, values))
+        return collect(torch.stack(inputs, dim=1), None, steps, metrics)
 
 
 class TransformerPolicy(nn.Module):
@@ -191,12 +207,17 @@ class TransformerPolicy(nn.Module):
         ValueError: the reference is another network, of which these agents keep no trainable copy.
     """
 
+    reference_unembedding: Tensor
+
     def __init__(self, task: TextTask) -> None:
         super().__init__()
         if not isinstance(task.reference, TransformerReference):
             raise ValueError(f"reference must be 'nano' for this agent, got {task.reference.name!r}")
         self.task = task
         self.model = copy.deepcopy(task.reference.model).requires_grad_(True)
+        self.register_buffer(
+            "reference_unembedding", task.reference.model.embedding.weight.detach().clone(), persistent=False
+        )
         width = task.reference.width
         self.critic = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
         nn.init.zeros_(cast(nn.Linear, self.critic[-1]).weight)
@@ -214,28 +235,32 @@ class TransformerPolicy(nn.Module):
             logits = self.model.unembed(hidden)
         return logits.float().log_softmax(dim=-1)
 
-    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
-        """log pi of the tokens taken [n, T], and values [n, T] in nats, of the episodes ``index`` [n]."""
+    def reference_rows(self, hidden: Tensor) -> Tensor:
+        """log pi0 [..., V], float32, of the reference's hidden states [..., width]."""
+        return (hidden @ self.reference_unembedding.T).log_softmax(dim=-1)
+
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log pi of the tokens taken, exact KL and values, each [n, T], of the episodes ``index`` [n]."""
+        assert episodes.reference is not None
         mask = episodes.mask[index]
         hidden = self.hidden(episodes.inputs[index])[mask]
         rows = self.rows(hidden)
+        with torch.no_grad():
+            reference = self.reference_rows(episodes.reference[index][mask])
         taken = rows.gather(-1, episodes.actions[index][mask][:, None]).squeeze(-1)
         values = self.critic(hidden.float()).squeeze(-1)
         blank = torch.zeros(mask.shape, device=mask.device)
-        return blank.masked_scatter(mask, taken), blank.masked_scatter(mask, values)
+        parts = (taken, divergence(rows, reference), values)
+        log_probs, kl, values = (blank.masked_scatter(mask, part) for part in parts)
+        return log_probs, kl, values
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
-        """An episode in each lane [N], of the given prompts [N]; equal prompts are read once.
-
-        The engine is best in mode "end": it then pays the reward and reports log pi0 of all tokens from
-        one parallel pass.
-        """
+        """An episode in each lane [N], of the given prompts [N]; equal prompts are read once."""
         device = generator.device
         lanes = np.arange(engine.lanes)
         engine.reset(lanes, prompts)
         cache = self.model.cache(engine.lanes, self.task.max_length + 1)
-        first = self.task.prompt_length
         unique, inverse = np.unique(prompts, return_inverse=True)
         lengths = self.task.prompts.lengths[unique][inverse] + 1
         starts = torch.as_tensor(self.task.prompts.tokens[unique], device=device)
@@ -248,22 +273,29 @@ class TransformerPolicy(nn.Module):
                 lengths=torch.as_tensor(lengths, device=device),
             )
         steps: list[Step] = []
+        states: list[Tensor] = []
         metrics: dict[str, NDArray[Any]] = {}
         while True:
             active = ~engine.done
-            tokens, log_prob = draw(self.rows(hidden), generator)
+            # the engine's cached rows are those that score the token; its hidden states make them again
+            reference_rows = torch.from_numpy(engine.reference_log_probs()).to(device)
+            states.append(torch.from_numpy(engine.reference_lanes.hidden()).to(device, copy=True))
+            rows = self.rows(hidden)
+            tokens, log_prob = draw(rows, generator)
             values = self.critic(hidden.float()).squeeze(-1)
-            actions = tokens.cpu().numpy()
-            result = engine.step(actions, active)
+            result = engine.step(tokens.cpu().numpy(), active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
-            steps.append((actions, active, result.reward, log_prob, values))
+            reference = cast(NDArray[np.float64], result.reference_log_prob)
+            kl = divergence(rows, reference_rows)
+            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, values))
             if engine.done.all():
                 break
             # lanes that have ended go on unread: together, all need no mask
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 hidden = self.model.decode(tokens, cache)
-        inputs = torch.as_tensor(engine.tokens[:, : first + len(steps)].copy(), device=device)
-        return collect(inputs, steps, metrics.pop("reference_log_prob"), metrics)
+        length = self.task.prompt_length + len(steps)
+        inputs = torch.as_tensor(engine.tokens[:, :length].copy(), device=device)
+        return collect(inputs, torch.stack(states, dim=1), steps, metrics)
 
 
 Policy = ResidualPolicy | TransformerPolicy
@@ -278,8 +310,8 @@ def make_policy(task: Task) -> Policy:
 
 
 def make_engine(task: Task, lanes: int, seed: int) -> Engine:
-    """An engine whose lanes are seeded from ``seed``, in the mode that ``Policy.write`` wants."""
-    engine = Engine(task, lanes, "step" if isinstance(task, AutomatonTask) else "end")
+    """An engine whose lanes are seeded from ``seed``."""
+    engine = Engine(task, lanes)
     for lane in range(lanes):
         engine.seed(lane, np.random.default_rng((seed, lane)))
     return engine

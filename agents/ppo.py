@@ -1,9 +1,16 @@
 """PPO with the KL inside the return, gamma = 1, and advantages that are never normalised.
 
-Rewards are r / kl_coef - (log pi - log pi0), in nats: one global scale, the same for every batch and prompt,
-so that the optimum stays where it is. The critic is of this KL-penalised return, which is what makes
-generalised advantage estimation with lambda < 1 unbiased in the limit of an exact critic. The policy starts
-at the reference (see ``agents.policies``), steps are small and decay, and the last third's weights are
+Rewards are in nats, r / kl_coef: one global scale, the same for every batch and prompt, so that the optimum
+stays where it is. The KL to the reference is exact, over the whole vocabulary, in its two places:
+
+    grad J / kl_coef = E S_t { grad log pi(a_t|s_t) [S_{t'>=t} r_t' / kl_coef - S_{t'>t} KL_t'] - grad KL_t }
+
+A token is charged the KL of the states that it leads to, and the KL of its own state has its analytic
+gradient (one without the other descends something else). That gradient pulls back every token of the
+vocabulary, not only those that were sampled, and so undoes what drift the noise of the rest has caused.
+
+The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. The
+policy starts at the reference (see ``agents.policies``), steps decay, and the last third's weights are
 averaged: a step that is too large buys reward with needless KL, and the score shows it.
 Sources: Schulman et al. 2016 (arXiv 1506.02438) and 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv
 1909.08593).
@@ -119,39 +126,49 @@ class PPO:
         prompts = self.rng.integers(0, len(self.task.prompts.tokens), count)
         return self.policy.write(self.engine, np.repeat(prompts, self.settings["group"]), self.generator)
 
+    def estimates(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Advantages and the critic's targets [N, T], nats."""
+        paid = episodes.rewards / self.task.kl_coef
+        paid[:, :-1] -= episodes.kl[:, 1:]  # a token answers for the state that it leads to
+        advantages = advantages_of(paid, episodes.values, episodes.mask, self.settings["gae_lambda"])
+        return advantages, advantages + episodes.values
+
     def update(self, episodes: Episodes, progress: float) -> dict[str, float]:
         """Several passes over a batch of episodes; returns what is worth noting."""
         batch, size = self.settings["batch"], self.settings["minibatch"]
-        paid, values = episodes.paid(self.task.kl_coef), episodes.values
-        advantages = advantages_of(paid, values, episodes.mask, self.settings["gae_lambda"])
-        targets = advantages + values
+        advantages, targets = self.estimates(episodes)
         for (peak, _), group in zip(self.groups, self.optimizer.param_groups):
             group["lr"] = learning_rate(peak, progress, self.args.warm_up)
         clipped: list[Tensor] = []
         for _ in range(self.settings["epochs"]):
             order = torch.as_tensor(self.rng.permutation(batch), device=self.device)
             for part in order.split(size):
-                clipped.append(self.step(episodes, part, advantages[part], targets[part]))
+                loss, share = self.loss(episodes, part, advantages[part], targets[part])
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                for _, weights in self.groups:
+                    torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
+                self.optimizer.step()
+                clipped.append(share)
         mask = episodes.mask
-        spread = (targets[mask].var() + 1e-8).item()
-        unexplained = ((targets - values)[mask].var() / spread).item()
-        return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained}
+        unexplained = (targets - episodes.values)[mask].var() / (targets[mask].var() + 1e-8)
+        return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained.item()}
 
-    def step(self, episodes: Episodes, part: Tensor, advantages: Tensor, targets: Tensor) -> Tensor:
-        """One step of the optimizer on the episodes ``part`` [n]; returns the share that was clipped."""
+    def loss(
+        self, episodes: Episodes, part: Tensor, advantages: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of the episodes ``part`` [n], and the share of tokens that were clipped.
+
+        Before the first step its gradient, but for the critic's share, is that of -J / kl_coef.
+        """
         mask, clip = episodes.mask[part], self.args.clip
-        log_probs, values = self.policy.scores(episodes, part)
+        log_probs, kl, values = self.policy.scores(episodes, part)
         ratio = (log_probs - episodes.log_probs[part])[mask].exp()
         gain = advantages[mask]
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
         error = (values - targets)[mask].square()
-        loss = (self.settings["value_weight"] * error - surrogate).sum() / len(part)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for _, weights in self.groups:
-            torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
-        self.optimizer.step()
-        return ((ratio - 1).abs() > clip).float().mean().detach()
+        loss = (kl[mask] - surrogate + self.settings["value_weight"] * error).sum() / len(part)
+        return loss, ((ratio - 1).abs() > clip).float().mean().detach()
 
 
 def train(args: PPOArguments, agent: str = "ppo") -> float | None:

@@ -87,7 +87,7 @@ def train(args: ReinforceArguments) -> float | None:
         advantages = leave_one_out(to_go, episodes.mask, group)
         for settings_of_group in optimizer.param_groups:
             settings_of_group["lr"] = learning_rate(settings["rate"], run.progress, args.warm_up)
-        log_probs, _ = policy.scores(episodes, every)
+        log_probs, _, _ = policy.scores(episodes, every)
         loss = -(advantages * log_probs).sum() / batch
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

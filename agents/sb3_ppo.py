@@ -112,7 +112,7 @@ class ExactNetwork(nn.Module):
         self.value = value
 
     def forward(self, features: Tensor) -> Tensor:
-        rows, nats = self.policy(features)
+        rows, _, nats = self.policy(features)
         return self.policy.task.kl_coef * nats[:, None] if self.value else rows
 
 

@@ -15,16 +15,16 @@ import torch
 import klrl_envs
 from agents.common import Arguments, command_of, field_docstrings, learning_rate
 from agents.policies import ResidualPolicy, draw, for_evaluation, make_engine, make_policy
-from agents.ppo import PPOArguments, advantages_of
+from agents.ppo import PPO, PPOArguments, advantages_of
 from agents.ppo import train as train_ppo
 from agents.q_learning import QArguments
 from agents.q_learning import train as train_q_learning
 from agents.reinforce import ReinforceArguments, leave_one_out
 from agents.reinforce import train as train_reinforce
 from klrl_envs.engine import Engine
-from klrl_envs.evaluation import roll_out
 from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.registry import make_task
+from klrl_envs.rollout import roll_out
 from klrl_envs.tasks.base import AutomatonTask
 from leaderboard.schema import load_result
 
@@ -97,7 +97,7 @@ def test_reinforce_gradient_is_unbiased() -> None:
         paid = episodes.paid(task.kl_coef)
         advantages = leave_one_out(paid.flip(1).cumsum(1).flip(1), episodes.mask, group)
         policy.zero_grad()
-        log_probs, _ = policy.scores(episodes, torch.arange(batch))
+        log_probs, _, _ = policy.scores(episodes, torch.arange(batch))
         ((advantages * log_probs).sum() / batch).backward()
         estimates.append(gradient_of(policy))
     mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
@@ -105,7 +105,28 @@ def test_reinforce_gradient_is_unbiased() -> None:
     assert torch.cosine_similarity(mean, exact, dim=0) > 0.999
 
 
-def test_advantages_have_mean_zero_and_the_full_return_at_lambda_one() -> None:
+def test_ppo_gradient_is_unbiased_at_the_first_step() -> None:
+    """The exact KL in the return and its analytic gradient make the objective's gradient together."""
+    task = tiny_task()
+    policy = tilted_policy(task)
+    exact_objective(policy, task).backward()
+    exact = gradient_of(policy)
+    args = PPOArguments(batch=4096, minibatch=4096, gae_lambda=1.0, value_weight=0.0)
+    ppo = PPO(args, task, "exact", torch.device("cpu"))
+    ppo.policy = policy
+    estimates = []
+    for _ in range(12):
+        episodes = ppo.write()
+        advantages, targets = ppo.estimates(episodes)
+        policy.zero_grad()
+        ppo.loss(episodes, torch.arange(4096), advantages, targets)[0].backward()
+        estimates.append(-gradient_of(policy))
+    mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
+    assert ((mean - exact).abs() < 5 * error + 1e-5).all()
+    assert torch.cosine_similarity(mean, exact, dim=0) > 0.999
+
+
+def test_advantages_are_the_full_return_at_lambda_one_and_one_step_at_zero() -> None:
     paid = torch.tensor([[1.0, 2.0, 3.0], [1.0, 5.0, 0.0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
     values = torch.tensor([[0.5, 1.0, 1.5], [0.1, 0.2, 9.0]])
@@ -162,7 +183,7 @@ def test_episodes_are_those_of_the_environment() -> None:
     np.testing.assert_array_equal(episodes.mask.sum(1).numpy(), engine.time)
     nats = (episodes.log_probs - episodes.log_ratios).sum(1).numpy()
     np.testing.assert_allclose(nats, engine.reference_nats, rtol=1e-5)
-    log_probs, _ = policy.scores(episodes, torch.arange(64))
+    log_probs, _, _ = policy.scores(episodes, torch.arange(64))
     torch.testing.assert_close(log_probs * episodes.mask, episodes.log_probs, rtol=1e-4, atol=1e-5)
     paid = episodes.paid(task.kl_coef)
     expected = episodes.rewards.sum(1) / task.kl_coef - episodes.log_ratios.sum(1)
@@ -181,8 +202,8 @@ def test_draws_follow_the_rows() -> None:
     "train, arguments, least",
     [
         (train_q_learning, QArguments(tokens=60_000), 0.9),
-        (train_ppo, PPOArguments(tokens=80_000), 0.6),
-        (train_reinforce, ReinforceArguments(tokens=80_000), 0.5),
+        (train_ppo, PPOArguments(tokens=60_000, batch=32, minibatch=32), 0.6),
+        (train_reinforce, ReinforceArguments(tokens=60_000, batch=32, group=32), 0.5),
     ],
 )
 def test_learning_approaches_the_known_optimum(
