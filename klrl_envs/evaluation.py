@@ -237,7 +237,7 @@ class Mean:
 
 def student(freedom: float) -> float:
     """The two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
@@ -276,7 +276,7 @@ def with_control(values: FloatArray, control: FloatArray, strata: IntArray, fold
     """
     turn = np.arange(len(values)) // (int(strata.max()) + 1)
     fold = (turn if turn.max() >= folds else np.arange(len(values))) % folds
-    result = values.copy()
+    result: FloatArray = np.array(values, dtype=np.float64)
     for held in range(folds):
         other = fold != held
         prompts = strata[other]

@@ -1,4 +1,5 @@
 """evaluate against what is known exactly: Markov evaluation, the optimum, and coverage."""
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
 
 import json
 

@@ -1,4 +1,5 @@
 """What each wrapper means."""
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
 
 import itertools
 import json

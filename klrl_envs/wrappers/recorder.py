@@ -154,9 +154,9 @@ class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
                 if name in part:
                     sums = self._sums.setdefault(name, np.zeros(len(stepped)))
                     sums += np.where(part[f"_{name}"], part[name], 0.0)
-        for lane in np.flatnonzero(ended):
+        for lane in np.flatnonzero(ended).tolist():
             prompt = int(prompts[lane]) if self._token_env.task.prompt_length else None
-            head = {"episode": self._episodes, "lane": int(lane), "seed": self._seeds[lane], "prompt": prompt}
+            head = {"episode": self._episodes, "lane": lane, "seed": self._seeds[lane], "prompt": prompt}
             sums = {name: float(values[lane]) for name, values in self._sums.items()}
             total, length, began = float(self._total[lane]), int(self._length[lane]), self._began[lane]
             append_line(self._path, episode_record(head, total, sums, length, began, of_lane(last, lane)))
