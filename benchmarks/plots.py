@@ -40,7 +40,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "h")
 INK, SOFT = "#1d2433", "#6b7484"
 LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a certified frontier is noise
-FARTHEST = 4.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
+FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
 LOWEST_SCORE = -0.5  # bars are cut here, and say so
 METADATA = {"Creator": None, "Date": None}
 
@@ -88,7 +88,12 @@ def draw_plane(
     low, high = min([*shown, *rewards]), max([*shown, *rewards])
     margin = 0.08 * (high - low or 1.0)
 
-    axes.fill_between(kl, reward, high + 10 * margin, color="#eef1f5", linewidth=0, zorder=0)
+    # Beyond the last point that is known, its tangent bounds every policy.
+    last = curve[-1]
+    bound = [*reward, last.value + last.kl_coef * max(right, last.kl)]
+    axes.fill_between(
+        [*kl, max(right, last.kl)], bound, high + 10 * margin, color="#eef1f5", linewidth=0, zorder=0
+    )
     axes.plot(kl, reward, color=INK, linewidth=1.8, zorder=2)
     tangent = np.array([0.0, right])
     axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
@@ -180,7 +185,13 @@ def draw_scores(axes: Any, entries: Sequence[Entry], style: Mapping[str, tuple[s
         axes.plot([lower, upper], [place, place], color=INK, linewidth=1.3)
         cut = " (cut)" if entry.score < LOWEST_SCORE else ""
         axes.text(
-            max(upper, shown, 0) + 0.03, place, f"{entry.score:.2f}{cut}", va="center", fontsize=9, color=INK
+            max(upper, shown, 0) + 0.03,
+            place,
+            f"{entry.score:.2f}{cut}",
+            va="center",
+            fontsize=9,
+            color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.axvline(0, color=INK, linewidth=1)
     axes.axvline(1, color=INK, linewidth=1, linestyle=":")

@@ -22,11 +22,13 @@ def environment_table() -> str:
 
 
 def with_environments(text: str) -> str:
-    """The README with its list brought up to date.
+    """The README with its list brought up to date; unchanged where it has no markers.
 
     Raises:
-        ValueError: the markers are not both there, in order.
+        ValueError: only one of the markers is there, or they are in the wrong order.
     """
+    if BEGIN not in text and END not in text:
+        return text
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

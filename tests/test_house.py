@@ -34,18 +34,11 @@ RANKS = {
     "klrl_envs.evaluation": 5,
     "klrl_envs.policies": 5,
     "klrl_envs.integrations": 6,
+    "klrl_envs.commands": 6,
     "klrl_envs.cli": 6,
     "klrl_envs.build": 7,
     "klrl_envs": 8,  # the public names
     "klrl_envs.__main__": 8,
-}
-
-# (importer, imported) -> why this import, against the order and inside a function, is right.
-LAZY_EXCEPTIONS: dict[tuple[str, str], str] = {
-    (
-        "klrl_envs.reference",
-        "klrl_envs.tasks.vocabulary",
-    ): "a reference brings the vocabulary of its own tokens; the vocabulary is a leaf",
 }
 
 # Folder -> the first-party packages that it may import.
@@ -103,14 +96,6 @@ def rank_of(module: str) -> int:
     return RANKS[name]
 
 
-def excepted(importer: str, imported: str) -> bool:
-    """Whether the list of exceptions holds this import."""
-    return any(
-        (importer == a or importer.startswith(f"{a}.")) and (imported == b or imported.startswith(f"{b}."))
-        for a, b in LAZY_EXCEPTIONS
-    )
-
-
 def sources(folder: str) -> list[Path]:
     """The Python files under a top-level folder."""
     return sorted((ROOT / folder).rglob("*.py"))
@@ -121,9 +106,7 @@ def test_dependencies_run_one_way():
     for path in sources("klrl_envs"):
         module = module_name(path)
         for imported in sorted(imports_of(path)):
-            if imported.split(".")[0] != "klrl_envs" or excepted(module, imported):
-                continue
-            if rank_of(imported) > rank_of(module):
+            if imported.split(".")[0] == "klrl_envs" and rank_of(imported) > rank_of(module):
                 wrong.append(f"{module} imports {imported}")
     assert not wrong, "imports against the order of dependency:\n" + "\n".join(wrong)
 
