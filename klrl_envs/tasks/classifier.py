@@ -25,7 +25,7 @@ from klrl_envs.assets import asset_path
 
 NAMES = ("reward", "gold")
 WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
-CALIBRATED_WORDS = (8, 1_024)
+CALIBRATED_WORDS = (16, 1_024)
 _BATCH = 4_096
 _LARGEST_CACHE = 200_000
 _ORDER = np.uint64(0x9E3779B97F4A7C15)
@@ -45,6 +45,24 @@ class _WordHashes(dict[str, int]):
 _hashes = _WordHashes()
 
 
+def ngrams(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
+    """All uni- and bigrams, as often as they occur: text [M], key [M] and words [K] as in ``features``."""
+    if len(_hashes) > _LARGEST_CACHE:
+        _hashes.clear()
+    split = [WORD.findall(text.lower()) for text in texts]
+    words = np.array([len(tokens) for tokens in split], dtype=np.int64)
+    unigram = np.fromiter(
+        map(_hashes.__getitem__, chain.from_iterable(split)), dtype=np.uint64, count=int(words.sum())
+    )
+    text = np.repeat(np.arange(len(texts), dtype=np.uint64), words)
+    bigram = unigram[:-1] * _ORDER + unigram[1:]
+    bigram ^= bigram >> _HALF
+    bigram *= _MIX
+    inside = text[1:] == text[:-1]
+    keys = np.concatenate((unigram, bigram[inside])) >> _HALF
+    return np.concatenate((text, text[1:][inside])), keys.astype(np.uint32), words
+
+
 def features(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]:
     """The distinct uni- and bigrams of every text.
 
@@ -52,25 +70,13 @@ def features(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32
         text [M] (the index of the text that an n-gram is in, ascending), key [M] (the n-gram) and
         words [K] (the length of each text in words and marks).
     """
-    if len(_hashes) > _LARGEST_CACHE:
-        _hashes.clear()
-    split = [WORD.findall(text.lower()) for text in texts]
-    words = np.array([len(tokens) for tokens in split], dtype=np.int64)
-    total = int(words.sum())
-    unigram = np.fromiter(
-        map(_hashes.__getitem__, chain.from_iterable(split)), dtype=np.uint64, count=total
-    )
-    text = np.repeat(np.arange(len(texts), dtype=np.uint64), words)
-    bigram = unigram[:-1] * _ORDER + unigram[1:]
-    bigram ^= bigram >> _HALF
-    bigram *= _MIX
-    inside = text[1:] == text[:-1]
-    high = np.concatenate((text, text[1:][inside])) << _HALF
-    distinct = high | np.concatenate((unigram, bigram[inside])) >> _HALF
-    distinct.sort()
-    if total:
-        distinct = distinct[np.concatenate(([True], distinct[1:] != distinct[:-1]))]
-    return (distinct >> _HALF).astype(np.int64), distinct.astype(np.uint32), words
+    text, keys, words = ngrams(texts)
+    both = text << _HALF | keys
+    both.sort()
+    new = np.ones(len(both), dtype=np.bool_)
+    new[1:] = both[1:] != both[:-1]
+    both = both[new]
+    return (both >> _HALF).astype(np.int64), both.astype(np.uint32), words
 
 
 def find(table: NDArray[np.uint32], keys: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
