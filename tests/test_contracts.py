@@ -155,7 +155,7 @@ def test_lanes_agree_with_gymnasium_vectorising_single_environments(env_id: str,
     assert ours.single_action_space == theirs.single_action_space
     observations, infos = ours.reset(seed=7)
     expected, expected_infos = theirs.reset(seed=7)
-    np.testing.assert_allclose(observations, expected, atol=atol)
+    np.testing.assert_allclose(observations, expected, rtol=atol, atol=atol)
     assert_same(masked(infos), masked(expected_infos), atol)
     rng = np.random.default_rng(3)
     steps = min(60, 3 * ours.unwrapped.task.horizon)
@@ -163,8 +163,8 @@ def test_lanes_agree_with_gymnasium_vectorising_single_environments(env_id: str,
         actions = actions_for(ours.unwrapped.task, rng, lanes)
         got, wanted = ours.step(actions), theirs.step(actions)
         assert got[1].dtype == np.float64
-        np.testing.assert_allclose(got[0], wanted[0], atol=atol)
-        np.testing.assert_allclose(got[1], wanted[1], atol=atol)
+        np.testing.assert_allclose(got[0], wanted[0], rtol=atol, atol=atol)
+        np.testing.assert_allclose(got[1], wanted[1], rtol=atol, atol=atol)
         np.testing.assert_array_equal(got[2], wanted[2])
         np.testing.assert_array_equal(got[3], wanted[3])
         assert_same(masked(got[4]), masked(wanted[4]), atol)
@@ -173,7 +173,7 @@ def test_lanes_agree_with_gymnasium_vectorising_single_environments(env_id: str,
             restarted, infos = ours.reset(options=options)
             assert "reset_mask" in options
             expected, expected_infos = theirs.reset(options=dict(options))
-            np.testing.assert_allclose(restarted, expected, atol=atol)
+            np.testing.assert_allclose(restarted, expected, rtol=atol, atol=atol)
             assert_same(masked(infos), masked(expected_infos), atol)
 
 
@@ -203,7 +203,7 @@ def test_copies_in_mid_episode_go_on_alike(env_id: str, copier: Any) -> None:
     for _ in range(2 * task.horizon):
         action = actions_for(task, rng, 1)[0]
         one, other = env.step(action), twin.step(action)
-        np.testing.assert_allclose(one[0], other[0], atol=NEURAL_TOLERANCE)
+        np.testing.assert_allclose(one[0], other[0], rtol=NEURAL_TOLERANCE, atol=NEURAL_TOLERANCE)
         assert one[1] == pytest.approx(other[1], abs=1e-6)
         assert one[2] == other[2]
         if one[2]:
