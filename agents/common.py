@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 import gymnasium
 import numpy as np
@@ -140,7 +140,7 @@ class Run:
         """The share of the budget that is spent, 0 to 1."""
         return min(self.tokens / self.budget, 1.0) if self.budget else 1.0
 
-    def step(self, tokens: int, **numbers: float) -> None:
+    def step(self, tokens: int, **numbers: SupportsFloat) -> None:
         """Count tokens written, and note numbers, where there are any, in progress.jsonl and the bar."""
         self._bar.update(max(min(tokens, self.budget - self.tokens), 0))
         self.tokens += tokens

@@ -1,7 +1,7 @@
 """What the torch agents share that is no algorithm: the two policies, and how they write episodes.
 
 Both start at the reference. On exact tasks the logits are log pi0(.|s) plus a residual that is zero at
-first; on neural tasks the policy is a copy of the reference's weights, all of them trained.
+first; on neural tasks the policy is a copy of the reference's weights, of which all blocks are trained.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ class Episodes:
 
     Attributes:
         inputs: what the policy reads: features float32 [N, T, D], or tokens int64 [N, L].
-        reference: what pi0's rows come from: nothing more (features hold them), or its hidden states
-            float32 [N, T, width].
+        reference: pi0's hidden states float32 [N, T, width], or nothing where the features hold its rows.
         actions: int64 [N, T].
         mask: bool [N, T], the steps that were taken.
         rewards: float32 [N, T], of the task alone.
         log_ratios: float32 [N, T], log pi - log pi0 of the tokens taken, nats, zero after the end.
         log_probs: float32 [N, T], log pi of the tokens taken, under the policy that took them.
         kl: float32 [N, T], exact KL(pi(.|s) || pi0(.|s)) at each step, nats, zero after the end.
-        values: float32 [N, T], what its critic expected at each step, nats.
+        base: float32 [N, T], what the critic's values are added to, nats.
         texts: of the episodes.
         metrics: the task's, arrays [N].
     """
@@ -53,7 +52,7 @@ class Episodes:
     log_ratios: Tensor
     log_probs: Tensor
     kl: Tensor
-    values: Tensor
+    base: Tensor
     texts: list[str]
     metrics: Mapping[str, NDArray[Any]]
 
@@ -77,7 +76,7 @@ class Step:
     log_probs: Tensor
     reference_log_probs: NDArray[np.float64]
     kl: Tensor
-    values: Tensor
+    base: Tensor
 
 
 def collect(
@@ -101,7 +100,7 @@ def collect(
         log_ratios=log_probs - column("reference_log_probs").float(),
         log_probs=log_probs,
         kl=column("kl"),
-        values=column("values"),
+        base=column("base"),
         texts=[str(text) for text in metrics.pop("text")],
         metrics=metrics,
     )
@@ -161,20 +160,28 @@ class ResidualPolicy(nn.Module):
             nn.init.zeros_(cast(nn.Linear, network[-1]).bias)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi [..., V], exact KL [...] and values [...], in nats, of features [..., D]."""
-        state, reference = observations.split((self.features + 1, self.task.vocab_size), dim=-1)
-        waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
-        inputs = torch.cat((state, torch.cos(state[..., -1:] * waves)), dim=-1)
-        logits = reference + self.actor(inputs)
+        """log pi [..., V], exact KL [...] and log sum exp(logits) [...], in nats, of features [..., D]."""
+        reference = observations[..., self.features + 1 :]
+        logits = reference + self.actor(self.encode(observations))
         total = logits.logsumexp(dim=-1, keepdim=True)
         rows = logits - total
-        values = total.squeeze(-1).detach() + self.critic(inputs).squeeze(-1)
-        return rows, divergence(rows, reference), values
+        return rows, divergence(rows, reference), total.squeeze(-1)
 
-    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi of the tokens taken, exact KL and values, each [n, T], of the episodes ``index`` [n]."""
-        rows, kl, values = self(episodes.inputs[index])
-        return rows.gather(-1, episodes.actions[index][..., None]).squeeze(-1), kl, values
+    def encode(self, observations: Tensor) -> Tensor:
+        """Automaton state and time [..., F], the time left also as waves."""
+        state = observations[..., : self.features + 1]
+        waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
+        return torch.cat((state, torch.cos(state[..., -1:] * waves)), dim=-1)
+
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi of the tokens taken and exact KL, each [n, T], of the episodes ``index`` [n]."""
+        rows, kl, _ = self(episodes.inputs[index])
+        return rows.gather(-1, episodes.actions[index][..., None]).squeeze(-1), kl
+
+    def values(self, episodes: Episodes, index: Tensor) -> Tensor:
+        """What is still to come [n, T], nats, as the critic has it."""
+        own = self.critic(self.encode(episodes.inputs[index])).squeeze(-1)
+        return episodes.base[index] + own
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
@@ -188,20 +195,57 @@ class ResidualPolicy(nn.Module):
         while not engine.done.all():
             active = ~engine.done
             inputs.append(torch.from_numpy(observer.observe(engine)).to(device))
-            rows, kl, values = self(inputs[-1])
+            rows, kl, base = self(inputs[-1])
             tokens, log_prob = draw(rows, generator)
             result = engine.step(tokens.cpu().numpy(), active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
             reference = cast(NDArray[np.float64], result.reference_log_prob)
-            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, values))
+            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, base))
         return collect(torch.stack(inputs, dim=1), None, steps, metrics)
 
 
+class TextCritic(nn.Module):
+    """Values of text so far: the reference's hidden state, its mean so far, and a bag of the tokens so far.
+
+    Apart from the policy and cheap beside it, so that it can take many steps on each batch: the better
+    it knows which words the reward likes, the less noise is left in the advantages.
+
+    Args:
+        reference: whose hidden states are read.
+        embedding: size of the learnt embeddings whose sum is the bag.
+        hidden: of the two layers.
+    """
+
+    def __init__(self, reference: TransformerReference, embedding: int = 64, hidden: int = 256) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(reference.vocab_size, embedding)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        last = nn.Linear(hidden, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(
+            nn.Linear(2 * reference.width + embedding + 1, hidden), nn.SiLU(),
+            nn.Linear(hidden, hidden), nn.SiLU(), last,
+        )  # fmt: skip
+
+    def forward(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """Values [N, T] before each of the last T of tokens [N, P + T]; states [N, T, width] are pi0's."""
+        length, steps = tokens.shape[1], states.shape[1]
+        seen = torch.arange(length - steps, length, device=tokens.device).clamp_min(1)
+        bag = nn.functional.pad(self.embedding(tokens), (0, 0, 1, 0)).cumsum(dim=1)[:, length - steps : -1]
+        bag = bag / seen[:, None].sqrt()
+        mean = states.cumsum(dim=1) / torch.arange(1, steps + 1, device=tokens.device)[:, None]
+        time = torch.linspace(0, 1, steps, device=tokens.device)[None, :, None].expand(len(tokens), -1, -1)
+        return self.layers(torch.cat((states, mean, bag, time), dim=-1)).squeeze(-1)
+
+
 class TransformerPolicy(nn.Module):
-    """Neural tasks: a copy of the reference's weights, all trained, and a value head on its hidden state.
+    """Neural tasks: a copy of the reference's weights, its blocks trained, and a critic apart.
 
     Args:
         task: a neural task whose reference is ``nano``.
+        embeddings: train the token embeddings too, which are the output's weights as well. Adam gives rare
+            tokens, whose gradients are all noise, steps as large as the others', and that is KL for nothing.
 
     Raises:
         ValueError: the reference is another network, of which these agents keep no trainable copy.
@@ -209,20 +253,19 @@ class TransformerPolicy(nn.Module):
 
     reference_unembedding: Tensor
 
-    def __init__(self, task: TextTask) -> None:
+    def __init__(self, task: TextTask, *, embeddings: bool = False) -> None:
         super().__init__()
         if not isinstance(task.reference, TransformerReference):
             raise ValueError(f"reference must be 'nano' for this agent, got {task.reference.name!r}")
         self.task = task
         self.model = copy.deepcopy(task.reference.model).requires_grad_(True)
+        if not embeddings:
+            self.model.embedding.requires_grad_(False)
         self.register_buffer(
             "reference_unembedding", task.reference.model.embedding.weight.detach().clone(), persistent=False
         )
-        width = task.reference.width
-        self.critic = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-        nn.init.zeros_(cast(nn.Linear, self.critic[-1]).weight)
-        middle = sum(task.reward_range) / 2 / task.kl_coef
-        nn.init.constant_(cast(nn.Linear, self.critic[-1]).bias, middle)
+        self.critic = TextCritic(task.reference)
+        self.middle = sum(task.reward_range) / 2 / task.kl_coef
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """Hidden states [N, T, width] from which the T tokens after the prompt are drawn."""
@@ -239,20 +282,21 @@ class TransformerPolicy(nn.Module):
         """log pi0 [..., V], float32, of the reference's hidden states [..., width]."""
         return (hidden @ self.reference_unembedding.T).log_softmax(dim=-1)
 
-    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi of the tokens taken, exact KL and values, each [n, T], of the episodes ``index`` [n]."""
+    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi of the tokens taken and exact KL, each [n, T], of the episodes ``index`` [n]."""
         assert episodes.reference is not None
         mask = episodes.mask[index]
-        hidden = self.hidden(episodes.inputs[index])[mask]
-        rows = self.rows(hidden)
+        rows = self.rows(self.hidden(episodes.inputs[index])[mask])
         with torch.no_grad():
             reference = self.reference_rows(episodes.reference[index][mask])
         taken = rows.gather(-1, episodes.actions[index][mask][:, None]).squeeze(-1)
-        values = self.critic(hidden.float()).squeeze(-1)
         blank = torch.zeros(mask.shape, device=mask.device)
-        parts = (taken, divergence(rows, reference), values)
-        log_probs, kl, values = (blank.masked_scatter(mask, part) for part in parts)
-        return log_probs, kl, values
+        return blank.masked_scatter(mask, taken), blank.masked_scatter(mask, divergence(rows, reference))
+
+    def values(self, episodes: Episodes, index: Tensor) -> Tensor:
+        """What is still to come [n, T], nats, as the critic has it."""
+        assert episodes.reference is not None
+        return episodes.base[index] + self.critic(episodes.inputs[index], episodes.reference[index])
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
@@ -282,12 +326,12 @@ class TransformerPolicy(nn.Module):
             states.append(torch.from_numpy(engine.reference_lanes.hidden()).to(device, copy=True))
             rows = self.rows(hidden)
             tokens, log_prob = draw(rows, generator)
-            values = self.critic(hidden.float()).squeeze(-1)
             result = engine.step(tokens.cpu().numpy(), active)
             scatter(metrics, engine.lanes, result.finished, result.metrics)
             reference = cast(NDArray[np.float64], result.reference_log_prob)
             kl = divergence(rows, reference_rows)
-            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, values))
+            base = torch.full_like(kl, self.middle)
+            steps.append(Step(active, tokens, result.reward, log_prob, reference, kl, base))
             if engine.done.all():
                 break
             # lanes that have ended go on unread: together, all need no mask

@@ -21,6 +21,7 @@ value loss.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +48,14 @@ class PPOArguments(Arguments):
     """passes over a batch"""
     rate: float | None = None
     """Adam's learning rate at its peak"""
-    critic_rate: float | None = None
+    critic_rate: float = 1e-3
     """the same of the critic"""
+    critic_epochs: int = 8
+    """passes of the critic over a batch"""
     gae_lambda: float | None = None
     """of generalised advantage estimation"""
     clip: float = 0.2
     """largest relative change of a token's probability that is rewarded"""
-    value_weight: float | None = None
-    """of the critic's squared error (nats squared) in the loss"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
@@ -64,15 +65,9 @@ class PPOArguments(Arguments):
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "exact": {
-        "batch": 128, "group": 1, "minibatch": 64, "epochs": 4, "rate": 2e-3, "critic_rate": 2e-3,
-        "gae_lambda": 0.95, "value_weight": 0.5,
-    },
-    "neural": {
-        "batch": 256, "group": 4, "minibatch": 64, "epochs": 2, "rate": 2e-4, "critic_rate": 1e-3,
-        "gae_lambda": 0.98, "value_weight": 0.02,
-    },
-}  # fmt: skip
+    "exact": {"batch": 64, "group": 1, "minibatch": 32, "epochs": 2, "rate": 2e-3, "gae_lambda": 0.95},
+    "neural": {"batch": 256, "group": 4, "minibatch": 64, "epochs": 2, "rate": 1e-4, "gae_lambda": 0.95},
+}
 
 
 def advantages_of(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float) -> Tensor:
@@ -108,13 +103,10 @@ class PPO:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
         self.policy: Policy = make_policy(task).to(device)
         named = list(self.policy.named_parameters())
-        self.groups = (
-            (self.settings["rate"], [w for name, w in named if not name.startswith("critic")]),
-            (self.settings["critic_rate"], [w for name, w in named if name.startswith("critic")]),
-        )
-        self.optimizer = torch.optim.Adam(
-            [{"params": weights} for _, weights in self.groups], lr=1e-3, betas=(0.9, 0.99)
-        )
+        self.weights = [w for name, w in named if w.requires_grad and not name.startswith("critic")]
+        self.optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99))
+        self.critic_weights = list(self.policy.critic.parameters())
+        self.critic_optimizer = torch.optim.Adam(self.critic_weights, betas=(0.9, 0.99))
         self.engine = make_engine(task, batch, args.seed)
         self.device = device
         self.generator = torch.Generator(device).manual_seed(args.seed)
@@ -126,49 +118,64 @@ class PPO:
         prompts = self.rng.integers(0, len(self.task.prompts.tokens), count)
         return self.policy.write(self.engine, np.repeat(prompts, self.settings["group"]), self.generator)
 
+    @torch.no_grad()
     def estimates(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
         """Advantages and the critic's targets [N, T], nats."""
+        values = self.policy.values(episodes, torch.arange(len(episodes.mask), device=self.device))
         paid = episodes.rewards / self.task.kl_coef
         paid[:, :-1] -= episodes.kl[:, 1:]  # a token answers for the state that it leads to
-        advantages = advantages_of(paid, episodes.values, episodes.mask, self.settings["gae_lambda"])
-        return advantages, advantages + episodes.values
+        advantages = advantages_of(paid, values, episodes.mask, self.settings["gae_lambda"])
+        return advantages, advantages + values
 
     def update(self, episodes: Episodes, progress: float) -> dict[str, float]:
         """Several passes over a batch of episodes; returns what is worth noting."""
-        batch, size = self.settings["batch"], self.settings["minibatch"]
         advantages, targets = self.estimates(episodes)
-        for (peak, _), group in zip(self.groups, self.optimizer.param_groups):
-            group["lr"] = learning_rate(peak, progress, self.args.warm_up)
-        clipped: list[Tensor] = []
-        for _ in range(self.settings["epochs"]):
-            order = torch.as_tensor(self.rng.permutation(batch), device=self.device)
-            for part in order.split(size):
-                loss, share = self.loss(episodes, part, advantages[part], targets[part])
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                for _, weights in self.groups:
-                    torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
-                self.optimizer.step()
-                clipped.append(share)
+        clipped = []
+        for part in self.parts(self.settings["epochs"]):
+            loss, share = self.loss(episodes, part, advantages[part])
+            self.descend(loss, self.optimizer, self.weights, self.settings["rate"], progress)
+            clipped.append(share)
+        for part in self.parts(self.args.critic_epochs):
+            error = (self.policy.values(episodes, part) - targets[part])[episodes.mask[part]]
+            loss = error.square().mean()
+            self.descend(loss, self.critic_optimizer, self.critic_weights, self.args.critic_rate, progress)
         mask = episodes.mask
-        unexplained = (targets - episodes.values)[mask].var() / (targets[mask].var() + 1e-8)
+        unexplained = advantages[mask].var() / (targets[mask].var() + 1e-8)
         return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained.item()}
 
-    def loss(
-        self, episodes: Episodes, part: Tensor, advantages: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The loss of the episodes ``part`` [n], and the share of tokens that were clipped.
+    def parts(self, epochs: int) -> Iterator[Tensor]:
+        """Minibatches of episodes, in a new order each epoch."""
+        for _ in range(epochs):
+            order = torch.as_tensor(self.rng.permutation(self.settings["batch"]), device=self.device)
+            yield from order.split(self.settings["minibatch"])
 
-        Before the first step its gradient, but for the critic's share, is that of -J / kl_coef.
+    def loss(self, episodes: Episodes, part: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+        """The policy's loss on the episodes ``part`` [n], and the share of tokens that were clipped.
+
+        Before the first step its gradient is that of -J / kl_coef.
         """
         mask, clip = episodes.mask[part], self.args.clip
-        log_probs, kl, values = self.policy.scores(episodes, part)
+        log_probs, kl = self.policy.scores(episodes, part)
         ratio = (log_probs - episodes.log_probs[part])[mask].exp()
         gain = advantages[mask]
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
-        error = (values - targets)[mask].square()
-        loss = (kl[mask] - surrogate + self.settings["value_weight"] * error).sum() / len(part)
-        return loss, ((ratio - 1).abs() > clip).float().mean().detach()
+        return (kl[mask] - surrogate).sum() / len(part), ((ratio - 1).abs() > clip).float().mean().detach()
+
+    def descend(
+        self,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+        weights: list[Tensor],
+        peak: float,
+        progress: float,
+    ) -> None:
+        """One step of an optimizer."""
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(peak, progress, self.args.warm_up)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
+        optimizer.step()
 
 
 def train(args: PPOArguments, agent: str = "ppo") -> float | None:

@@ -43,7 +43,7 @@ class ReinforceArguments(Arguments):
 
 DEFAULTS = {
     "exact": {"batch": 128, "group": 128, "rate": 3e-3},
-    "neural": {"batch": 128, "group": 4, "rate": 2e-4},
+    "neural": {"batch": 64, "group": 4, "rate": 1e-4},
 }
 
 
@@ -75,7 +75,8 @@ def train(args: ReinforceArguments) -> float | None:
     engine = make_engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    weights = [weight for name, weight in policy.named_parameters() if not name.startswith("critic")]
+    named = policy.named_parameters()
+    weights = [weight for name, weight in named if weight.requires_grad and not name.startswith("critic")]
     optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
     average = WeightAverage(policy)
     every = torch.arange(batch, device=device)
@@ -87,7 +88,7 @@ def train(args: ReinforceArguments) -> float | None:
         advantages = leave_one_out(to_go, episodes.mask, group)
         for settings_of_group in optimizer.param_groups:
             settings_of_group["lr"] = learning_rate(settings["rate"], run.progress, args.warm_up)
-        log_probs, _, _ = policy.scores(episodes, every)
+        log_probs, _ = policy.scores(episodes, every)
         loss = -(advantages * log_probs).sum() / batch
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

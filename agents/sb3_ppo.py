@@ -100,7 +100,8 @@ class ResidualActorCriticPolicy(ActorCriticPolicy):
         self._build_mlp_extractor()
         self.action_net, self.value_net = self._networks()
         trained = [weight for weight in self.parameters() if weight.requires_grad]
-        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
+        optimizer_class: Any = self.optimizer_class
+        self.optimizer = optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
 class ExactNetwork(nn.Module):
@@ -112,8 +113,11 @@ class ExactNetwork(nn.Module):
         self.value = value
 
     def forward(self, features: Tensor) -> Tensor:
-        rows, _, nats = self.policy(features)
-        return self.policy.task.kl_coef * nats[:, None] if self.value else rows
+        rows, _, total = self.policy(features)
+        if not self.value:
+            return rows
+        own = self.policy.critic(self.policy.encode(features))
+        return self.policy.task.kl_coef * (total.detach()[:, None] + own)
 
 
 class HiddenStateLogits(nn.Module):

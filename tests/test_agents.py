@@ -97,7 +97,7 @@ def test_reinforce_gradient_is_unbiased() -> None:
         paid = episodes.paid(task.kl_coef)
         advantages = leave_one_out(paid.flip(1).cumsum(1).flip(1), episodes.mask, group)
         policy.zero_grad()
-        log_probs, _, _ = policy.scores(episodes, torch.arange(batch))
+        log_probs, _ = policy.scores(episodes, torch.arange(batch))
         ((advantages * log_probs).sum() / batch).backward()
         estimates.append(gradient_of(policy))
     mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
@@ -111,15 +111,15 @@ def test_ppo_gradient_is_unbiased_at_the_first_step() -> None:
     policy = tilted_policy(task)
     exact_objective(policy, task).backward()
     exact = gradient_of(policy)
-    args = PPOArguments(batch=4096, minibatch=4096, gae_lambda=1.0, value_weight=0.0)
+    args = PPOArguments(batch=4096, minibatch=4096, gae_lambda=1.0)
     ppo = PPO(args, task, "exact", torch.device("cpu"))
     ppo.policy = policy
     estimates = []
     for _ in range(12):
         episodes = ppo.write()
-        advantages, targets = ppo.estimates(episodes)
+        advantages, _ = ppo.estimates(episodes)
         policy.zero_grad()
-        ppo.loss(episodes, torch.arange(4096), advantages, targets)[0].backward()
+        ppo.loss(episodes, torch.arange(4096), advantages)[0].backward()
         estimates.append(-gradient_of(policy))
     mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
     assert ((mean - exact).abs() < 5 * error + 1e-5).all()
@@ -153,7 +153,7 @@ def test_advantages_vanish_at_the_optimum() -> None:
         rows = torch.from_numpy(solution.log_probs(*states))
         tokens, log_prob = draw(rows, torch.Generator().manual_seed(len(columns)))
         value = solution.values(*states) / task.kl_coef
-        result = engine.step(tokens.numpy(), active)
+        result: Any = engine.step(tokens.numpy(), active)
         paid = (
             result.reward / task.kl_coef - np.where(active, log_prob.numpy(), 0) + result.reference_log_prob
         )
@@ -183,7 +183,7 @@ def test_episodes_are_those_of_the_environment() -> None:
     np.testing.assert_array_equal(episodes.mask.sum(1).numpy(), engine.time)
     nats = (episodes.log_probs - episodes.log_ratios).sum(1).numpy()
     np.testing.assert_allclose(nats, engine.reference_nats, rtol=1e-5)
-    log_probs, _, _ = policy.scores(episodes, torch.arange(64))
+    log_probs, _ = policy.scores(episodes, torch.arange(64))
     torch.testing.assert_close(log_probs * episodes.mask, episodes.log_probs, rtol=1e-4, atol=1e-5)
     paid = episodes.paid(task.kl_coef)
     expected = episodes.rewards.sum(1) / task.kl_coef - episodes.log_ratios.sum(1)

@@ -164,11 +164,12 @@ def test_rewards_for_trl_are_those_of_the_environment() -> None:
     env = gym.make("klrl/Keywords-v0")
     texts, paid = [], []
     keywords = [vocabulary.encode(word)[0] for word in task.source[1]["keywords"]]  # type: ignore[index]
+    choices = np.array([*keywords, task.end_token, vocabulary.encode("the")[0]])
     for _ in range(20):
         env.reset(seed=0)
         total = 0.0
         for _ in range(task.horizon):
-            token = rng.choice([*keywords, task.end_token, vocabulary.encode("the")[0]])
+            token = rng.choice(choices)
             _, step_reward, terminated, _, info = env.step(token)
             total += float(step_reward)
             if terminated:
