@@ -8,8 +8,9 @@ from pathlib import Path
 from string import Template
 
 from klrl_envs.assets import file_digest
+from klrl_envs.build.card_templates import PURPOSES, TEMPLATES
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_HEAD = "| measurement | value |\n| --- | --- |\n"
 
 
 def update_manifest(out: Path, files: Sequence[str]) -> None:
@@ -23,20 +24,17 @@ def update_manifest(out: Path, files: Sequence[str]) -> None:
 
 
 def write_card(out: Path, asset: str, files: Sequence[str], measured: Mapping[str, object]) -> Path:
-    """Write ``out/cards/<asset>.md`` from its template, the measurements and the files themselves.
-
-    In the template, ``$measured`` stands for the whole table of measurements, ``$files`` for names,
-    sizes and digests, and ``$<key>`` for one measurement.
-    """
-    template = Template((_TEMPLATES / f"{asset}.md").read_text("utf-8"))
-    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in measured.items())
+    """Write ``out/cards/<asset>.md`` from its template, the measurements and the manifest."""
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    rows = "\n".join(f"| {name} | {_shown(value)} |" for name, value in measured.items())
     digests = "\n".join(
         f"| `{name}` | {manifest[name]['bytes']:,} | `{manifest[name]['sha256']}` |" for name in files
     )
-    text = template.substitute(
-        {key: _shown(value) for key, value in measured.items()},
-        measured=f"| measurement | value |\n| --- | --- |\n{rows}",
+    name = asset.rpartition(".")[2]
+    text = Template(TEMPLATES[asset]).substitute(
+        name=name,
+        purpose=PURPOSES.get(name, ""),
+        measured=_HEAD + rows,
         files=f"| file | bytes | SHA-256 |\n| --- | --- | --- |\n{digests}",
     )
     path = out / "cards" / f"{asset}.md"
@@ -46,20 +44,21 @@ def write_card(out: Path, asset: str, files: Sequence[str], measured: Mapping[st
 
 
 def read_measurements(card: Path) -> dict[str, float]:
-    """The numbers of a card's table of measurements by name."""
-    table = card.read_text("utf-8").partition("| measurement | value |")[2].partition("\n\n")[0]
+    """The numbers of a card's table of measurements by name; what is no number is left out."""
+    table = card.read_text("utf-8").partition(_HEAD)[2].partition("\n\n")[0]
     found: dict[str, float] = {}
     for line in table.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 2:
-            try:
-                found[cells[0]] = float(cells[1].replace(",", ""))
-            except ValueError:
-                continue
+        name, value = (cell.strip() for cell in line.strip("|").split("|"))
+        try:
+            found[name] = float(value.replace(",", ""))
+        except ValueError:
+            continue
     return found
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}"
+    return f"{value:,.0f}" if float(value).is_integer() and value >= 1000 else f"{value:,}"

