@@ -121,7 +121,7 @@ class Engine:
             if count > 1:
                 prompt = (self._randomness.draw(lanes) * count).astype(np.int64)
         index = np.broadcast_to(np.asarray(prompt, dtype=np.int64), lanes.shape)
-        if len(index) and not (0 <= index.min() and index.max() < count):
+        if len(index) and not (index.min() >= 0 and index.max() < count):
             raise ValueError(f"prompt must be in 0..{count - 1}, got {prompt}")
         if task.prompt_length:
             inside = np.arange(task.prompt_length) < prompts.lengths[index, None]

@@ -45,7 +45,9 @@ def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray
     pen = ImageDraw.Draw(image)
     prompt, written = parts(engine, lane)
     count = len(prompt)
-    for number, line in enumerate(textwrap.wrap(prompt + written, COLUMNS, drop_whitespace=False)[:most_lines]):
+    for number, line in enumerate(
+        textwrap.wrap(prompt + written, COLUMNS, drop_whitespace=False)[:most_lines]
+    ):
         grey = min(max(count, 0), len(line))
         place = (MARGIN, MARGIN + number * LINE)
         pen.text(place, line[:grey], fill="#888888", font=font)

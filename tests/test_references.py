@@ -143,7 +143,9 @@ def test_a_hub_id_that_was_never_fetched_names_the_command(monkeypatch: pytest.M
 
 
 def test_a_text_beyond_the_context_is_refused(nano_like: TransformerReference) -> None:
-    with pytest.raises(ValueError, match="need 26 positions with the start token, the network's context has 24"):
+    with pytest.raises(
+        ValueError, match="need 26 positions with the start token, the network's context has 24"
+    ):
         nano_like.lanes(1, 25)
 
 

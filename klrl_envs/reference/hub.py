@@ -148,9 +148,7 @@ class HubReference:
             )
         return HubLanes(self, count)
 
-    def sequence_log_probs(
-        self, tokens: IntArray, first: IntArray, lengths: IntArray
-    ) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
         """See ``Reference.sequence_log_probs``."""
         import torch
 

@@ -55,9 +55,7 @@ class MarkovReference:
         """State of ``count`` sequences (their length does not matter)."""
         return MarkovLanes(self, count)
 
-    def sequence_log_probs(
-        self, tokens: IntArray, first: IntArray, lengths: IntArray
-    ) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
         """See ``Reference.sequence_log_probs``."""
         position = np.arange(tokens.shape[1])
         written = np.where(position < lengths[:, None], tokens, 0)

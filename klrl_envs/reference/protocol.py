@@ -59,9 +59,7 @@ class Reference(Protocol):
         """State for ``count`` sequences of at most ``max_length`` tokens."""
         ...
 
-    def sequence_log_probs(
-        self, tokens: IntArray, first: IntArray, lengths: IntArray
-    ) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
         """log pi0 [K, L] in nats of each token of tokens [K, L], in one parallel pass.
 
         Entry (k, t) is log pi0(tokens[k, t] | tokens[k, :t]) for first[k] <= t < lengths[k], else 0.

@@ -13,7 +13,6 @@ from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.protocol import BoolArray, IntArray
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from klrl_envs.reference.nano import Nano, NanoCache
@@ -65,9 +64,7 @@ class TransformerReference:
         """See ``Reference.lanes``."""
         return TransformerLanes(self.model, count, max_length)
 
-    def sequence_log_probs(
-        self, tokens: IntArray, first: IntArray, lengths: IntArray
-    ) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
         """See ``Reference.sequence_log_probs``."""
         import torch
 
