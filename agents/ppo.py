@@ -22,6 +22,7 @@ value loss.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +166,7 @@ class PPO:
         self,
         loss: Tensor,
         optimizer: torch.optim.Optimizer,
-        weights: list[Tensor],
+        weights: Sequence[Tensor],
         peak: float,
         progress: float,
     ) -> None:

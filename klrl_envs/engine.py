@@ -31,7 +31,7 @@ class StepResult:
     terminated: BoolArray
     reference_log_prob: NDArray[np.float64] | None
     finished: IntArray
-    metrics: Metrics = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict[str, NDArray[Any]])
 
 
 class LaneRandomness:
@@ -49,7 +49,7 @@ class LaneRandomness:
 
     def draw(self, lanes: IntArray) -> NDArray[np.float64]:
         """One uniform number [K] in [0, 1) for each of the lanes [K]."""
-        for lane in lanes[self._cursor[lanes] >= BLOCK]:
+        for lane in lanes[self._cursor[lanes] >= BLOCK].tolist():
             generator = self._generators[lane]
             if generator is None:
                 raise RuntimeError(f"lane {lane} has no generator: call seed before reset")
@@ -184,7 +184,8 @@ class Engine:
     @property
     def context(self) -> IntArray:
         """The n-gram context [N] of an exact task."""
-        return self.reference_lanes.context  # pyright: ignore[reportAttributeAccessIssue]
+        lanes: Any = self.reference_lanes
+        return lanes.context
 
     def _checked(self, actions: IntArray, active: BoolArray) -> IntArray:
         actions = np.where(active, np.asarray(actions, dtype=np.int64), 0)

@@ -127,7 +127,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             seeds = [int(seeds) + lane for lane in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed must be an int or have {self.num_envs} entries, got {len(seeds)}")
-        for lane in np.flatnonzero(mask):
+        for lane in np.flatnonzero(mask).tolist():
             if seeds[lane] is not None or self._generators[lane] is None:
                 generator, _ = np_random(seeds[lane])
                 self._generators[lane] = generator

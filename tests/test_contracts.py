@@ -41,14 +41,14 @@ def actions_for(task: Any, rng: np.random.Generator, count: int) -> np.ndarray:
 def test_gymnasium_checker_finds_nothing(env_id: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+        env: Any = gym.make(env_id, render_mode="rgb_array", disable_env_checker=True)
         # GridNavigation's rendering as a window needs a screen; the other modes are checked below
         check_env(env.unwrapped, skip_render_check=True)
 
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_observations_lie_in_the_space_and_episodes_terminate(env_id: str) -> None:
-    env = gym.make(env_id)
+    env: Any = gym.make(env_id)
     task = env.unwrapped.task
     rng = np.random.default_rng(1)
     for episode in range(3):
@@ -74,7 +74,7 @@ def test_observations_lie_in_the_space_and_episodes_terminate(env_id: str) -> No
 
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_reference_log_prob_is_that_of_the_row(env_id: str) -> None:
-    env = gym.make(env_id)
+    env: Any = gym.make(env_id)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -90,7 +90,8 @@ def test_reference_log_prob_is_that_of_the_row(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_log_probs_at_the_end_are_those_of_the_steps(env_id: str) -> None:
-    stepwise, whole = gym.make(env_id), gym.make(env_id, reference_log_prob="end")
+    stepwise: Any = gym.make(env_id)
+    whole: Any = gym.make(env_id, reference_log_prob="end")
     rng = np.random.default_rng(2)
     for episode in range(2):
         stepwise.reset(seed=episode)
@@ -143,8 +144,8 @@ def assert_same(ours: Any, theirs: Any, atol: float) -> None:
 @pytest.mark.parametrize("env_id", IDS)
 def test_lanes_agree_with_gymnasium_vectorising_single_environments(env_id: str, mode: AutoresetMode) -> None:
     lanes = 3
-    ours = gym.make_vec(env_id, num_envs=lanes, autoreset_mode=mode.value)
-    theirs = gym.make_vec(
+    ours: Any = gym.make_vec(env_id, num_envs=lanes, autoreset_mode=mode.value)
+    theirs: Any = gym.make_vec(
         env_id, num_envs=lanes, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}
     )
     atol = tolerance(env_id)
@@ -178,13 +179,13 @@ def test_lanes_agree_with_gymnasium_vectorising_single_environments(env_id: str,
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_spec_survives_json_and_rebuilds_the_environment(env_id: str) -> None:
-    env = gym.make(env_id, kl_coef=0.5, horizon=5)
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    env: Any = gym.make(env_id, kl_coef=0.5, horizon=5)
+    again: Any = gym.make(EnvSpec.from_json(env.spec.to_json()))
     assert again.unwrapped.kl_coef == 0.5
     assert again.unwrapped.task.horizon == 5
     assert again.observation_space == env.observation_space
-    vector = gym.make_vec(env_id, num_envs=2, autoreset_mode="SameStep", horizon=5)
-    rebuilt = gym.make_vec(EnvSpec.from_json(vector.spec.to_json()))
+    vector: Any = gym.make_vec(env_id, num_envs=2, autoreset_mode="SameStep", horizon=5)
+    rebuilt: Any = gym.make_vec(EnvSpec.from_json(vector.spec.to_json()))
     assert rebuilt.num_envs == 2
     assert rebuilt.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
 
@@ -192,7 +193,7 @@ def test_spec_survives_json_and_rebuilds_the_environment(env_id: str) -> None:
 @pytest.mark.parametrize("copier", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
 @pytest.mark.parametrize("env_id", IDS)
 def test_copies_in_mid_episode_go_on_alike(env_id: str, copier: Any) -> None:
-    env = gym.make(env_id)
+    env: Any = gym.make(env_id)
     env.reset(seed=5)
     task = env.unwrapped.task
     rng = np.random.default_rng(5)
@@ -212,7 +213,7 @@ def test_copies_in_mid_episode_go_on_alike(env_id: str, copier: Any) -> None:
 
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_rendering_returns_text_and_pixels(env_id: str) -> None:
-    env = gym.make(env_id, render_mode="ansi")
+    env: Any = gym.make(env_id, render_mode="ansi")
     env.reset(seed=0)
     env.step(1)
     assert isinstance(env.render(), str)
@@ -223,15 +224,15 @@ def test_rendering_returns_text_and_pixels(env_id: str) -> None:
     assert frame.dtype == np.uint8
     assert frame.ndim == 3
     assert frame.std() > 0
-    frames = gym.make_vec(env_id, num_envs=2, render_mode="rgb_array")
+    frames: Any = gym.make_vec(env_id, num_envs=2, render_mode="rgb_array")
     frames.reset(seed=0)
     assert len(frames.render()) == 2
 
 
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_splits_of_prompts_are_disjoint_and_can_be_chosen(env_id: str) -> None:
-    train = gym.make(env_id, prompts="train").unwrapped.task.prompts.tokens
-    env = gym.make(env_id, prompts="evaluation")
+    train = klrl_envs.make_task(env_id, prompts="train").prompts.tokens
+    env: Any = gym.make(env_id, prompts="evaluation")
     evaluation = env.unwrapped.task.prompts.tokens
     if evaluation.shape[1]:
         rows = {tuple(row) for row in train.tolist()}
@@ -249,7 +250,7 @@ def test_splits_of_prompts_are_disjoint_and_can_be_chosen(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_bad_input_is_refused_by_name(env_id: str) -> None:
-    env = gym.make(env_id, disable_env_checker=True).unwrapped
+    env: Any = gym.make(env_id, disable_env_checker=True).unwrapped
     with pytest.raises(RuntimeError, match="call reset before step"):
         env.step(0)
     env.reset(seed=0)
@@ -301,7 +302,7 @@ def test_import_loads_neither_torch_nor_scipy() -> None:
 
 def test_a_window_shows_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    env = gym.make("klrl/GridNavigation-v0", render_mode="human")
+    env: Any = gym.make("klrl/GridNavigation-v0", render_mode="human")
     env.unwrapped.metadata["render_fps"] = 1000
     env.reset(seed=0)
     env.step(0)

@@ -1,5 +1,6 @@
 """evaluate against what is known exactly: Markov evaluation, the optimum, and coverage."""
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportOperatorIssue=false, reportCallIssue=false, reportOptionalSubscript=false
 
 import json
 

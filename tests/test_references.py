@@ -119,7 +119,7 @@ def test_token_log_probs_are_differentiable(tiny: Nano) -> None:
 
 
 def test_a_folder_is_a_reference_of_sentiment(folder: Path) -> None:
-    env = gym.make("klrl/Sentiment-v0", reference=str(folder), horizon=4)
+    env: Any = gym.make("klrl/Sentiment-v0", reference=str(folder), horizon=4)
     observation, _ = env.reset(seed=0)
     assert env.unwrapped.task.vocab_size == 40
     assert env.observation_space.contains(observation)

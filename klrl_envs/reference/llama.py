@@ -36,7 +36,7 @@ def to_llama(model: Nano) -> LlamaForCausalLM:
         "lm_head.weight": model.embedding.weight,
         "model.norm.weight": model.norm.weight,
     }
-    for number, block in enumerate(model.blocks):
+    for number, block in enumerate(model.layers):
         query, key, value = block.query_key_value.weight.chunk(3)
         gate, up = block.gate_up.weight.chunk(2)
         parts = {

@@ -7,6 +7,7 @@ that the shipped weights can be compared with, or loaded by, other code.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,11 @@ class Nano(nn.Module):
         self.register_buffer("cosine", angles.cos().float(), persistent=False)
         self.register_buffer("sine", angles.sin().float(), persistent=False)
 
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks, in order."""
+        return [cast(Block, block) for block in self.blocks]
+
     def hidden(self, tokens: Tensor) -> Tensor:
         """Final normalised hidden states [B, T, width] of tokens [B, T]."""
         length = tokens.shape[1]
@@ -137,7 +143,7 @@ class Nano(nn.Module):
         length = tokens.shape[1]
         cosine, sine = self.cosine[:length], self.sine[:length]
         x = self.embedding(tokens)
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(self.layers):
             query, key, value = block.split_heads(x)
             query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
             cache.keys[layer, lanes, :, :length] = key[rows]
@@ -161,7 +167,7 @@ class Nano(nn.Module):
             mask = seen[:, None, None, :]
         cosine, sine = self.cosine[places][:, None, None], self.sine[places][:, None, None]
         x = self.embedding(tokens)[:, None]
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(self.layers):
             query, key, value = block.split_heads(x)
             query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
             keys, values = cache.keys[layer], cache.values[layer]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from klrl_envs.reference.protocol import NeuralReference
 from klrl_envs.tasks.byte_pairs import nano_vocabulary
 from klrl_envs.tasks.vocabulary import Vocabulary
 
@@ -15,7 +15,7 @@ from klrl_envs.tasks.vocabulary import Vocabulary
 class TextReference:
     """A causal language model with its vocabulary and the token that ends a text."""
 
-    reference: NeuralReference
+    reference: Any  # a NeuralReference; pyright takes no cached_property for a property of a protocol
     vocabulary: Vocabulary
     end_token: int | None
 

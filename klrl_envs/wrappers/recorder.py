@@ -158,7 +158,7 @@ class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
             prompt = int(prompts[lane]) if self._token_env.task.prompt_length else None
             head = {"episode": self._episodes, "lane": lane, "seed": self._seeds[lane], "prompt": prompt}
             sums = {name: float(values[lane]) for name, values in self._sums.items()}
-            total, length, began = float(self._total[lane]), int(self._length[lane]), self._began[lane]
+            total, length, began = float(self._total[lane]), int(self._length[lane]), float(self._began[lane])
             append_line(self._path, episode_record(head, total, sums, length, began, of_lane(last, lane)))
             self._episodes += 1
         self._begin(np.flatnonzero(ended if same_step else ~stepped), None)

@@ -22,7 +22,7 @@ SEED = 11
 
 def record(env_id: str, actions: list[int] | None = None) -> dict[str, Any]:
     """Play an episode: the given actions, or draws from the reference."""
-    env = gym.make(env_id)
+    env: Any = gym.make(env_id)
     vocabulary = env.unwrapped.task.vocabulary
     rng = np.random.default_rng(SEED)
     observation, info = env.reset(seed=SEED)
