@@ -202,8 +202,8 @@ def test_draws_follow_the_rows() -> None:
     "train, arguments, least",
     [
         (train_q_learning, QArguments(tokens=60_000), 0.9),
-        (train_ppo, PPOArguments(tokens=60_000, batch=32, minibatch=32), 0.6),
-        (train_reinforce, ReinforceArguments(tokens=60_000, batch=32, group=32), 0.5),
+        (train_ppo, PPOArguments(tokens=120_000, batch=32, minibatch=32, rate=5e-3), 0.8),
+        (train_reinforce, ReinforceArguments(tokens=120_000, batch=32, group=32, rate=1e-2), 0.8),
     ],
 )
 def test_learning_approaches_the_known_optimum(
