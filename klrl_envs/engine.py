@@ -49,7 +49,9 @@ class LaneRandomness:
 
     def draw(self, lanes: IntArray) -> NDArray[np.float64]:
         """One uniform number [K] in [0, 1) for each of the lanes [K]."""
-        for lane in lanes[self._cursor[lanes] >= BLOCK].tolist():
+        empty: IntArray = lanes[self._cursor[lanes] >= BLOCK]
+        for place in range(len(empty)):
+            lane = int(empty[place])
             generator = self._generators[lane]
             if generator is None:
                 raise RuntimeError(f"lane {lane} has no generator: call seed before reset")
