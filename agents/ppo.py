@@ -65,7 +65,7 @@ class PPOArguments(Arguments):
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "exact": {"batch": 64, "group": 1, "minibatch": 32, "epochs": 2, "rate": 2e-3, "gae_lambda": 0.95},
+    "exact": {"batch": 64, "group": 1, "minibatch": 32, "epochs": 2, "rate": 3e-3, "gae_lambda": 0.95},
     "neural": {"batch": 256, "group": 4, "minibatch": 64, "epochs": 2, "rate": 1e-4, "gae_lambda": 0.95},
 }
 

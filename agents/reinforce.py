@@ -42,7 +42,7 @@ class ReinforceArguments(Arguments):
 
 
 DEFAULTS = {
-    "exact": {"batch": 128, "group": 128, "rate": 3e-3},
+    "exact": {"batch": 32, "group": 32, "rate": 7e-3},
     "neural": {"batch": 64, "group": 4, "rate": 1e-4},
 }
 
