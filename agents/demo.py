@@ -15,7 +15,8 @@ from rich.text import Text
 
 import klrl_envs
 from agents.common import parse
-from agents.policies import Policy, make_engine, make_policy
+from agents.episodes import make_engine
+from agents.policies import Policy, make_policy
 from agents.ppo import PPOArguments, learn
 from klrl_envs.optima.optimum import Optimum
 from klrl_envs.tasks.base import Task

@@ -10,8 +10,8 @@ gradient (one without the other descends something else). That gradient pulls ba
 vocabulary, not only those that were sampled, and so undoes what drift the noise of the rest has caused.
 
 The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. The
-policy starts at the reference (see ``agents.policies``), steps decay, and the last third's weights are
-averaged: a step that is too large buys reward with needless KL, and the score shows it.
+policy starts at the reference (see ``agents.policies`` and ``agents.text_policy``), steps decay, and the
+last weights are averaged: a step that is too large buys reward with needless KL, and the score shows it.
 Sources: Schulman et al. 2016 (arXiv 1506.02438) and 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv
 1909.08593).
 
@@ -27,10 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.common import Arguments, Run, learning_rate, parse, prepare, report
-from agents.policies import Episodes, Policy, WeightAverage, for_evaluation, make_engine, make_policy
+from agents.episodes import Episodes, make_engine
+from agents.policies import Policy, WeightAverage, for_evaluation, make_policy
 from klrl_envs.tasks.base import Task
 
 
@@ -50,7 +51,9 @@ class PPOArguments(Arguments):
     """Adam's learning rate at its peak"""
     critic_rate: float = 1e-3
     """the same of the critic"""
-    critic_epochs: int = 8
+    pair_rate: float = 1e-2
+    """the same of the critic's numbers for pairs of tokens, each of which is seen rarely"""
+    critic_epochs: int = 4
     """passes of the critic over a batch"""
     gae_lambda: float | None = None
     """of generalised advantage estimation"""
@@ -60,13 +63,13 @@ class PPOArguments(Arguments):
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
     """largest norm of a gradient"""
-    average_from: float = 0.65
+    average_from: float = 0.85
     """share of the training after which weights are averaged; 1 for no averaging"""
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "exact": {"batch": 64, "group": 1, "minibatch": 32, "epochs": 2, "rate": 3e-3, "gae_lambda": 0.95},
-    "neural": {"batch": 256, "group": 4, "minibatch": 64, "epochs": 2, "rate": 1e-4, "gae_lambda": 0.95},
+    "neural": {"batch": 128, "group": 4, "minibatch": 32, "epochs": 2, "rate": 5e-4, "gae_lambda": 0.9},
 }
 
 
@@ -102,11 +105,12 @@ class PPO:
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
         self.policy: Policy = make_policy(task).to(device)
-        named = list(self.policy.named_parameters())
-        self.weights = [w for name, w in named if w.requires_grad and not name.startswith("critic")]
-        self.optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99))
-        self.critic_weights = list(self.policy.critic.parameters())
-        self.critic_optimizer = torch.optim.Adam(self.critic_weights, betas=(0.9, 0.99))
+        self.optimizers = [adam(self.policy.actor_weights(), self.settings["rate"])]
+        sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
+        dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
+        self.critic_optimizers: list[torch.optim.Optimizer] = [adam(dense, args.critic_rate)]
+        if sparse:
+            self.critic_optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_rate))
         self.engine = make_engine(task, batch, args.seed)
         self.device = device
         self.generator = torch.Generator(device).manual_seed(args.seed)
@@ -133,12 +137,12 @@ class PPO:
         clipped = []
         for part in self.parts(self.settings["epochs"]):
             loss, share = self.loss(episodes, part, advantages[part])
-            self.descend(loss, self.optimizer, self.weights, self.settings["rate"], progress)
+            self.descend(loss, self.optimizers, progress)
             clipped.append(share)
         for part in self.parts(self.args.critic_epochs):
             error = (self.policy.values(episodes, part) - targets[part])[episodes.mask[part]]
             loss = error.square().mean()
-            self.descend(loss, self.critic_optimizer, self.critic_weights, self.args.critic_rate, progress)
+            self.descend(loss, self.critic_optimizers, progress)
         mask = episodes.mask
         unexplained = advantages[mask].var() / (targets[mask].var() + 1e-8)
         return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained.item()}
@@ -161,21 +165,21 @@ class PPO:
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
         return (kl[mask] - surrogate).sum() / len(part), ((ratio - 1).abs() > clip).float().mean().detach()
 
-    def descend(
-        self,
-        loss: Tensor,
-        optimizer: torch.optim.Optimizer,
-        weights: Sequence[Tensor],
-        peak: float,
-        progress: float,
-    ) -> None:
-        """One step of an optimizer."""
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(peak, progress, self.args.warm_up)
-        optimizer.zero_grad(set_to_none=True)
+    def descend(self, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], progress: float) -> None:
+        """One step of optimizers, the gradient of the first clipped."""
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(optimizer.defaults["lr"], progress, self.args.warm_up)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, self.args.clip_norm)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(optimizers[0].param_groups[0]["params"], self.args.clip_norm)
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def adam(weights: Sequence[Tensor], rate: float) -> torch.optim.Adam:
+    """Adam whose second moment forgets a little faster than is usual."""
+    return torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99))
 
 
 def train(args: PPOArguments, agent: str = "ppo") -> float | None:
@@ -200,7 +204,7 @@ def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
         nats, returns = episodes.log_ratios.sum(1), episodes.rewards.sum(1)
         run.record(episodes.texts, returns, nats, episodes.metrics)
         objective = returns.mean() - task.kl_coef * nats.mean()
-        run.step(episodes.tokens, objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
+        run.step(episodes.steps, objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
     average.apply()
     scored, features = for_evaluation(ppo.policy, run.evaluation_task)
     evaluation = run.finish(scored, features=features, weights=ppo.policy.state_dict())

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from agents.common import Arguments, Run, learning_rate, parse, prepare, report
-from agents.policies import WeightAverage, for_evaluation, make_engine, make_policy
+from agents.episodes import make_engine
+from agents.policies import WeightAverage, for_evaluation, make_policy
 
 
 @dataclass
@@ -71,12 +72,11 @@ def train(args: ReinforceArguments) -> float | None:
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
     task = run.task
-    policy = make_policy(task).to(device)
+    policy = make_policy(task, critic=False).to(device)
     engine = make_engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    named = policy.named_parameters()
-    weights = [weight for name, weight in named if weight.requires_grad and not name.startswith("critic")]
+    weights = policy.actor_weights()
     optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
     average = WeightAverage(policy)
     every = torch.arange(batch, device=device)
@@ -99,7 +99,7 @@ def train(args: ReinforceArguments) -> float | None:
         nats, returns = episodes.log_ratios.sum(1), episodes.rewards.sum(1)
         run.record(episodes.texts, returns, nats, episodes.metrics)
         run.step(
-            episodes.tokens, objective=task.kl_coef * paid.sum(1).mean(), reward=returns.mean(),
+            episodes.steps, objective=task.kl_coef * paid.sum(1).mean(), reward=returns.mean(),
             kl=nats.mean(), gradient=norm,
         )  # fmt: skip
     average.apply()

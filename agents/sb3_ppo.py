@@ -3,8 +3,8 @@
 The KL is paid by ``KLCallback`` from the rollout's log-probs; gamma is 1, there is no entropy bonus, and
 advantages are not normalised. The policy's logits are log pi0(.|s) plus a residual network that is zero at
 first: on exact tasks log pi0 is part of the features, on neural tasks it is the reference's unembedding,
-frozen, of the hidden state that the features are. What the residual sees of a neural task is that frozen
-hidden state alone, which is why agents that train all weights go further.
+frozen, of the hidden state that the features are. That state and the time are all that the residual sees of
+a text; ``agents.ppo`` knows its tokens, which is why it goes further.
 Source: Raffin et al. 2021, Stable-Baselines3.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from agents.common import Arguments, Run, learning_rate, mean, parse, prepare, report
 from agents.policies import ResidualPolicy
+from agents.text_policy import perceptron
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
 from klrl_envs.policies import SB3Policy
-from klrl_envs.reference.transformer import TransformerReference
+from klrl_envs.reference.protocol import NeuralReference
 from klrl_envs.tasks.base import AutomatonTask, Task
 
 
@@ -121,27 +122,17 @@ class ExactNetwork(nn.Module):
 
 
 class HiddenStateLogits(nn.Module):
-    """Logits [B, V] of features [B, width + 1]: the frozen unembedding plus a residual, zero at first."""
+    """Logits [B, V] of features [B, width + 1]: pi0's unembedding of the hidden state plus a residual."""
 
     unembedding: Tensor
 
-    def __init__(self, reference: TransformerReference, hidden: int = 256) -> None:
+    def __init__(self, reference: NeuralReference, hidden: int = 256) -> None:
         super().__init__()
-        self.register_buffer("unembedding", reference.model.embedding.weight.detach().clone())
-        self.residual = perceptron(reference.width + 1, hidden, reference.vocab_size)
+        self.register_buffer("unembedding", torch.tensor(reference.unembedding()), persistent=False)
+        self.residual = perceptron(reference.width + 1, hidden, reference.width)
 
     def forward(self, features: Tensor) -> Tensor:
-        return features[:, :-1] @ self.unembedding.T + self.residual(features)
-
-
-def perceptron(inputs: int, hidden: int, outputs: int, bias: float = 0.0) -> nn.Sequential:
-    """Two hidden layers, and an output that is ``bias`` at first."""
-    last = nn.Linear(hidden, outputs)
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, bias)
-    return nn.Sequential(
-        nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last
-    )  # fmt: skip
+        return (features[:, :-1] + self.residual(features)) @ self.unembedding.T
 
 
 def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
@@ -149,10 +140,9 @@ def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
     if isinstance(task, AutomatonTask):
         policy = ResidualPolicy(task)
         return ExactNetwork(policy, value=False), ExactNetwork(policy, value=True)
-    if not isinstance(task.reference, TransformerReference):
-        raise ValueError(f"reference must be 'nano' for sb3_ppo, got {task.reference.name!r}")
+    reference = cast(NeuralReference, task.reference)
     low, high = task.reward_range
-    return HiddenStateLogits(task.reference), perceptron(task.reference.width + 1, 256, 1, (low + high) / 2)
+    return HiddenStateLogits(reference), perceptron(reference.width + 1, 256, 1, (low + high) / 2)
 
 
 class Progress(BaseCallback):

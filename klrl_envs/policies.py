@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.engine import Engine
-from klrl_envs.reference.protocol import FloatArray, IntArray, ReferenceLanes
+from klrl_envs.reference.protocol import BoolArray, FloatArray, IntArray
 from klrl_envs.sampling import sample_rows
 from klrl_envs.tasks.base import AutomatonTask, Task
 
@@ -207,18 +207,34 @@ class SB3Policy:
             return as_array(distribution.logits.float().log_softmax(dim=-1))
 
 
+class PolicyLanes(Protocol):
+    """Rows along N texts that grow together: of ``ReferenceLanes``, what a policy needs."""
+
+    def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
+        """Put all lanes at the texts tokens [N, L], of which lengths [N] count."""
+        ...
+
+    def step(self, tokens: IntArray, active: BoolArray) -> None:
+        """Append tokens [N]; all lanes are active."""
+        ...
+
+    def log_probs(self) -> FloatArray:
+        """log pi(.|s) [N, V] in nats."""
+        ...
+
+
 class LanesPolicy:
-    """Whatever has the lanes of a reference: ``LanesPolicy(reference.lanes, task)``.
+    """Whatever has lanes as a reference has them: ``LanesPolicy(reference.lanes, task)``.
 
     Args:
-        lanes: (count, max_length) -> ``ReferenceLanes``.
+        lanes: (count, max_length) -> ``PolicyLanes``.
         task: whose prompts and texts are read.
     """
 
-    def __init__(self, lanes: Callable[[int, int], ReferenceLanes], task: Task) -> None:
+    def __init__(self, lanes: Callable[[int, int], PolicyLanes], task: Task) -> None:
         self._make = lanes
         self._task = task
-        self._lanes: ReferenceLanes | None = None
+        self._lanes: PolicyLanes | None = None
 
     def log_probs(self, observations: IntArray) -> FloatArray:
         """Rows [B, V] after padded tokens [B, L], computed from the beginning."""

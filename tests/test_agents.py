@@ -14,13 +14,15 @@ import torch
 
 import klrl_envs
 from agents.common import Arguments, command_of, field_docstrings, learning_rate
-from agents.policies import ResidualPolicy, draw, for_evaluation, make_engine, make_policy
+from agents.episodes import ResidualScores, divergence, draw, make_engine
+from agents.policies import ResidualPolicy, for_evaluation, make_policy
 from agents.ppo import PPO, PPOArguments, advantages_of
 from agents.ppo import train as train_ppo
 from agents.q_learning import QArguments
 from agents.q_learning import train as train_q_learning
 from agents.reinforce import ReinforceArguments, leave_one_out
 from agents.reinforce import train as train_reinforce
+from agents.text_policy import TextEvidence, TextPolicy
 from klrl_envs.engine import Engine
 from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.registry import make_task
@@ -164,7 +166,7 @@ def test_advantages_vanish_at_the_optimum() -> None:
 
 
 def test_a_policy_starts_at_the_reference() -> None:
-    for env_id in ("GridNavigation-v0", "Keywords-v0"):
+    for env_id in ("GridNavigation-v0", "Keywords-v0", "Sentiment-v0"):
         task = make_task(env_id)
         policy = make_policy(task)
         engine = make_engine(task, 16, 0)
@@ -179,7 +181,7 @@ def test_episodes_are_those_of_the_environment() -> None:
     policy = tilted_policy(task)  # type: ignore[arg-type]
     engine = make_engine(task, 64, 0)
     episodes = policy.write(engine, np.zeros(64, dtype=np.int64), torch.Generator().manual_seed(0))
-    assert episodes.tokens == engine.time.sum()
+    assert episodes.steps == engine.time.sum()
     np.testing.assert_array_equal(episodes.mask.sum(1).numpy(), engine.time)
     nats = (episodes.log_probs - episodes.log_ratios).sum(1).numpy()
     np.testing.assert_allclose(nats, engine.reference_nats, rtol=1e-5)
@@ -188,6 +190,61 @@ def test_episodes_are_those_of_the_environment() -> None:
     paid = episodes.paid(task.kl_coef)
     expected = episodes.rewards.sum(1) / task.kl_coef - episodes.log_ratios.sum(1)
     torch.testing.assert_close(paid.sum(1), expected)
+
+
+@pytest.mark.parametrize("critic", [True, False])
+def test_a_text_policy_reads_what_it_wrote_as_it_was_written(critic: bool) -> None:
+    """Step by step, in one pass over the episodes, and from the beginning as the evaluation does."""
+    task = make_task("Sentiment-v0")
+    torch.manual_seed(1)
+    policy = make_policy(task, critic=critic)
+    assert isinstance(policy, TextPolicy) and (policy.evidence.pairs is not None) == critic
+    torch.nn.init.normal_(policy.actor[-1].weight, std=0.2)  # type: ignore[arg-type]
+    if critic:
+        torch.nn.init.normal_(policy.evidence.pairs.weight)  # type: ignore[union-attr]
+    engine = make_engine(task, 8, 0)
+    episodes = policy.write(engine, np.arange(8), torch.Generator().manual_seed(0))
+    assert episodes.kl.sum(1).min() > 0.1
+    with torch.no_grad():
+        log_probs, kl = policy.scores(episodes, torch.arange(8))
+    torch.testing.assert_close(log_probs, episodes.log_probs, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(kl, episodes.kl, rtol=1e-3, atol=1e-4)
+    scored, _ = for_evaluation(policy, task)
+    rows = [scored.start(task.prompts.tokens[:8])]
+    for column in episodes.actions.T[:-1].numpy():
+        rows.append(scored.step(column))
+    taken = torch.from_numpy(np.stack(rows, 1)).gather(-1, episodes.actions[..., None]).squeeze(-1)
+    torch.testing.assert_close(taken[episodes.mask], episodes.log_probs[episodes.mask], rtol=1e-3, atol=1e-4)
+    anew = scored.log_probs(np.where(np.arange(task.max_length) < 20, episodes.tokens.numpy(), 0))
+    long = engine.time >= 12
+    np.testing.assert_allclose(anew[long], rows[12][long], rtol=1e-3, atol=1e-4)
+
+
+def test_the_gradient_of_the_scores_is_that_of_their_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    reference = torch.randn((5, 7), generator=generator, dtype=torch.float64).log_softmax(-1)
+    residual = torch.randn((5, 7), generator=generator, dtype=torch.float64, requires_grad=True)
+    actions = torch.tensor([0, 6, 3, 3, 1])
+    taken, kl = ResidualScores.apply(reference, residual, actions)  # type: ignore[misc]
+    rows = (reference + residual).log_softmax(-1)
+    torch.testing.assert_close(taken, rows.gather(1, actions[:, None]).squeeze(1))
+    torch.testing.assert_close(kl, divergence(rows, reference))
+    assert torch.autograd.gradcheck(
+        lambda given: ResidualScores.apply(reference, given, actions), (residual,)
+    )
+
+
+def test_sums_over_a_text_are_its_tokens_and_pairs() -> None:
+    evidence = TextEvidence(5, 2)
+    torch.nn.init.normal_(evidence.pairs.weight)  # type: ignore[union-attr]
+    texts = torch.tensor([[1, 4, 4], [0, 2, 3]])
+    sums = evidence.sums(texts)
+    pairs = evidence.pairs.weight.view(5, 5)  # type: ignore[union-attr]
+    assert sums.shape == (2, 4, 3) and not sums[:, 0].any()
+    torch.testing.assert_close(sums[0, 3, :2], evidence.embedding.weight[[1, 4, 4]].sum(0))
+    torch.testing.assert_close(sums[0, :, 2], torch.stack((pairs[0, 0] * 0, pairs[0, 0] * 0, pairs[1, 4],
+                                                           pairs[1, 4] + pairs[4, 4])))  # fmt: skip
+    assert TextEvidence(5_000, 2).pairs is None
 
 
 def test_draws_follow_the_rows() -> None:
@@ -221,7 +278,7 @@ def test_learning_approaches_the_known_optimum(
 
 def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     arguments = PPOArguments(
-        env_id="klrl/Keywords-v0", tokens=12_000, out=str(tmp_path), episodes=64, threads=1
+        env_id="klrl/Keywords-v0", tokens=12_000, out=str(tmp_path), episodes=512, threads=1
     )
     score = train_ppo(arguments)
     assert score is not None and 0.05 < score < 1

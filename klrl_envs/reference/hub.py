@@ -138,6 +138,17 @@ class HubReference:
         extra = 0.0 if bias is None else float(bias.abs().max())
         return float(self.width**0.5 * norm.weight.abs().max()) + extra
 
+    def unembedding(self) -> NDArray[np.float32]:
+        """See ``NeuralReference.unembedding``.
+
+        Raises:
+            TypeError: the network has no output embeddings.
+        """
+        output = self.model.get_output_embeddings()
+        if output is None:
+            raise TypeError(f"the network {type(self.model).__name__} has no output embeddings")
+        return output.weight.numpy()
+
     def lanes(self, count: int, max_length: int) -> HubLanes:
         """See ``Reference.lanes``."""
         limit = getattr(self._config, "max_position_embeddings", None)

@@ -79,3 +79,9 @@ class NeuralReference(Reference, Protocol):
     def hidden_bound(self) -> float:
         """A bound on every entry of the hidden state's absolute value."""
         ...
+
+    def unembedding(self) -> NDArray[np.float32]:
+        """The rows [V, width] whose products with the hidden state are the logits, but for what a network
+        does to them afterwards (a bias, a cap).
+        """
+        ...

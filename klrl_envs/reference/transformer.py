@@ -60,6 +60,10 @@ class TransformerReference:
         """sqrt(width) max|gain|: RMS-normalised entries are at most sqrt(width) before the gain."""
         return float(self.width**0.5 * self.model.norm.weight.abs().max())
 
+    def unembedding(self) -> NDArray[np.float32]:
+        """See ``NeuralReference.unembedding``."""
+        return self.model.embedding.weight.numpy()
+
     def lanes(self, count: int, max_length: int) -> TransformerLanes:
         """See ``Reference.lanes``."""
         return TransformerLanes(self.model, count, max_length)
