@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
-# Stable-Baselines3 holds Gymnasium back; the contract tests run again with the current one laid over it.
+# constraints.txt pins the oldest Gymnasium that is supported; the contract tests run again with the current one laid over it.
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help

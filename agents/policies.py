@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.episodes import Episodes, Writer, divergence, residual_scores
+from agents.episodes import Episodes, Writer, residual_scores
 from agents.text_policy import TextLanes, TextPolicy
 from klrl_envs.engine import Engine
 from klrl_envs.observation import observer_of
@@ -58,13 +58,13 @@ class ResidualPolicy(nn.Module):
         """What the critic's regression trains."""
         return list(self.critic.parameters())
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi [..., V], exact KL [...] and log sum exp(logits) [...], in nats, of features [..., D]."""
-        reference = observations[..., self.features + 1 :]
-        logits = reference + self.actor(self.encode(observations))
-        total = logits.logsumexp(dim=-1, keepdim=True)
-        rows = logits - total
-        return rows, divergence(rows, reference), total.squeeze(-1)
+    def forward(self, observations: Tensor) -> Tensor:
+        """log pi [..., V], nats, of features [..., D]."""
+        return self.logits(observations).log_softmax(dim=-1)
+
+    def logits(self, observations: Tensor) -> Tensor:
+        """log pi0 + f [..., V], nats, of features [..., D]."""
+        return observations[..., self.features + 1 :] + self.actor(self.encode(observations))
 
     def encode(self, observations: Tensor) -> Tensor:
         """Automaton state and time [..., F], the time left also as waves."""
@@ -113,7 +113,7 @@ def for_evaluation(policy: Policy, task: Task) -> tuple[Any, bool]:
     """
     policy = policy.to("cpu").eval()
     if isinstance(policy, ResidualPolicy):
-        return TorchPolicy(policy, "log_probs", select=lambda output: output[0]), True
+        return TorchPolicy(policy, "log_probs"), True
     return LanesPolicy(lambda count, length: TextLanes(policy, task, count, length), task), False
 
 

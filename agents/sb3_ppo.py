@@ -37,7 +37,7 @@ class SB3Arguments(Arguments):
 
     env_id: str = "klrl/GridNavigation-v0"
     """the environment; its features id is what is trained on"""
-    lanes: int = 128
+    lanes: int = 256
     """episodes side by side"""
     steps: int | None = None
     """tokens a lane and update"""
@@ -54,8 +54,8 @@ class SB3Arguments(Arguments):
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "exact": {"steps": 48, "minibatch": 1024, "epochs": 4, "rate": 2e-3, "gae_lambda": 0.95},
-    "neural": {"steps": 48, "minibatch": 1024, "epochs": 3, "rate": 5e-4, "gae_lambda": 0.98},
+    "exact": {"steps": 24, "minibatch": 1024, "epochs": 4, "rate": 2e-3, "gae_lambda": 0.95},
+    "neural": {"steps": 24, "minibatch": 1024, "epochs": 2, "rate": 5e-4, "gae_lambda": 0.98},
 }
 
 
@@ -106,7 +106,7 @@ class ResidualActorCriticPolicy(ActorCriticPolicy):
 
 
 class ExactNetwork(nn.Module):
-    """One output of a ``ResidualPolicy``: log pi, or the value in units of reward."""
+    """One output of a ``ResidualPolicy``: logits, or the value in units of reward."""
 
     def __init__(self, policy: ResidualPolicy, value: bool) -> None:
         super().__init__()
@@ -114,11 +114,12 @@ class ExactNetwork(nn.Module):
         self.value = value
 
     def forward(self, features: Tensor) -> Tensor:
-        rows, _, total = self.policy(features)
         if not self.value:
-            return rows
+            return self.policy.logits(features)
+        with torch.no_grad():
+            total = self.policy.logits(features).logsumexp(dim=-1, keepdim=True)
         own = self.policy.critic(self.policy.encode(features))
-        return self.policy.task.kl_coef * (total.detach()[:, None] + own)
+        return self.policy.task.kl_coef * (total + own)
 
 
 class HiddenStateLogits(nn.Module):

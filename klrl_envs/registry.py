@@ -70,7 +70,7 @@ REGISTRY: tuple[Row, ...] = (
         "Keywords-v0",
         "klrl_envs.tasks.keywords:keywords",
         kl_coef=0.04,
-        token_budget=2_000_000,
+        token_budget=500_000,
         tags=("exact", "text"),
         summary="work eight given words into a text",
     ),

@@ -67,7 +67,7 @@ def exact_objective(policy: ResidualPolicy, task: AutomatonTask) -> torch.Tensor
         log_pi, log_pi0, reward = torch.zeros(()), 0.0, 0.0
         for token in written:
             features = torch.from_numpy(observe(task, engine))
-            log_pi = log_pi + policy(features)[0][0, token]
+            log_pi = log_pi + policy(features)[0, token]
             result = engine.step(np.array([token]))
             log_pi0 += float(result.reference_log_prob[0])  # type: ignore[index]
             reward += float(result.reward[0])
