@@ -39,7 +39,7 @@ FOLDER = ENTRIES.parent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "h")
 INK, SOFT = "#1d2433", "#6b7484"
-LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a certified frontier is noise
+LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a frontier beyond the declared optimum is noise
 FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
 LOWEST_SCORE = -0.5  # bars are cut here, and say so
 METADATA = {"Creator": None, "Date": None}
@@ -59,7 +59,8 @@ def frontier(optimum: Optimum, points: int = 60) -> list[FrontierPoint]:
         kl_coefs = [
             kl_coef
             for kl_coef in kl_coefs
-            if float(certificate.effective_sample_size(kl_coef).min()) >= LEAST_EFFECTIVE_SAMPLES
+            if kl_coef >= optimum.kl_coef
+            or float(certificate.effective_sample_size(kl_coef).min()) >= LEAST_EFFECTIVE_SAMPLES
         ]
     return optimum.frontier(kl_coefs)
 
@@ -85,7 +86,7 @@ def draw_plane(
     reward += [point.expected_reward for point in curve]
     shown = [value for at, value in zip(kl, reward) if at <= right]
     rewards = [seed.expected_reward for entry in entries for seed in entry.seeds]
-    low, high = min([*shown, *rewards]), max([*shown, *rewards])
+    low, high = min([*shown, *rewards]), max([*shown, *rewards, optimum.expected_reward])
     margin = 0.08 * (high - low or 1.0)
 
     # Beyond the last point that is known, its tangent bounds every policy.
@@ -187,7 +188,7 @@ def draw_scores(axes: Any, entries: Sequence[Entry], style: Mapping[str, tuple[s
         axes.text(
             max(upper, shown, 0) + 0.03,
             place,
-            f"{entry.score:.2f}{cut}",
+            f"{round(entry.score, 2) + 0.0:.2f}{cut}",
             va="center",
             fontsize=9,
             color=INK,

@@ -57,7 +57,9 @@ SUITES: dict[str, tuple[Row, ...]] = {
     # What the leaderboard shows: every baseline on every environment that it fits.
     "core": (
         Row("reference", "python -m agents.reference"),
-        Row("posterior", "python -m agents.posterior"),
+        Row("posterior", "python -m agents.posterior", "exact"),
+        # one text a prompt: each is the best of hundreds of draws, and those count
+        Row("posterior", "python -m agents.posterior --episodes 64", "neural"),
         Row("q_learning", "python -m agents.q_learning", "grid"),
         Row("reinforce", "python -m agents.reinforce"),
         Row("ppo", "python -m agents.ppo"),

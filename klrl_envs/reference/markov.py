@@ -18,6 +18,8 @@ class MarkovReference:
         start_log_probs: float64 [V], log pi0 of the first token, in nats.
         log_probs: float64 [V, V], log pi0(token | previous token); the row is the previous token.
         name: how the reference is called in cards and errors.
+        fingerprint: SHA-256 of what the log-probs were computed from, where that is known: the table's
+            own last bits depend on the processor that took its logarithms.
 
     ``table`` [C, V] holds one row a context, C = V + 1: context v < V is "the last token was v",
     context V is the start.
@@ -26,18 +28,26 @@ class MarkovReference:
         ValueError: a shape is wrong, a row has a zero or NaN, or does not sum to one within 1e-9.
     """
 
-    def __init__(self, start_log_probs: ArrayLike, log_probs: ArrayLike, *, name: str = "bigram") -> None:
+    def __init__(
+        self,
+        start_log_probs: ArrayLike,
+        log_probs: ArrayLike,
+        *,
+        name: str = "bigram",
+        fingerprint: str | None = None,
+    ) -> None:
         start = np.asarray(start_log_probs, dtype=np.float64)
         rows = np.asarray(log_probs, dtype=np.float64)
         if start.ndim != 1 or start.size == 0:
             raise ValueError(f"start_log_probs must have shape [V] with V >= 1, got {start.shape}")
         if rows.shape != (start.size, start.size):
             raise ValueError(f"log_probs must have shape {(start.size, start.size)}, got {rows.shape}")
-        self._set(np.concatenate([rows, start[None]]), name)
+        self._set(np.concatenate([rows, start[None]]), name, fingerprint)
 
-    def _set(self, table: NDArray[np.float64], name: str) -> None:
+    def _set(self, table: NDArray[np.float64], name: str, fingerprint: str | None) -> None:
         check_rows(table)
         self.name = name
+        self._fingerprint = fingerprint
         self.table = table
         self.contexts, self.vocab_size = table.shape
         self.start_context = self.contexts - 1
@@ -48,7 +58,9 @@ class MarkovReference:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the table."""
+        """SHA-256 of the table, or what was given."""
+        if self._fingerprint is not None:
+            return self._fingerprint
         return hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()
 
     def lanes(self, count: int, max_length: int) -> MarkovLanes:
@@ -71,7 +83,7 @@ class UniformReference(MarkovReference):
     def __init__(self, vocab_size: int) -> None:
         if vocab_size < 1:
             raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
-        self._set(np.full((1, vocab_size), -np.log(vocab_size)), "uniform")
+        self._set(np.full((1, vocab_size), -np.log(vocab_size)), "uniform", None)
 
     def next_context(self, tokens: IntArray) -> IntArray:
         """Zero, whatever the token."""

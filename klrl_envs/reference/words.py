@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.assets import asset_path
+from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.markov import MarkovReference
 
 END_TOKEN = 0
@@ -30,4 +30,5 @@ def load_words() -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float
 def words_bigram() -> tuple[tuple[str, ...], MarkovReference]:
     """The words and the bigram over them; loaded once a process."""
     words, start, rows = load_words()
-    return words, MarkovReference(start, rows, name="words")
+    fingerprint = asset_digest("words.safetensors")
+    return words, MarkovReference(start, rows, name="words", fingerprint=fingerprint)
