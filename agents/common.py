@@ -9,11 +9,13 @@ import inspect
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
@@ -59,16 +61,32 @@ class Arguments:
 ArgumentsType = TypeVar("ArgumentsType", bound=Arguments)
 
 
-def parse(kind: type[ArgumentsType], description: str | None) -> ArgumentsType:
-    """Arguments of the command line; the docstring under a field of the dataclass is its help."""
+def parse(
+    kind: type[ArgumentsType],
+    description: str | None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> ArgumentsType:
+    """Arguments of the command line; the docstring under a field of the dataclass is its help.
+
+    Args:
+        kind: the dataclass.
+        description: the module's docstring.
+        defaults: of what is None, by the kind of task; see ``settings_of``.
+    """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog=f"python -m agents.{Path(sys.argv[0]).stem}",
+        description=description,
+        formatter_class=HelpFormatter,
     )
     helps = field_docstrings(kind)
+    for name in {name for settings in (defaults or {}).values() for name in settings}:
+        values = (f"{task} {settings[name]}" for task, settings in (defaults or {}).items())
+        helps[name] += f" (default: {', '.join(values)})"
     for item in dataclasses.fields(kind):
         text = str(item.type)
         default = item.default_factory() if callable(item.default_factory) else item.default
-        options: dict[str, Any] = {"default": default, "help": helps.get(item.name, " ")}
+        shown = "" if default is None or isinstance(default, bool) else f" (default: {json.dumps(default)})"
+        options: dict[str, Any] = {"default": default, "help": helps.get(item.name, "") + shown}
         if text == "bool":
             options["action"] = argparse.BooleanOptionalAction
         else:
@@ -76,6 +94,22 @@ def parse(kind: type[ArgumentsType], description: str | None) -> ArgumentsType:
             options["type"] = json.loads if "dict" in text else names[text.split(" |")[0]]
         parser.add_argument(f"--{item.name.replace('_', '-')}", **options)
     return kind(**vars(parser.parse_args()))
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves the docstring's lines as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+
+def settings_of(
+    args: Arguments, tags: Sequence[str], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Arguments whose default depends on the kind of task, "exact" or "neural", by name."""
+    chosen = defaults["neural" if "neural" in tags else "exact"]
+    given = {name: getattr(args, name) for name in chosen}
+    return {name: chosen[name] if value is None else value for name, value in given.items()}
 
 
 def field_docstrings(kind: type[Any]) -> dict[str, str]:
@@ -115,7 +149,7 @@ class Run:
         self.tokens = 0
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        for name in ("progress.jsonl", "episodes.jsonl", "result.json"):
+        for name in ("progress.jsonl", "episodes.jsonl", "result.json", "policy.safetensors"):
             (self.out / name).unlink(missing_ok=True)
         self._started = time.perf_counter()
         self._bar = tqdm(
@@ -195,7 +229,7 @@ class Run:
             "regret": evaluation.regret.estimate,
             "tokens": self.tokens,
             "seconds": round(time.perf_counter() - self._started, 3),
-            "hardware": hardware(),
+            "hardware": hardware(self.args.device),
             "versions": versions(),
             "commit": commit(),
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -216,7 +250,7 @@ def report(evaluation: Any) -> str:
 
 
 def prepare(args: Arguments) -> Any:
-    """The torch device of the arguments; seeds torch, sets its threads, and demands determinism."""
+    """The torch device of the arguments; seeds torch, sets its threads, demands determinism on the CPU."""
     import torch
 
     if args.device not in ("auto", "cpu", "cuda"):
@@ -244,13 +278,12 @@ def command_of(args: Arguments, agent: str) -> str:
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")
             else:
-                shown = f"'{json.dumps(value)}'" if isinstance(value, dict) else str(value)
-                words += [f"--{flag}", shown]
-    return " ".join(words)
+                words += [f"--{flag}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return shlex.join(words)
 
 
-def hardware() -> dict[str, Any]:
-    """Processor, cores that this process may use, accelerator or None, memory in gigabytes."""
+def hardware(device: str) -> dict[str, Any]:
+    """Processor, cores that this process may use, accelerator or None, memory in gigabytes or None."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
@@ -259,14 +292,13 @@ def hardware() -> dict[str, Any]:
         pass
     gpu = None
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if device != "cpu" and torch is not None and torch.cuda.is_available():
         gpu = torch.cuda.get_device_name()
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-        cores = len(os.sched_getaffinity(0))
-    except (ValueError, AttributeError):
-        memory, cores = 1.0, os.cpu_count() or 1
-    return {"cpu": cpu or "unknown", "cores": cores, "gpu": gpu, "memory_gb": round(memory, 1)}
+    memory = None
+    with suppress(ValueError, AttributeError):  # not on Windows
+        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"cpu": cpu or "unknown", "cores": cores, "gpu": gpu, "memory_gb": memory}
 
 
 def versions() -> dict[str, str | None]:
@@ -293,7 +325,7 @@ def commit() -> str:
         return done.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "agents", "klrl_envs")
+        changed = git("status", "--porcelain", "--", "agents", "klrl_envs")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

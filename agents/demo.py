@@ -17,7 +17,7 @@ import klrl_envs
 from agents.common import parse
 from agents.episodes import make_engine
 from agents.policies import Policy, make_policy
-from agents.ppo import PPOArguments, learn
+from agents.ppo import DEFAULTS, PPOArguments, learn
 from klrl_envs.optima.optimum import Optimum
 from klrl_envs.tasks.base import Task
 
@@ -51,7 +51,7 @@ def train(args: DemoArguments) -> float | None:
         f"{'CUDA' if torch.cuda.is_available() else f'{torch.get_num_threads()} CPU threads'}."
     )
     began = time.perf_counter()
-    run, evaluation, policy = learn(args)
+    run, evaluation, policy = learn(args, "demo")
     console.print(table(best, evaluation, run.tokens, time.perf_counter() - began))
     before = make_policy(run.evaluation_task)
     show(console, run.evaluation_task, before, policy, args.seed)
@@ -99,4 +99,4 @@ def show(console: Console, task: Task, before: Policy, after: Policy, seed: int)
 
 
 if __name__ == "__main__":
-    train(parse(DemoArguments, __doc__))
+    train(parse(DemoArguments, __doc__, DEFAULTS))

@@ -149,10 +149,10 @@ class Writer:
 
 
 def make_engine(task: Task, lanes: int, seed: int) -> Engine:
-    """An engine whose lanes are seeded from ``seed``."""
+    """An engine whose lanes are seeded from ``seed``, apart from ``default_rng(seed)``."""
     engine = Engine(task, lanes)
     for lane in range(lanes):
-        engine.seed(lane, np.random.default_rng((seed, lane)))
+        engine.seed(lane, np.random.default_rng((seed, 1, lane)))
     return engine
 
 

@@ -6,13 +6,15 @@ Both start at the reference: the logits are log pi0(.|s) plus a residual that is
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from agents.episodes import Episodes, Writer, residual_scores
+from agents.episodes import Episodes, Writer, divergence, residual_scores
 from agents.text_policy import TextLanes, TextPolicy
 from klrl_envs.engine import Engine
 from klrl_envs.observation import observer_of
@@ -26,8 +28,9 @@ class ResidualPolicy(nn.Module):
     """Exact tasks: logits = log pi0(.|s) + f(automaton state, time), from the features id's observation.
 
     That is all that the optimum needs: its residual is the value that a token leads to, over kl_coef,
-    and the n-gram context matters through pi0 alone. The same identity gives the critic: with logits
-    log pi0 + f, V = kl_coef log sum exp(logits) + v(automaton state, time), v = 0 at the optimum of f.
+    and the n-gram context matters through pi0 alone. The same identity gives the critic, in nats: with
+    logits log pi0 + f, what is still to come is log sum exp(logits) + v(automaton state, time), and v = 0 at
+    the optimum of f. Before the present step's own KL is paid, that KL comes on top.
 
     Args:
         task: an exact task.
@@ -89,8 +92,10 @@ class ResidualPolicy(nn.Module):
         while not engine.done.all():
             observations = torch.from_numpy(observer.observe(engine)).to(generator.device)
             inputs, reference = self.encode(observations), observations[:, self.features + 1 :]
-            residual = self.actor(inputs)
-            writer.step(inputs, reference, residual, (reference + residual).logsumexp(-1), generator)
+            logits = reference + self.actor(inputs)
+            total = logits.logsumexp(dim=-1)
+            base = total + divergence(logits - total[:, None], reference)
+            writer.step(inputs, reference, logits - reference, base, generator)
         return writer.episodes()
 
 
@@ -103,6 +108,14 @@ def make_policy(task: Task, *, critic: bool = True) -> Policy:
         return ResidualPolicy(task)
     assert isinstance(task, TextTask)
     return TextPolicy(task, critic=critic)
+
+
+def load_policy(task: Task, folder: str | Path) -> Policy:
+    """The policy that ``agents.ppo`` or ``agents.reinforce`` left in its folder, as policy.safetensors."""
+    weights = load_file(Path(folder) / "policy.safetensors")
+    policy = make_policy(task, critic=any(name.startswith("critic.") for name in weights))
+    policy.load_state_dict(weights)
+    return policy
 
 
 def for_evaluation(policy: Policy, task: Task) -> tuple[Any, bool]:

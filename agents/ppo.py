@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.common import Arguments, Run, learning_rate, parse, prepare, report
+from agents.common import Arguments, Run, learning_rate, parse, prepare, report, settings_of
 from agents.episodes import Episodes, make_engine
 from agents.policies import Policy, WeightAverage, for_evaluation, make_policy
 from klrl_envs.tasks.base import Task
@@ -96,12 +96,13 @@ def advantages_of(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float)
 class PPO:
     """A policy, its optimizer, and the update."""
 
-    def __init__(self, args: PPOArguments, task: Task, kind: str, device: torch.device) -> None:
+    def __init__(
+        self, args: PPOArguments, task: Task, settings: dict[str, Any], device: torch.device
+    ) -> None:
         self.args = args
         self.task = task
-        chosen = {name: getattr(args, name) for name in DEFAULTS[kind]}
-        self.settings = {k: DEFAULTS[kind][k] if value is None else value for k, value in chosen.items()}
-        batch, group, minibatch = (self.settings[name] for name in ("batch", "group", "minibatch"))
+        self.settings = settings
+        batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
         self.policy: Policy = make_policy(task).to(device)
@@ -194,7 +195,7 @@ def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
     device = prepare(args)
     run = Run(args, agent)
     task = run.task
-    ppo = PPO(args, task, "neural" if "neural" in run.row.tags else "exact", device)
+    ppo = PPO(args, task, settings_of(args, run.row.tags, DEFAULTS), device)
     average = WeightAverage(ppo.policy)
     while run.left:
         episodes = ppo.write()
@@ -212,4 +213,4 @@ def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
 
 
 if __name__ == "__main__":
-    train(parse(PPOArguments, __doc__))
+    train(parse(PPOArguments, __doc__, DEFAULTS))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.common import Arguments, Run, learning_rate, parse, prepare, report
+from agents.common import Arguments, Run, learning_rate, parse, prepare, report, settings_of
 from agents.episodes import make_engine
 from agents.policies import WeightAverage, for_evaluation, make_policy
 
@@ -65,9 +65,7 @@ def train(args: ReinforceArguments) -> float | None:
     """Learn inside the token budget and evaluate; returns the score."""
     device = prepare(args)
     run = Run(args, "reinforce")
-    kind = "neural" if "neural" in run.row.tags else "exact"
-    chosen = {name: getattr(args, name) for name in DEFAULTS[kind]}
-    settings = {name: DEFAULTS[kind][name] if value is None else value for name, value in chosen.items()}
+    settings = settings_of(args, run.row.tags, DEFAULTS)
     batch, group = int(settings["batch"]), int(settings["group"])
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
@@ -110,4 +108,4 @@ def train(args: ReinforceArguments) -> float | None:
 
 
 if __name__ == "__main__":
-    train(parse(ReinforceArguments, __doc__))
+    train(parse(ReinforceArguments, __doc__, DEFAULTS))

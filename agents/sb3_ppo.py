@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from agents.common import Arguments, Run, learning_rate, mean, parse, prepare, report
+from agents.common import Arguments, Run, learning_rate, mean, parse, prepare, report, settings_of
 from agents.policies import ResidualPolicy
 from agents.text_policy import perceptron
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
@@ -110,8 +109,13 @@ class ExactNetwork(nn.Module):
 
     def __init__(self, policy: ResidualPolicy, value: bool) -> None:
         super().__init__()
-        self.policy = policy
+        self._policy = [policy] if value else policy  # one owner of the weights, the actor
         self.value = value
+
+    @property
+    def policy(self) -> ResidualPolicy:
+        """The policy that both share."""
+        return self._policy[0] if isinstance(self._policy, list) else self._policy
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.value:
@@ -149,33 +153,35 @@ def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
 class Progress(BaseCallback):
     """Counts tokens and notes each rollout in the run's files."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, penalty: KLCallback) -> None:
         super().__init__()
         self._run = run
+        self._penalty = penalty
         self._returns: list[float] = []
+        self._nats: list[float] = []
 
     def _on_step(self) -> bool:
         self._run.step(self.training_env.num_envs)
         for info in self.locals["infos"]:
             if "episode" in info:
                 self._returns.append(info["episode"]["r"])
+        self._nats.extend(self._penalty.ended)
         return True
 
     def _on_rollout_end(self) -> None:
         ended = [info for info in self.locals["infos"] if "episode" in info]
         texts = [info["text"] for info in ended]
-        self._run.record(texts, [info["episode"]["r"] for info in ended], np.zeros(len(ended)), {})
-        self._run.step(0, reward=mean(self._returns))
-        self._returns = []
+        self._run.record(texts, [info["episode"]["r"] for info in ended], self._penalty.ended, {})
+        reward, nats = mean(self._returns), mean(self._nats)
+        self._run.step(0, objective=reward - self._run.task.kl_coef * nats, reward=reward, kl=nats)
+        self._returns, self._nats = [], []
 
 
 def train(args: SB3Arguments) -> float | None:
     """Learn inside the token budget and evaluate; returns the score."""
     device = prepare(args)
     run = Run(args, "sb3_ppo")
-    kind = "neural" if "neural" in run.row.tags else "exact"
-    chosen = {name: getattr(args, name) for name in DEFAULTS[kind]}
-    settings = {k: DEFAULTS[kind][k] if value is None else value for k, value in chosen.items()}
+    settings = settings_of(args, run.row.tags, DEFAULTS)
     env = SB3VecEnv(run.row.gym_features_id, num_envs=args.lanes, **args.env_kwargs)
     kl_coef = run.task.kl_coef
     model = PPO(
@@ -199,18 +205,13 @@ def train(args: SB3Arguments) -> float | None:
     torch.manual_seed(args.seed)
     rollout = settings["steps"] * args.lanes
     updates = max(run.budget // rollout, 1)
-    model.learn(updates * rollout, callback=CallbackList([KLCallback(), Progress(run)]))
+    penalty = KLCallback()
+    model.learn(updates * rollout, callback=CallbackList([penalty, Progress(run, penalty)]))
     model.policy.to("cpu")
-    evaluation = run.finish(SB3Policy(model), features=True, weights=unshared(model.policy.state_dict()))
+    evaluation = run.finish(SB3Policy(model), features=True, weights=model.policy.state_dict())
     print(report(evaluation))
     return evaluation.score and evaluation.score.estimate
 
 
-def unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights, each tensor once (actor and critic of an exact task are one module)."""
-    seen: dict[int, str] = {}
-    return {name: w for name, w in weights.items() if seen.setdefault(w.data_ptr(), name) == name}
-
-
 if __name__ == "__main__":
-    train(parse(SB3Arguments, __doc__))
+    train(parse(SB3Arguments, __doc__, DEFAULTS))

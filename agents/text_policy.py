@@ -42,24 +42,27 @@ class TextEvidence(nn.Module):
             nn.init.zeros_(self.pairs.weight)
 
     def of_tokens(self, before: Tensor, tokens: Tensor) -> Tensor:
-        """What tokens [...] add after the tokens before them, [..., size + 1]."""
+        """What tokens [...] add after the tokens before them, -1 for none: [..., size + 1]."""
         added = self.embedding(tokens)
         if self.pairs is None:
             return nn.functional.pad(added, (0, 1))
-        return torch.cat((added, self.pairs(before * self.vocab_size + tokens)), dim=-1)
+        pair = self.pairs(before.clamp_min(0) * self.vocab_size + tokens) * (before >= 0)[..., None]
+        return torch.cat((added, pair), dim=-1)
 
     def sums(self, texts: Tensor) -> Tensor:
-        """Of the first 0 to L tokens of texts [N, L]: [N, L + 1, size + 1]."""
-        added = self.of_tokens(texts.roll(1, dims=1), texts)
-        first = torch.arange(added.shape[-1], device=texts.device) < self.size  # has none before it
-        added[:, 0] = added[:, 0] * first
+        """Of the first 0 to L tokens of texts [N, L]: [N, L + 1, size + 1]; padding may be V."""
+        texts = texts.clamp_max(self.vocab_size - 1)
+        added = self.of_tokens(after_none(texts)[:, :-1], texts)
         return nn.functional.pad(added.cumsum(dim=1), (0, 0, 1, 0))
 
     def pairs_after(self, tokens: Tensor) -> Tensor | None:
-        """The numbers [N, V] of the pairs that tokens [N] make with each next token, without gradient."""
+        """The numbers [N, V] of the pairs that tokens [N] (-1 for none) make with each next token, without
+        gradient.
+        """
         if self.pairs is None:
             return None
-        return self.pairs.weight.detach().view(self.vocab_size, self.vocab_size)[tokens]
+        table = self.pairs.weight.detach().view(self.vocab_size, self.vocab_size)
+        return table[tokens.clamp_min(0)] * (tokens >= 0)[:, None]
 
 
 class TextPolicy(nn.Module):
@@ -101,7 +104,11 @@ class TextPolicy(nn.Module):
         return [] if self.critic is None else [*self.critic.parameters(), *self.evidence.parameters()]
 
     def encode(self, hidden: Tensor, sums: Tensor, length: Tensor) -> Tensor:
-        """What both heads read [..., width + size + 2], of hidden states, sums and numbers of tokens."""
+        """What both heads read [..., width + size + 2], of hidden states, sums and numbers of tokens.
+
+        The share of the longest text that is written stands for the time, which it is where prompts are of
+        one length.
+        """
         share = (length / self.task.max_length)[..., None]
         return torch.cat((hidden, sums / length.clamp_min(1)[..., None].sqrt(), share), dim=-1)
 
@@ -109,18 +116,19 @@ class TextPolicy(nn.Module):
         """Logits less log pi0 [M, V] of what the heads read [M, D] and the last tokens [M]."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda):
             query = self.actor(inputs)
-            learnt = self.evidence.embedding.weight
-            keys = torch.cat((self.unembedding, learnt if self.critic is None else learnt.detach()), dim=1)
-            result = (query[:, :-1] @ keys.T).float()
+        query = query.float()
+        learnt = self.evidence.embedding.weight
+        keys = torch.cat((self.unembedding, learnt if self.critic is None else learnt.detach()), dim=1)
+        result = query[:, :-1] @ keys.T
         pairs = self.evidence.pairs_after(last)
-        return result if pairs is None else torch.addcmul(result, query[:, -1:].float(), pairs)
+        return result if pairs is None else torch.addcmul(result, query[:, -1:], pairs)
 
     def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
         """log pi of the tokens taken and exact KL, each [n, T], of the episodes ``index`` [n]."""
         mask = episodes.mask[index]
         inputs = self.read(episodes, index)[mask]
         inputs = inputs if self.critic is None else inputs.detach()
-        last = episodes.tokens[index].gather(1, (self.before(episodes, index) - 1).clamp_min(0))[mask]
+        last = after_none(episodes.tokens[index]).gather(1, self.before(episodes, index))[mask]
         return residual_scores(episodes, index, self.residual(inputs, last))
 
     def values(self, episodes: Episodes, index: Tensor) -> Tensor:
@@ -169,7 +177,7 @@ class Reading:
         self._length = torch.as_tensor(lengths, device=tokens.device).clone()
         every = torch.arange(len(tokens), device=tokens.device)
         self._sums = policy.evidence.sums(tokens)[every, self._length]
-        self.last = tokens[every, (self._length - 1).clamp_min(0)]
+        self.last = after_none(tokens)[every, self._length]
 
     def inputs(self, hidden: Tensor) -> Tensor:
         """What the heads read [N, D], of pi0's hidden states [N, width]."""
@@ -219,6 +227,11 @@ class TextLanes:
         residual = self._policy.residual(inputs, self._reading.last)
         reference = torch.from_numpy(self._reference.log_probs()).float()
         return (reference + residual).log_softmax(dim=-1).numpy()
+
+
+def after_none(texts: Tensor) -> Tensor:
+    """Texts [N, L] after a -1, [N, L + 1]: entry t is the token before position t."""
+    return nn.functional.pad(texts, (1, 0), value=-1)
 
 
 def perceptron(inputs: int, width: int, outputs: int, bias: float = 0.0) -> nn.Sequential:

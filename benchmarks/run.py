@@ -126,7 +126,12 @@ class Benchmark:
         path = entry_path(run.env_id, run.agent, self.entries)
         if not path.exists():
             return []
-        entry = load_entry(path)
+        try:
+            entry = load_entry(path)
+        except ValueError as error:
+            raise SystemExit(f"an entry is damaged, mend or remove it: {error}") from error
+        if self.tier == "reproduced" and entry.tier != "reproduced":
+            return []  # what others say that they saw was not seen here
         if entry.command != run.template or entry.task_sha256 != self.fingerprint(run.env_id):
             return []
         return results_of(entry)
@@ -135,7 +140,8 @@ class Benchmark:
         """Start a run's command and wait for it."""
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("result.json", "run.json"):
+        end_orphan(folder)
+        for name in ("result.json", "run.json", "policy.safetensors"):
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / "run.json", json.dumps(self.stamp(run), indent=2) + "\n")
         log = folder / "log.txt"
@@ -162,12 +168,15 @@ class Benchmark:
                         start_new_session=True,
                     )
                     self.children.add(child)
+                (folder / "pid").write_text(str(child.pid), encoding="utf-8")
             except OSError as error:
                 return Failure(run, f"could not be started: {error}", log)
             code = child.wait()
+            (folder / "pid").unlink(missing_ok=True)
             with self.lock:
                 self.children.discard(child)
         if code != 0:
+            (folder / "run.json").unlink()  # whatever it has written is not finished
             return Failure(run, f"ended with exit code {code}", log)
         try:
             result = load_result(folder / "result.json")
@@ -205,6 +214,14 @@ class Benchmark:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomically(path, text)
         return []
+
+
+def end_orphan(folder: Path) -> None:
+    """End the command that a benchmark which was killed has left behind in a run's folder (on Linux)."""
+    with suppress(OSError, ValueError):
+        pid = int((folder / "pid").read_text(encoding="utf-8"))
+        if str(folder) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
+            os.killpg(pid, signal.SIGTERM)
 
 
 def interval_of(results: Mapping[int, Result]) -> tuple[float, float] | None:
@@ -245,7 +262,10 @@ def run_suite(runs: Sequence[Run], benchmark: Benchmark, *, jobs: int = 1) -> li
     def one(run: Run) -> Result | Failure:
         waiting.remove(run)
         running[run] = time.monotonic()
-        outcome = benchmark.execute(run)
+        try:
+            outcome = benchmark.execute(run)
+        except Exception as error:  # of one run: the others go on, and this one is reported
+            outcome = Failure(run, repr(error), benchmark.folder(run) / "log.txt")
         seconds = time.monotonic() - running.pop(run)
         if isinstance(outcome, Result):
             clock.saw(run, seconds)

@@ -58,8 +58,8 @@ SUITES: dict[str, tuple[Row, ...]] = {
     "core": (
         Row("reference", "python -m agents.reference"),
         Row("posterior", "python -m agents.posterior", "exact"),
-        # one text a prompt: each is the best of hundreds of draws, and those count
-        Row("posterior", "python -m agents.posterior --episodes 64", "neural"),
+        # two texts a prompt: a text takes hundreds of draws, and every rejected one counts
+        Row("posterior", "python -m agents.posterior --episodes 128", "neural"),
         Row("q_learning", "python -m agents.q_learning", "grid"),
         Row("reinforce", "python -m agents.reinforce"),
         Row("ppo", "python -m agents.ppo"),

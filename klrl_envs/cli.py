@@ -83,7 +83,10 @@ def list_command() -> None:
 
     from klrl_envs.registry import REGISTRY
 
-    table = Table("id", "kl_coef", "token budget", "tags", "what is asked")
+    table = Table()
+    table.add_column("id", no_wrap=True)
+    for name in ("kl_coef", "token budget", "tags", "what is asked"):
+        table.add_column(name)
     for row in REGISTRY:
         table.add_row(
             row.gym_id, f"{row.kl_coef:g}", f"{row.token_budget:,}", ", ".join(row.tags), row.summary
@@ -192,7 +195,7 @@ def certify(
     horizon: Horizon = None,
     reference: Reference = None,
     prompts_file: Annotated[
-        Path | None, typer.Option(help="Prompts of your own, one a line, in place of the evaluation prompts.")
+        Path | None, typer.Option(help="Prompts of your own, one a line; needs --out.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file; by default where klrl looks for it.")] = None,
     settings: Setting = None,

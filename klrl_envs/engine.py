@@ -122,9 +122,11 @@ class Engine:
             prompt = np.zeros(len(lanes), dtype=np.int64)
             if count > 1:
                 prompt = (self._randomness.draw(lanes) * count).astype(np.int64)
-        index = np.broadcast_to(np.asarray(prompt, dtype=np.int64), lanes.shape)
-        if len(index) and not (index.min() >= 0 and index.max() < count):
-            raise ValueError(f"prompt must be in 0..{count - 1}, got {prompt}")
+        index = np.asarray(prompt)
+        whole = index.dtype.kind in "iu" and index.shape in ((), lanes.shape)
+        if not whole or (index.size and not (index.min() >= 0 and index.max() < count)):
+            raise ValueError(f"prompt must be in 0..{count - 1}, one for all or one a lane, got {prompt!r}")
+        index = np.broadcast_to(index.astype(np.int64, copy=False), lanes.shape)
         if task.prompt_length:
             inside = np.arange(task.prompt_length) < prompts.lengths[index, None]
             self.tokens[lanes, : task.prompt_length] = np.where(inside, prompts.tokens[index], task.pad)
@@ -190,7 +192,12 @@ class Engine:
         return lanes.context
 
     def _checked(self, actions: IntArray, active: BoolArray) -> IntArray:
-        actions = np.where(active, np.asarray(actions, dtype=np.int64), 0)
+        actions = np.asarray(actions)
+        if actions.shape != (self.lanes,) or actions.dtype.kind not in "iu":
+            raise ValueError(
+                f"actions must be integers of shape ({self.lanes},), got {actions.dtype} {actions.shape}"
+            )
+        actions = np.where(active, actions, 0).astype(np.int64, copy=False)
         if actions.min() < 0 or actions.max() >= self.task.vocab_size:
             wrong = actions[(actions < 0) | (actions >= self.task.vocab_size)][0]
             raise ValueError(f"action must be a token in 0..{self.task.vocab_size - 1}, got {wrong}")

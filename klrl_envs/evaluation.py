@@ -97,7 +97,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
 def evaluate(

@@ -57,7 +57,9 @@ def kl_divergence(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> Float
         raise ValueError("log_probs has an empty last axis; at least one token is needed")
     held = np.isneginf(log_pi)
     difference = np.where(held, 0.0, log_pi) - np.where(held, 0.0, log_pi0)
-    return np.sum(np.exp(log_pi) * difference, axis=-1)
+    excluded = np.isposinf(difference)  # by pi0: however little pi puts there, also what underflows
+    terms = np.exp(log_pi) * np.where(excluded, 0.0, difference)
+    return np.sum(np.where(excluded, np.inf, terms), axis=-1)
 
 
 def k1(log_ratio: ArrayLike) -> FloatArray:

@@ -238,8 +238,9 @@ class _SequencePlayer:
                 f"sample must return tokens [{size}, T] and log_prob [{size}], "
                 f"returned shapes {tokens.shape} and {log_prob.shape}"
             )
-        if np.isnan(log_prob).any():
-            raise ValueError("sample returned NaN in log_prob")
+        if not np.isfinite(log_prob).all():
+            wrong = log_prob[~np.isfinite(log_prob)][0]
+            raise ValueError(f"a text that was sampled has a finite log_prob, sample returned {wrong}")
         batch = _Batch.empty(size)
         batch.log_ratio += log_prob
         active = np.arange(engine.lanes) < size

@@ -69,7 +69,7 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
         """Write one token. The reward is the task's alone; KL is the caller's to pay (``KLReward``)."""
-        result = self.engine.step(np.array([action], dtype=np.int64))
+        result = self.engine.step(np.array([action]))
         info: dict[str, Any] = {}
         if result.reference_log_prob is not None:
             info["reference_log_prob"] = float(result.reference_log_prob[0])

@@ -205,7 +205,8 @@ def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path
     for env_id in environments(entries):
         figure = figure_of(env_id, folder)
         own = [entry for entry in entries if entry.env_id == env_id]
-        if not figure.exists() or digest(own) not in figure.read_text(encoding="utf-8"):
+        drawn = figure.exists() and figure.with_suffix(".png").exists()
+        if not drawn or digest(own) not in figure.read_text(encoding="utf-8"):
             found.append(f"figures/{figure.name} is stale: run `python -m benchmarks.plots`")
     return found
 

@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ SCORE_SLACK = 1e-6  # rounding: the optimum scores 1, and no interval may lie wh
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}")]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
@@ -53,11 +54,12 @@ class Hardware(Strict):
     cpu: Annotated[str, Field(min_length=1)]
     cores: Annotated[int, Field(ge=1)]
     gpu: str | None
-    memory_gb: Annotated[float, Field(gt=0)]
+    memory_gb: Annotated[float, Field(gt=0)] | None
 
     def __str__(self) -> str:
         """The short form of the table."""
-        return f"{self.gpu or self.cpu}, {self.cores} cores, {self.memory_gb:.0f} GB"
+        memory = "" if self.memory_gb is None else f", {self.memory_gb:.0f} GB"
+        return f"{self.gpu or self.cpu}, {self.cores} cores{memory}"
 
 
 class Versions(Strict):
@@ -222,7 +224,8 @@ def check_objective(measured: Measured, kl_coef: float) -> None:
     only; what is caught here is another kl_coef, a KL in bits, or a sign.
     """
     expected = measured.expected_reward - kl_coef * measured.kl
-    scale = max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(measured.objective))
+    optimum = measured.objective + measured.regret
+    scale = max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(optimum))
     if abs(measured.objective - expected) > 0.25 * scale + 1e-6:
         raise ValueError(
             f"objective {measured.objective} is far from expected_reward - kl_coef kl = {expected} "
@@ -258,7 +261,11 @@ def check_rules(record: Result | Entry) -> None:
         raise ValueError(f"env_kwargs must be empty on the leaderboard, not {record.env_kwargs}")
     if record.kl_coef != kl_coef:
         raise ValueError(f"kl_coef must be the declared {kl_coef} of {record.env_id}, not {record.kl_coef}")
-    for measured in record.seeds if isinstance(record, Entry) else (record,):
+    seeds = record.seeds if isinstance(record, Entry) else (record,)
+    for commit in {record.commit, *(seed.commit or record.commit for seed in seeds)}:
+        if isinstance(record, Entry) and not re.fullmatch(r"[0-9a-f]{40}", commit):
+            raise ValueError(f"commit must be the 40 digits of one that can be checked out, not {commit!r}")
+    for measured in seeds:
         if measured.tokens > budget * BUDGET_SLACK:
             raise ValueError(
                 f"seed {measured.seed} took {measured.tokens:,} tokens; {record.env_id} allows {budget:,} "

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import klrl_envs
-from agents.common import Arguments, command_of, field_docstrings, learning_rate
+from agents.common import Arguments, command_of, field_docstrings, learning_rate, settings_of
 from agents.episodes import ResidualScores, divergence, draw, make_engine
-from agents.policies import ResidualPolicy, for_evaluation, make_policy
-from agents.ppo import PPO, PPOArguments, advantages_of
+from agents.policies import ResidualPolicy, for_evaluation, load_policy, make_policy
+from agents.ppo import DEFAULTS, PPO, PPOArguments, advantages_of
 from agents.ppo import train as train_ppo
 from agents.q_learning import QArguments
 from agents.q_learning import train as train_q_learning
@@ -27,9 +31,10 @@ from klrl_envs.engine import Engine
 from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.registry import make_task
 from klrl_envs.rollout import roll_out
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.base import AutomatonTask, Prompts
 from leaderboard.schema import load_result
 
+ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ("reference", "posterior", "q_learning", "reinforce", "ppo", "sb3_ppo", "demo")
 SMALL_GRID = {"size": 4, "horizon": 12}
 
@@ -114,7 +119,7 @@ def test_ppo_gradient_is_unbiased_at_the_first_step() -> None:
     exact_objective(policy, task).backward()
     exact = gradient_of(policy)
     args = PPOArguments(batch=4096, minibatch=4096, gae_lambda=1.0)
-    ppo = PPO(args, task, "exact", torch.device("cpu"))
+    ppo = PPO(args, task, settings_of(args, ["exact"], DEFAULTS), torch.device("cpu"))
     ppo.policy = policy
     estimates = []
     for _ in range(12):
@@ -137,6 +142,47 @@ def test_advantages_are_the_full_return_at_lambda_one_and_one_step_at_zero() -> 
     torch.testing.assert_close(full, expected)
     one_step = advantages_of(paid, values, mask, 0.0)
     torch.testing.assert_close(one_step[0], torch.tensor([1 + 1.0 - 0.5, 2 + 1.5 - 1.0, 3 - 1.5]))
+
+
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.5, 1.0])
+def test_no_policy_gradient_at_the_optimum(gae_lambda: float) -> None:
+    """At pi* advantages and the gradient of the KL cancel for every lambda: the critic is right there."""
+    task = tiny_task()
+    solution = solve(task.reference, task.automaton, horizon=2, end_token=0, kl_coef=task.kl_coef)
+    args = PPOArguments(batch=4096, minibatch=4096, gae_lambda=gae_lambda)
+    ppo = PPO(args, task, settings_of(args, ["exact"], DEFAULTS), torch.device("cpu"))
+    table = OptimalResidual(task, solution)
+    ppo.policy.actor = table  # type: ignore[assignment]
+    estimates = []
+    for _ in range(12):
+        episodes = ppo.write()
+        advantages, _ = ppo.estimates(episodes)
+        table.zero_grad()
+        ppo.loss(episodes, torch.arange(4096), advantages)[0].backward()
+        estimates.append(table.table.grad.flatten())  # type: ignore[union-attr]
+    mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
+    assert (mean.abs() < 5 * error + 1e-6).all()
+
+
+class OptimalResidual(torch.nn.Module):
+    """What each token leads to at the optimum, nats, as a table [time, state, token]: a ``ResidualPolicy``
+    whose f it is has logits log pi0 + f and the value log sum exp(logits).
+    """
+
+    def __init__(self, task: AutomatonTask, solution: Any) -> None:
+        super().__init__()
+        self.states = torch.from_numpy(task.state_features)
+        horizon, states = task.horizon, len(self.states)
+        times, every = np.mgrid[0:horizon, 0:states].reshape(2, -1)
+        at = np.zeros(times.size, dtype=np.int64), every, times
+        value = solution.values(*at)[:, None] / task.kl_coef
+        residual = torch.from_numpy(solution.log_probs(*at) - task.reference.table[0] + value).float()
+        self.table = torch.nn.Parameter(residual.view(horizon, states, task.vocab_size))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        features = self.states.shape[1]
+        state = (inputs[..., None, :features] - self.states).abs().sum(-1).argmin(-1)
+        return self.table[((1 - inputs[..., features]) * len(self.table)).round().long(), state]
 
 
 def test_advantages_vanish_at_the_optimum() -> None:
@@ -193,9 +239,16 @@ def test_episodes_are_those_of_the_environment() -> None:
 
 
 @pytest.mark.parametrize("critic", [True, False])
-def test_a_text_policy_reads_what_it_wrote_as_it_was_written(critic: bool) -> None:
-    """Step by step, in one pass over the episodes, and from the beginning as the evaluation does."""
+@pytest.mark.parametrize("lengths", [None, [0, 1, 2, 3, 5, 8, 8, 0]])
+def test_a_text_policy_reads_what_it_wrote_as_it_was_written(critic: bool, lengths: list[int] | None) -> None:
+    """Step by step, in one pass over the episodes, and from the beginning as the evaluation does; also of
+    prompts of different lengths, and of none.
+    """
     task = make_task("Sentiment-v0")
+    if lengths is not None:
+        cut = np.array(lengths)
+        tokens = np.where(np.arange(8) < cut[:, None], task.prompts.tokens[:8], task.pad)
+        task = dataclasses.replace(task, prompts=Prompts(tokens, cut))  # type: ignore[type-var]
     torch.manual_seed(1)
     policy = make_policy(task, critic=critic)
     assert isinstance(policy, TextPolicy) and (policy.evidence.pairs is not None) == critic
@@ -215,7 +268,8 @@ def test_a_text_policy_reads_what_it_wrote_as_it_was_written(critic: bool) -> No
         rows.append(scored.step(column))
     taken = torch.from_numpy(np.stack(rows, 1)).gather(-1, episodes.actions[..., None]).squeeze(-1)
     torch.testing.assert_close(taken[episodes.mask], episodes.log_probs[episodes.mask], rtol=1e-3, atol=1e-4)
-    anew = scored.log_probs(np.where(np.arange(task.max_length) < 20, episodes.tokens.numpy(), 0))
+    until = task.prompts.lengths[:8, None] + 12
+    anew = scored.log_probs(np.where(np.arange(task.max_length) < until, episodes.tokens.numpy(), 0))
     long = engine.time >= 12
     np.testing.assert_allclose(anew[long], rows[12][long], rtol=1e-3, atol=1e-4)
 
@@ -287,6 +341,48 @@ def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     assert all(isinstance(line["text"], str) and "k1" in line for line in texts)
 
 
+@pytest.mark.parametrize("env_id", ["klrl/GridNavigation-v0", "klrl/Sentiment-v0"])
+@pytest.mark.parametrize("critic", [True, False])
+def test_weights_that_were_saved_are_the_policy(env_id: str, critic: bool, tmp_path: Path) -> None:
+    module = importlib.import_module("agents.ppo" if critic else "agents.reinforce")
+    kind = PPOArguments if critic else ReinforceArguments
+    module.train(kind(env_id=env_id, tokens=4_000, out=str(tmp_path), episodes=64, threads=1))
+    task = klrl_envs.make_task(env_id, prompts="evaluation")
+    policy = load_policy(task, tmp_path)
+    scored, features = for_evaluation(policy, task)
+    env_id = env_id.replace("-v0", "Features-v0") if features else env_id
+    again = klrl_envs.evaluate(scored, env_id, episodes=64, seed=0)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert again.objective.estimate == pytest.approx(result["objective"], abs=1e-9)
+
+
+def test_weights_do_not_depend_on_what_was_loaded_before() -> None:
+    code = (
+        "import torch; from agents.policies import make_policy; from klrl_envs import make_task\n"
+        "for _ in range(2):\n"
+        "    torch.manual_seed(0); p = make_policy(make_task('Sentiment-v0'))\n"
+        "    print(p.evidence.embedding.weight.sum().item(), p.actor[0].weight.sum().item())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    cold, warm = ran.stdout.splitlines()
+    assert cold == warm
+
+
+def test_sb3_weights_load_again(tmp_path: Path) -> None:
+    from agents.sb3_ppo import ResidualActorCriticPolicy, SB3Arguments, networks_of, train
+    from klrl_envs.integrations.sb3 import SB3VecEnv
+
+    train(SB3Arguments(tokens=7_000, out=str(tmp_path), episodes=64, threads=1))
+    env = SB3VecEnv("klrl/GridNavigationFeatures-v0", num_envs=1)
+    policy = ResidualActorCriticPolicy(
+        env.observation_space, env.action_space, lambda _: 1e-3,
+        networks=lambda: networks_of(make_task("GridNavigation-v0")),
+    )  # fmt: skip
+    policy.load_state_dict(load_file(tmp_path / "policy.safetensors"))
+    lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert any(line["k1"] != 0 for line in lines), "the episodes' own KL is recorded"
+
+
 @pytest.mark.parametrize("agent", ["reinforce", "ppo", "sb3_ppo", "q_learning"])
 def test_a_seed_determines_the_result(agent: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"agents.{agent}")
@@ -339,11 +435,11 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[2] > rates[3] > rates[4] == pytest.approx(0.05)
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="device must be auto, cpu or cuda"):
         train_ppo(PPOArguments(device="tpu"))
     with pytest.raises(ValueError, match="q_learning"):
-        train_q_learning(QArguments(env_id="klrl/Keywords-v0", tokens=10))
+        train_q_learning(QArguments(env_id="klrl/Keywords-v0", tokens=10, out=str(tmp_path)))
 
 
 @pytest.mark.gpu

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "klrl_envs.kl": 0,
     "klrl_envs.assets": 0,
-    "klrl_envs.errors": 0,
     "klrl_envs.reference": 1,
     "klrl_envs.sampling": 1,
     "klrl_envs.tasks": 2,
@@ -38,7 +37,6 @@ RANKS = {
     "klrl_envs.cli": 6,
     "klrl_envs.build": 7,
     "klrl_envs": 8,  # the public names
-    "klrl_envs.__main__": 8,
 }
 
 # Folder -> the first-party packages that it may import.

@@ -29,7 +29,9 @@ def tiny() -> Nano:
 
 @pytest.fixture(scope="module")
 def nano_like(tiny: Nano) -> TransformerReference:
-    return TransformerReference(lambda: tiny, name="tiny", fingerprint="0", vocab_size=40, width=32)
+    return TransformerReference(
+        lambda: tiny, name="tiny", fingerprint="0", vocab_size=40, width=32, context=TINY.context
+    )
 
 
 @pytest.fixture(scope="module")

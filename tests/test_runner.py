@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.progress import Clock, duration
-from benchmarks.run import Benchmark, choose, main, report, run_suite
+from benchmarks.run import Benchmark, choose, end_orphan, main, report, run_suite
 from benchmarks.suites import SUITES, Row, Run, expand, load_suite
 from leaderboard.schema import load_entry, load_result, task_sha256
 
@@ -45,10 +45,12 @@ result = dict(
     expected_reward=score + 0.5, kl=1.0,
     regret=1 - score, tokens=options.tokens * (2 if options.mode == "greedy" else 1), seconds=1.0,
     hardware=dict(cpu="test", cores=2, gpu=None, memory_gb=4), versions=dict(python="3", klrl_envs="0",
-    gymnasium="1"), commit="0" * 40, date="2026-01-01T00:00:00+00:00",
+    gymnasium="1"), commit="0" * 40, date="2026-01-01",
 )
 with open(os.path.join(options.out, "result.json"), "w") as file:
     json.dump(result, file)
+if options.mode == "late":
+    sys.exit(3)
 """
 
 
@@ -156,6 +158,39 @@ def test_a_wrong_result_is_a_failure(tmp_path: Path, dummy: str, mode: str, reas
     assert not (tmp_path / "entries").exists()
 
 
+def test_a_run_that_fails_after_its_result_never_counts(tmp_path: Path, dummy: str):
+    for _ in range(2):
+        (failure,) = run_suite(runs_of(f"{dummy} --mode late", 1), bench(tmp_path))
+        assert failure.reason == "ended with exit code 3"
+    assert not (tmp_path / "entries").exists()
+
+
+def test_a_command_that_cannot_be_read_stops_no_other(tmp_path: Path, dummy: str):
+    broken = Run("broken", 'python "', "klrl/Toy-v0", 0, 1000)
+    (failure,) = run_suite([broken, *runs_of(dummy, 1)], bench(tmp_path))
+    assert failure.run == broken and "No closing quotation" in failure.reason
+    assert (tmp_path / "entries" / "Toy-v0--dummy.json").exists()
+
+
+def test_seeds_of_others_are_not_called_reproduced(tmp_path: Path, dummy: str, calls: Path):
+    run_suite(runs_of(dummy, 1), bench(tmp_path))
+    own = bench(tmp_path, out="elsewhere")
+    own.tier = "reproduced"
+    run_suite(runs_of(dummy, 1), own)
+    assert len(calls.read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_a_command_that_a_killed_benchmark_left_is_ended(tmp_path: Path):
+    code = f"import time; time.sleep(60)  # {tmp_path}"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    (tmp_path / "pid").write_text(str(child.pid))
+    end_orphan(tmp_path)
+    assert child.wait(timeout=10) == -signal.SIGTERM
+    (tmp_path / "pid").write_text(str(os.getpid()))
+    end_orphan(tmp_path)  # a number that another process has now is left alone
+
+
 def test_a_result_of_another_task_is_a_failure(tmp_path: Path, dummy: str):
     (failure,) = run_suite(runs_of(dummy, 1), bench(tmp_path, sha="c" * 64))
     assert "task_sha256" in failure.reason
@@ -221,7 +256,7 @@ def test_every_suite_fits_the_registry(name: str):
 
 def test_the_core_suite_starts_agents_that_are_there():
     for row in SUITES["core"]:
-        module = row.command.removeprefix("python -m ")
+        module = row.command.split()[2]
         assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists(), module
 
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -56,7 +57,7 @@ def show_solution(
     else:
         coefficients = [number(text) for text in frontier.split(",")]
     console.print(numbers_table(optimum_numbers(best)))
-    table = Table("kl_coef", "E*[r]", "KL* (nats)", "J*", title="frontier of reward against KL")
+    table = Table("kl_coef", escape("E*[r]"), "KL* (nats)", "J*", title="frontier of reward against KL")
     for point in best.frontier(coefficients):
         style = "bold" if point.kl_coef == best.kl_coef else None
         values = (point.kl_coef, point.expected_reward, point.kl, point.value)
@@ -111,7 +112,7 @@ def numbers_table(rows: dict[str, str]) -> Table:
     """Two columns without a head."""
     table = Table(show_header=False)
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))
     return table
 
 

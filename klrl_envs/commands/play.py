@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.engine import Engine
+from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
 from klrl_envs.rendering import as_text
-from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.tasks.base import AutomatonTask, Task
 
 ONE = np.zeros(1, dtype=np.int64)
 
@@ -36,6 +38,7 @@ def play_text(
     engine = Engine(task, 1)
     engine.seed(0, np.random.default_rng(seed))
     engine.reset(ONE, prompt)
+    state = int(engine.state[0])
     console.print("A number takes that token; words are written as they are; an empty line takes the first.")
     reward = log_prob = 0.0
     while not engine.done[0]:
@@ -63,7 +66,7 @@ def play_text(
                 if name != "text":
                     console.print(f"{name}: {values[0]:.4g}")
     console.print(Text(as_text(engine, 0), style="bold"))
-    console.print(verdict(reward, log_prob, task, best, int(engine.prompt_index[0])))
+    console.print(verdict(reward, log_prob, task, best, int(engine.prompt_index[0]), state))
 
 
 def offers(task: Task, rows: Any, likeliest: Any) -> Table:
@@ -96,10 +99,13 @@ def tokens_of(line: str, task: Task, likeliest: Any) -> list[int]:
     return task.vocabulary.encode(spaced)
 
 
-def verdict(reward: float, log_prob: float, task: Task, best: Optimum | None, prompt: int) -> Table:
+def verdict(
+    reward: float, log_prob: float, task: Task, best: Optimum | None, prompt: int, state: int
+) -> Table:
     """What the policy that always writes this text is worth.
 
-    Its KL is -log pi0(text); with prompts J0 and J* are those of the prompt that was played.
+    Its KL is -log pi0(text); J0 and J* are those of the prompt, or of the automaton's state, from which it
+    was played. Where actions slip, one drawn reward is not what the policy is worth, and there is no score.
     """
     kl = -log_prob
     objective = reward - task.kl_coef * kl
@@ -110,8 +116,13 @@ def verdict(reward: float, log_prob: float, task: Task, best: Optimum | None, pr
     if best is None:
         table.add_row("score", "the optimum is not certified for these arguments: see klrl certify")
         return table
+    if isinstance(task, AutomatonTask) and task.automaton.execution is not None:
+        table.add_row("score", "none: actions slip, and the reward of one episode is a draw")
+        return table
     start, top = best.reference_value, best.value
-    if best.certificate is not None and best.log_partition is not None:
+    if isinstance(task, AutomatonTask):
+        start, top = ends_from(state, task, best)
+    elif best.certificate is not None and best.log_partition is not None:
         start = float(best.certificate.rewards[prompt].mean(dtype=np.float64))
         top = best.kl_coef * float(best.log_partition[prompt])
     table.add_row("J(pi0), the reference", f"{start:.4f}")
@@ -119,3 +130,18 @@ def verdict(reward: float, log_prob: float, task: Task, best: Optimum | None, pr
     score = "none: J* = J(pi0)" if top <= start else f"{(objective - start) / (top - start):.4f}"
     table.add_row("score (0 the reference, 1 the optimum)", score)
     return table
+
+
+def ends_from(state: int, task: AutomatonTask, best: Optimum) -> tuple[float, float]:
+    """J(pi0) and J* of episodes that begin in a state of the automaton."""
+    automaton = task.automaton
+    if automaton.start[state] == 1:
+        return best.reference_value, best.value
+    fixed = RewardAutomaton(
+        automaton.transition, automaton.reward, automaton.final_reward, start=state,
+        absorbing=automaton.absorbing, horizon_reward=automaton.horizon_reward,
+    )  # fmt: skip
+    solution = solve(
+        task.reference, fixed, horizon=task.horizon, end_token=task.end_token, kl_coef=task.kl_coef
+    )
+    return solution.reference_value, solution.value

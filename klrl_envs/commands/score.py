@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from klrl_envs.evaluation import Evaluation, Interval
 from klrl_envs.evaluation import evaluate as evaluate_policy
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name, evaluation_task
 from klrl_envs.policies import NAMES, CallablePolicy, SequencePolicy, StatePolicy, TokenPolicy
-from klrl_envs.tasks.base import Prompts, Task
+from klrl_envs.tasks.base import AutomatonTask, Prompts, Task
 
 
 def score_policy(
@@ -73,6 +74,8 @@ def load_module(place: str) -> Any:
         if spec is None or spec.loader is None or not Path(place).is_file():
             raise ImportError(f"there is no file {place!r}")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # as dataclasses and pickles expect it
+        sys.path.insert(0, str(Path(place).resolve().parent))
         spec.loader.exec_module(module)
         return module
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -98,7 +101,7 @@ def evaluation_table(result: Evaluation) -> Table:
     add("J*, the optimum", result.optimum)
     table.add_row("J(pi0), the reference", f"{result.reference_value:.5g}", "")
     for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.5g}", "")
+        table.add_row(Text(name), f"{value:.5g}", "")
     shared = f"{result.episodes:,} episodes on {result.prompts} prompts"
     table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s"
     return table
@@ -117,7 +120,11 @@ def make_certificate(
     from tqdm import tqdm
 
     task = evaluation_task(env_id, arguments)
+    if isinstance(task, AutomatonTask):
+        raise ValueError(f"{task.id} is solved exactly, which klrl solve does: there is nothing to certify")
     if prompts_file is not None:
+        if out is None:
+            raise ValueError("--prompts-file needs --out: the certificate is for Certificate.load to read")
         task = with_prompts(task, prompts_file)
     with tqdm(total=len(task.prompts.tokens), unit="prompt", file=sys.stderr, delay=1) as bar:
 

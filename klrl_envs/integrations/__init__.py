@@ -1,1 +1,1 @@
-"""Adapters to other libraries; nothing here is imported by the rest of the package."""
+"""Adapters to other libraries, imported when they are asked for."""

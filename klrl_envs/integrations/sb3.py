@@ -46,6 +46,9 @@ class KLCallback(BaseCallback):
     Args:
         kl_coef: reward per nat; the environment's own by default.
 
+    Attributes:
+        ended: log pi - log pi0, nats, of the episodes that this step has ended, by lane.
+
     Raises (when training starts):
         TypeError: the algorithm is not on-policy, so that its rollout has no log-probs.
         ValueError: gamma is not 1, ent_coef is not 0, or rewards are normalised.
@@ -54,8 +57,9 @@ class KLCallback(BaseCallback):
     def __init__(self, kl_coef: float | None = None, verbose: int = 0) -> None:
         super().__init__(verbose)
         self.kl_coef = None if kl_coef is None else check_kl_coef(kl_coef)
+        self.ended: list[float] = []
         self._nats = np.zeros(0)
-        self._ended: list[float] = []
+        self._in_rollout: list[float] = []
 
     def _on_training_start(self) -> None:
         model = self.model
@@ -102,14 +106,15 @@ class KLCallback(BaseCallback):
         rewards -= self.kl_coef * log_ratio
         self._nats += log_ratio
         ended = np.asarray(self.locals["dones"])
-        self._ended.extend(self._nats[ended])
+        self.ended = self._nats[ended].tolist()
+        self._in_rollout.extend(self.ended)
         self._nats[ended] = 0
         return True
 
     def _on_rollout_end(self) -> None:
-        if self._ended:
-            self.logger.record("klrl/kl_nats", float(np.mean(self._ended)))
-        self._ended = []
+        if self._in_rollout:
+            self.logger.record("klrl/kl_nats", float(np.mean(self._in_rollout)))
+        self._in_rollout = []
 
 
 class SB3VecEnv(VecEnv):
@@ -220,9 +225,9 @@ class SB3VecEnv(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method once; of an array or tuple with an entry a lane, each lane asked for gets its own."""
+        """Call a method once; of an array with an entry a lane, each lane asked for gets its own."""
         result = getattr(self.env, method_name)(*args, **kwargs)
-        by_lane = isinstance(result, (np.ndarray, tuple, list)) and len(result) == self.num_envs
+        by_lane = isinstance(result, np.ndarray) and result.shape[:1] == (self.num_envs,)
         return [result[lane] if by_lane else result for lane in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:

@@ -48,12 +48,19 @@ class RewardFunction:
         if not completions:
             return []
         if isinstance(self.task, TextTask):
-            return self._score(self.task, [text_of(p) + text_of(c) for p, c in zip(prompts, completions)])
+            return self._score(self.task, [text_of(p) for p in prompts], [text_of(c) for c in completions])
         assert isinstance(self.task, AutomatonTask)
         return [self._run(self.task, text_of(completion)) for completion in completions]
 
     @staticmethod
-    def _score(task: TextTask, texts: list[str]) -> list[float]:
+    def _score(task: TextTask, prompts: list[str], completions: list[str]) -> list[float]:
+        vocabulary = task.vocabulary
+        texts: list[str] = []
+        for prompt, completion in zip(prompts, completions):
+            written = vocabulary.encode(completion)
+            if len(written) > task.horizon:
+                completion = vocabulary.decode(written[: task.horizon])
+            texts.append(prompt + completion)
         rows = [task.vocabulary.encode(text) for text in texts]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         tokens = np.full((len(rows), max(int(lengths.max()), 1)), task.pad, dtype=np.int64)
@@ -89,7 +96,8 @@ def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
 
     Prompts and completions are plain strings, or conversations (lists of messages with ``content``): then
     the last message of the prompt and those of the completion count. A neural task scores prompt and
-    completion as one text, joined as they are. An exact task reads the completion alone, encoded with its
+    completion as one text, joined as they are, of the completion what its horizon has room for in its
+    own tokens. An exact task reads the completion alone, encoded with its
     vocabulary, up to its horizon: a text that the vocabulary cannot write is paid the least reward, a
     shorter text ends with the end token where the task has one, and where the start is random the mean
     over starts is paid.

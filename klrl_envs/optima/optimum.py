@@ -15,7 +15,7 @@ from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.dynamic_programme import Problem, solve_problem
 from klrl_envs.optima.result import FrontierPoint, Optimum
-from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+from klrl_envs.tasks.base import AutomatonTask, Task, TextTask, check_split
 
 __all__ = ["FrontierPoint", "NotCertified", "Optimum", "certificate_name", "find_certificate", "optimum"]
 
@@ -65,6 +65,7 @@ def evaluation_task(env_or_id: Any, kwargs: Mapping[str, Any]) -> Task:
     from klrl_envs.registry import make_task
 
     if isinstance(env_or_id, str):
+        check_split(kwargs.get("prompts", "evaluation"))
         return make_task(env_or_id, **{**kwargs, "prompts": "evaluation"})
     task = getattr(getattr(env_or_id, "unwrapped", None), "task", None)
     if not isinstance(task, Task):

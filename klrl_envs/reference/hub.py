@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WEIGHTS = "*.safetensors"
+_TOKENIZER = ("tokenizer.json", "*.model", "vocab*", "merges*", "*_tokens*.json")
+_NOT_THE_MODEL = ("_name_or_path", "transformers_version")  # where it lies, and what read it
 _FILES = ["*.json", "*.txt", "*.model", _WEIGHTS]
 
 
@@ -107,9 +109,13 @@ class HubReference:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the configuration and the weight files."""
-        total = hashlib.sha256(json.dumps(self._config.to_dict(), sort_keys=True, default=str).encode())
-        for path in sorted(self._folder.glob(_WEIGHTS)):
+        """SHA-256 of the configuration, the start token, and the files of weights and tokenizer."""
+        config = self._config.to_dict()
+        kept = {name: value for name, value in config.items() if name not in _NOT_THE_MODEL}
+        kept["start_token"] = self.start_token
+        total = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
+        for path in sorted({path for files in (_WEIGHTS, *_TOKENIZER) for path in self._folder.glob(files)}):
+            total.update(path.name.encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     total.update(block)
@@ -121,22 +127,27 @@ class HubReference:
         import torch
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(
-            self._folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
+        with torch.random.fork_rng(devices=[]):
+            model = AutoModelForCausalLM.from_pretrained(
+                self._folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            )
         return model.eval().requires_grad_(False)
 
     @cached_property
     def hidden_bound(self) -> float:
-        """sqrt(width) max|gain| of the last RMS or layer norm, plus its bias.
+        """sqrt(width) max|gain| of the last RMS or layer norm, plus its bias, both measured: what the norm
+        makes of vectors of size one is +-gain + bias, however it keeps its gain.
 
         Raises:
-            TypeError: the network ends in no norm whose gain can be read.
+            TypeError: the network ends in no norm that is known.
         """
-        norm = _last_norm(self.model)
-        bias = getattr(norm, "bias", None)
-        extra = 0.0 if bias is None else float(bias.abs().max())
-        return float(self.width**0.5 * norm.weight.abs().max()) + extra
+        import torch
+
+        signs = 1.0 - 2.0 * (torch.arange(self.width) % 2)  # of mean 0 (or nearly) and root mean square 1
+        with torch.inference_mode():
+            ends = _last_norm(self.model)(torch.stack((signs, -signs)))
+        gain, bias = (ends[0] - ends[1]).abs().max() / 2, (ends[0] + ends[1]).abs().max() / 2
+        return float(1.01 * (self.width**0.5 * gain + bias))
 
     def unembedding(self) -> NDArray[np.float32]:
         """See ``NeuralReference.unembedding``.
@@ -149,14 +160,14 @@ class HubReference:
             raise TypeError(f"the network {type(self.model).__name__} has no output embeddings")
         return output.weight.numpy()
 
+    @property
+    def longest(self) -> int | None:
+        """See ``Reference.longest``; the start token takes a position."""
+        positions = getattr(self._config, "max_position_embeddings", None)
+        return None if positions is None else positions - 1
+
     def lanes(self, count: int, max_length: int) -> HubLanes:
         """See ``Reference.lanes``."""
-        limit = getattr(self._config, "max_position_embeddings", None)
-        if limit is not None and max_length + 1 > limit:
-            raise ValueError(
-                f"prompt and horizon need {max_length + 1} positions with the start token, "
-                f"the reference {self.name!r} has {limit}"
-            )
         return HubLanes(self, count)
 
     def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
@@ -300,7 +311,7 @@ def _last_norm(model: Any) -> Any:
     for name in ("norm", "ln_f", "final_layernorm", "final_layer_norm"):
         if hasattr(base, name):
             return getattr(base, name)
-    raise TypeError(f"the network {type(base).__name__} ends in no norm whose gain can be read")
+    raise TypeError(f"the network {type(base).__name__} ends in no norm that is known")
 
 
 @lru_cache(maxsize=4)

@@ -52,6 +52,8 @@ class MarkovReference:
         self.contexts, self.vocab_size = table.shape
         self.start_context = self.contexts - 1
 
+    longest: int | None = None
+
     def next_context(self, tokens: IntArray) -> IntArray:
         """The context after each token, same shape."""
         return tokens

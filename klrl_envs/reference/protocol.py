@@ -55,6 +55,11 @@ class Reference(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest text that it can read, or None."""
+        ...
+
     def lanes(self, count: int, max_length: int) -> ReferenceLanes:
         """State for ``count`` sequences of at most ``max_length`` tokens."""
         ...

@@ -23,11 +23,13 @@ START_TOKEN = 0  # the end token: every review of the training stream is precede
 @lru_cache(maxsize=1)
 def load_nano() -> Nano:
     """The shipped weights on the CPU, in float32 and without gradients; one copy a process."""
+    import torch
     from safetensors.torch import load_file
 
     from klrl_envs.reference.nano import Nano, NanoConfig
 
-    model = Nano(NanoConfig())
+    with torch.random.fork_rng(devices=[]):  # weights that are drawn here are replaced at once
+        model = Nano(NanoConfig())
     model.load_state_dict(load_file(asset_path("nano.safetensors")))
     return model.eval().requires_grad_(False)
 
@@ -39,16 +41,25 @@ class TransformerReference:
         load: returns the model (shared by all who call it).
         name, fingerprint: see ``Reference``.
         vocab_size, width: the model's, known before it is loaded.
+        context: positions of the longest sequence, the start token among them.
     """
 
     def __init__(
-        self, load: Callable[[], Nano], *, name: str, fingerprint: str, vocab_size: int, width: int
+        self,
+        load: Callable[[], Nano],
+        *,
+        name: str,
+        fingerprint: str,
+        vocab_size: int,
+        width: int,
+        context: int,
     ) -> None:
         self._load = load
         self.name = name
         self.fingerprint = fingerprint
         self.vocab_size = vocab_size
         self.width = width
+        self.longest = context - 1
 
     @cached_property
     def model(self) -> Nano:
@@ -169,4 +180,5 @@ def nano_reference() -> TransformerReference:
         fingerprint=asset_digest("nano.safetensors"),
         vocab_size=2048,
         width=192,
+        context=128,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs.kl import check_kl_coef
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.reference.protocol import IntArray, Reference
 from klrl_envs.tasks.automaton import RewardAutomaton
@@ -68,10 +69,15 @@ class Task:
     source: tuple[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        if self.horizon < 1:
-            raise ValueError(f"horizon must be at least 1 token, got {self.horizon}")
-        if not self.kl_coef > 0:
-            raise ValueError(f"kl_coef must be above 0, got {self.kl_coef}")
+        if not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1:
+            raise ValueError(f"horizon must be a whole number of at least 1 token, got {self.horizon!r}")
+        check_kl_coef(self.kl_coef)
+        longest = self.reference.longest
+        if longest is not None and self.max_length > longest:
+            raise ValueError(
+                f"horizon must be at most {longest - self.prompt_length}, got {self.horizon}: the reference "
+                f"{self.reference.name!r} reads {longest} tokens, of which prompts take {self.prompt_length}"
+            )
 
     @property
     def vocab_size(self) -> int:

@@ -81,8 +81,9 @@ def grid_navigation(
         raise ValueError(f"reference must be 'uniform' on GridNavigation-v0, got {reference!r}")
     check_split(prompts)
     goal = (size - 3, size - 3) if target is None and size > 2 else tuple(target or (size - 1, size - 1))
-    if len(goal) != 2 or not all(0 <= coordinate < size for coordinate in goal):
-        raise ValueError(f"target must be two coordinates in 0..{size - 1}, got {target}")
+    whole = all(isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in goal)
+    if len(goal) != 2 or not whole or not all(0 <= part < size for part in goal):
+        raise ValueError(f"target must be two whole numbers in 0..{size - 1}, got {target}")
     states = state_table(size)
     automaton = navigation_automaton(states, size, goal, slip)
     one_hot = np.concatenate([np.eye(n)[states[:, i]] for i, n in enumerate((size, size, 4))], axis=1)

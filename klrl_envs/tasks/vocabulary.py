@@ -78,7 +78,9 @@ class WordVocabulary:
         Raises:
             ValueError: a token is out of range.
         """
-        if self._plain and self.end_token is None:
+        if self._plain and self.end_token is None and (not tokens or min(tokens) >= 0):
+            if tokens and max(tokens) >= len(self.words):
+                self.token_string(int(max(tokens)))
             return " ".join([self.words[token] for token in tokens])
         pieces: list[str] = []
         quoted = False

@@ -74,7 +74,8 @@ class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
         observation, reward, terminated, truncated, info = self.env.step(action)
         found = measures(rows, reference, np.array([action], dtype=np.int64))
         self._observation = observation
-        info = {**info, "task_reward": reward, **{name: float(value[0]) for name, value in found.items()}}
+        # an inner wrapper that changes the reward has said already what the task paid
+        info = {"task_reward": reward, **info, **{name: float(value[0]) for name, value in found.items()}}
         return observation, float(reward) - self.kl_coef * info["k1"], terminated, truncated, info
 
 

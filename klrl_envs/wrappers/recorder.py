@@ -26,7 +26,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     Raises:
         ValueError: the record holds something that JSON has no form for.
     """
-    line = (json.dumps(record, ensure_ascii=False, default=plain) + "\n").encode()
+    line = (json.dumps(record, ensure_ascii=False, allow_nan=False, default=plain) + "\n").encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(descriptor, line)
