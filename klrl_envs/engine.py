@@ -191,6 +191,12 @@ class Engine:
         lanes: Any = self.reference_lanes
         return lanes.context
 
+    def written(self) -> IntArray:
+        """The tokens after the prompt, int64 [N, T], padded with ``task.pad``."""
+        first = (self.length - self.time)[:, None]
+        padded = np.pad(self.tokens, ((0, 0), (0, self.task.horizon)), constant_values=self.task.pad)
+        return np.take_along_axis(padded, first + np.arange(self.task.horizon), axis=1)
+
     def _checked(self, actions: IntArray, active: BoolArray) -> IntArray:
         actions = np.asarray(actions)
         if actions.shape != (self.lanes,) or actions.dtype.kind not in "iu":

@@ -448,7 +448,6 @@ def draw_reference(
     """
     every = np.arange(engine.lanes)
     engine.reset(every, prompts)
-    first = engine.length.copy()
     rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
     while not engine.done.all():
         active = ~engine.done
@@ -456,9 +455,7 @@ def draw_reference(
         tokens = sample_rows(rows, rng)
         log_prob[active] += rows[every, tokens][active]
         rewards += engine.step(tokens, active).reward
-    columns = first[:, None] + np.arange(engine.task.horizon)
-    padded = np.pad(engine.tokens, ((0, 0), (0, engine.task.horizon)), constant_values=engine.task.pad)
-    return np.take_along_axis(padded, columns, axis=1), rewards, log_prob
+    return engine.written(), rewards, log_prob
 
 
 def text_lengths(task: Task, rows: IntArray) -> IntArray:

@@ -263,9 +263,9 @@ def test_bad_input_is_refused_by_name(env_id: str) -> None:
         _, _, terminated, _, _ = env.step(0)
     with pytest.raises(RuntimeError, match="call reset before step"):
         env.step(0)
-    with pytest.raises(ValueError, match="kl_coef must be above 0"):
+    with pytest.raises(ValueError, match="kl_coef must be a finite number above 0"):
         gym.make(env_id, kl_coef=0)
-    with pytest.raises(ValueError, match="horizon must be at least 1"):
+    with pytest.raises(ValueError, match="horizon must be a whole number of at least 1"):
         gym.make(env_id, horizon=0)
     with pytest.raises(ValueError, match="reference"):
         gym.make(env_id, reference="no-such-model")
@@ -313,3 +313,13 @@ def test_a_window_shows_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert env.unwrapped._window is None
     with pytest.raises(ValueError, match="render_mode must be None or one of"):
         gym.make("klrl/GridNavigation-v0", render_mode="hologram")
+
+
+@pytest.mark.parametrize("wrong", [1.9, "1", True, [1, 2]])
+def test_actions_are_integers(wrong):
+    env = gym.make("klrl/GridNavigation-v0", disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="actions must be integers of shape"):
+        env.step(wrong)
+    with pytest.raises(ValueError, match="prompt must be in"):
+        env.reset(options={"prompt": 0.5})

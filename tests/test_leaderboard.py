@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks.plots import aggregate, draw, main, styles
+from benchmarks.run import interval_of
 from leaderboard import build as builder
 from leaderboard.build import BEGIN, END, build, markdown, number, readme_text
 from leaderboard.schema import (
@@ -18,6 +19,7 @@ from leaderboard.schema import (
     check_rules,
     digest,
     entry_path,
+    load_aggregate,
     load_entries,
     load_entry,
     merge,
@@ -309,6 +311,10 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
 def test_the_committed_leaderboard_is_up_to_date():
     entries = load_entries(ENTRIES)
     assert build(check=True, verifier=builder.verify if entries else lambda _: None) == []
+    assert load_aggregate(ENTRIES.parent / "aggregate.json") == aggregate(entries)
+    for entry in entries:
+        seeds = {result.seed: result for result in results_of(entry)}
+        assert entry.score_interval == pytest.approx(interval_of(seeds))
 
 
 def test_plots_take_no_arguments_of_others():

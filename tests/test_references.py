@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,33 @@ def test_the_saved_model_scores_as_the_original(hub: HubReference, nano_like: Tr
     np.testing.assert_allclose(hub.sequence_log_probs(tokens, first, lengths), expected, atol=2e-5)
     assert (expected[2] == 0).all()
     assert hub.fingerprint == HubReference("again", hub._folder).fingerprint
+
+
+def test_a_hub_fingerprint_is_of_the_model_alone(hub: HubReference, tmp_path: Path) -> None:
+    """Not of the folder; but of every file that decides what is read or written."""
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(hub._folder, copied)
+    assert HubReference("copy", copied).fingerprint == hub.fingerprint
+    tokenizer = copied / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"good"', '"swap"').replace('"bad"', '"good"'))
+    assert HubReference("other", copied).fingerprint != hub.fingerprint
+
+
+def test_hidden_states_stay_inside_their_bound_whatever_the_norm(hub: HubReference, tmp_path: Path) -> None:
+    from transformers import GemmaConfig, GemmaForCausalLM
+
+    torch.manual_seed(0)
+    config = GemmaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, bos_token_id=0, eos_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    shutil.copytree(hub._folder, tmp_path / "gemma")
+    GemmaForCausalLM(config).save_pretrained(tmp_path / "gemma")
+    for reference in (hub, HubReference("gemma", tmp_path / "gemma")):
+        lanes = reference.lanes(64, 8)
+        lanes.reset(np.arange(64), np.random.default_rng(0).integers(0, 40, (64, 8)), np.full(64, 8))
+        seen = float(np.abs(lanes.hidden()).max())
+        assert 0 < seen <= reference.hidden_bound < 20 * seen
 
 
 def test_token_log_probs_are_differentiable(tiny: Nano) -> None:

@@ -182,8 +182,9 @@ def test_seeds_of_others_are_not_called_reproduced(tmp_path: Path, dummy: str, c
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_a_command_that_a_killed_benchmark_left_is_ended(tmp_path: Path):
-    code = f"import time; time.sleep(60)  # {tmp_path}"
-    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    code = f"import time; print(flush=True); time.sleep(60)  # {tmp_path}"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()  # it runs
     (tmp_path / "pid").write_text(str(child.pid))
     end_orphan(tmp_path)
     assert child.wait(timeout=10) == -signal.SIGTERM

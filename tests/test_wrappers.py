@@ -357,3 +357,16 @@ def test_specs_survive_json(wrap):
     for action in (0, 2, 0, 1):
         a, b = env.step(action), again.step(action)
         assert np.array_equal(a[0], b[0]) and a[1] == b[1]
+
+
+def test_an_inner_wrapper_says_what_the_task_paid():
+    env = KLReward(NoisyReward(gym.make(GRID), 3.0), 1.0, lambda rows: np.full((1, 4), -np.log(4)))
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(0)
+    assert info["task_reward"] in (0.0, -1.0, -10.0, 100.0) and reward != info["task_reward"]
+
+
+def test_kl_reward_needs_observations_that_are_arrays():
+    env = ReferenceFeatures(gym.make("klrl/Keywords-v0", horizon=3), augment=True)
+    with pytest.raises(TypeError, match="observations must be arrays, got Dict"):
+        KLReward(env, 1.0, lambda rows: rows)

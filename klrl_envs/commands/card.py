@@ -142,7 +142,7 @@ def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, 
         rows = None
     else:
         rows = row_source(policy, engine, features=False)
-    rewards, every = np.zeros(SAMPLES), np.arange(SAMPLES)
+    rewards = np.zeros(SAMPLES)
     tokens = None
     for time in range(task.horizon):
         if engine.done.all():
@@ -156,11 +156,7 @@ def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, 
             chosen[lanes] = sample_rows(np.asarray(rows(lanes, tokens)), rng)
         rewards += engine.step(chosen, ~engine.done).reward
         tokens = chosen
-    first = engine.length - engine.time
-    columns = np.minimum(first[:, None] + np.arange(task.horizon), engine.tokens.shape[1] - 1)
-    inside = np.arange(task.horizon) < engine.time[:, None]
-    written = np.where(inside, engine.tokens[every[:, None], columns], task.pad)
-    return shown(task, engine, written, rewards)
+    return shown(task, engine, engine.written(), rewards)
 
 
 def prompts_of(task: Task) -> Any:

@@ -34,8 +34,14 @@ class BytePairVocabulary:
         return len(self._pieces)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of token ids; bytes that are no UTF-8 become U+FFFD."""
+        """Text of token ids; bytes that are no UTF-8 become U+FFFD.
+
+        Raises:
+            ValueError: a token is out of range.
+        """
         pieces = self._pieces
+        if len(tokens) and not (min(tokens) >= 0 and max(tokens) < len(pieces)):
+            raise ValueError(f"tokens must be in 0..{len(pieces) - 1}, got {min(tokens)} to {max(tokens)}")
         return b"".join([pieces[token] for token in tokens]).decode("utf-8", errors="replace")
 
     def encode(self, text: str) -> list[int]:

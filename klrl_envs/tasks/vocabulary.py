@@ -78,9 +78,9 @@ class WordVocabulary:
         Raises:
             ValueError: a token is out of range.
         """
-        if self._plain and self.end_token is None and (not tokens or min(tokens) >= 0):
-            if tokens and max(tokens) >= len(self.words):
-                self.token_string(int(max(tokens)))
+        if self._plain and self.end_token is None:
+            if len(tokens) and not (min(tokens) >= 0 and max(tokens) < len(self.words)):
+                raise ValueError(f"tokens must be in 0..{self.size - 1}, got {min(tokens)} to {max(tokens)}")
             return " ".join([self.words[token] for token in tokens])
         pieces: list[str] = []
         quoted = False

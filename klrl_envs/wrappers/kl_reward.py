@@ -27,6 +27,15 @@ def check_penalty(kl_coef: float) -> float:
     return float(kl_coef)
 
 
+def check_array_space(space: gym.Space[Any]) -> None:
+    """Raise TypeError unless observations are arrays, which is what ``log_prob`` is given."""
+    if space.shape is None:
+        raise TypeError(
+            f"observations must be arrays, got {type(space).__name__}: put KLReward inside the wrapper that "
+            "makes them, as ReferenceFeatures(KLReward(env, ...))"
+        )
+
+
 def measures(rows: TokenRows, reference: NDArray[Any], tokens: NDArray[np.int64]) -> dict[str, Any]:
     """log pi and log pi0 of the tokens, exact KL, and k1, k2, k3, float64[K] each, nats."""
     log_prob = rows.log_prob(tokens)
@@ -56,6 +65,7 @@ class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
         gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
         self._token_env = single(env, "KLReward", "VectorKLReward wraps it")
         gym.Wrapper.__init__(self, env)
+        check_array_space(env.observation_space)
         self.kl_coef = check_penalty(kl_coef)
         self._log_prob = log_prob
         self._observation: Any = None
@@ -95,6 +105,7 @@ class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
         gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
         self._token_env = vector(env, "VectorKLReward")
         VectorWrapper.__init__(self, env)
+        check_array_space(env.single_observation_space)
         self.kl_coef = check_penalty(kl_coef)
         self._log_prob = log_prob
         self._observations: Any = None
