@@ -44,7 +44,7 @@ class ReinforceArguments(Arguments):
 
 DEFAULTS = {
     "exact": {"batch": 32, "group": 32, "rate": 7e-3},
-    "neural": {"batch": 64, "group": 4, "rate": 1e-4},
+    "neural": {"batch": 64, "group": 4, "rate": 5e-4},
 }
 
 
