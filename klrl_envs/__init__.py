@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from klrl_envs.reference.hub import fetch_reference
     from klrl_envs.reference.markov import MarkovReference as BigramReference
     from klrl_envs.reference.markov import UniformReference
+    from klrl_envs.reference.words import words_bigram
+    from klrl_envs.tasks import automata
     from klrl_envs.tasks.automaton import RewardAutomaton
 
 __version__ = "0.1.0"
@@ -35,6 +37,8 @@ _LAZY = {
     "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
     "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
     "RewardAutomaton": ("klrl_envs.tasks.automaton", "RewardAutomaton"),
+    "automata": ("klrl_envs.tasks.automata", ""),
+    "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
 }
 
 __all__ = ["REGISTRY", "Row", "make_task", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -44,7 +48,8 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'klrl_envs' has no attribute {name!r}")
     module, attribute = _LAZY[name]
-    value = getattr(importlib.import_module(module), attribute)
+    found = importlib.import_module(module)
+    value = getattr(found, attribute) if attribute else found
     globals()[name] = value
     return value
 

@@ -217,3 +217,12 @@ def test_wheel_installs_and_works_from_elsewhere(wheel: Path, tmp_path: Path):
     ran = subprocess.run([python, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert Path(ran.stdout.strip()).resolve().is_relative_to(venv.resolve()), ran.stdout
+
+
+def test_the_code_in_the_readme_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        ran = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert "Optimum(" in ran.stdout

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.tasks.automata import from_keywords
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.word_reference import word_reference
 
@@ -70,7 +70,7 @@ def keywords(
     if not 1 <= len(given) <= MOST_KEYWORDS or len(set(given)) != len(given):
         raise ValueError(f"keywords must be 1 to {MOST_KEYWORDS} distinct words, got {given}")
     tokens = [token_of(model.vocabulary.encode(word), word) for word in given]
-    automaton = subset_automaton(tokens, model.reference.vocab_size)
+    automaton = from_keywords(tokens, model.reference.vocab_size)
     found = np.array([bits.bit_count() for bits in range(1 << len(given))], dtype=np.float64)
     states = np.arange(1 << len(given))
     return AutomatonTask(
@@ -101,13 +101,3 @@ def token_of(tokens: list[int], word: str) -> int:
     if len(tokens) != 1:
         raise ValueError(f"keywords must be single words of the vocabulary, {word!r} is {len(tokens)} tokens")
     return tokens[0]
-
-
-def subset_automaton(tokens: Sequence[int], vocab_size: int) -> RewardAutomaton:
-    """States are sets of the given tokens, as bits; the final reward is the fraction that was seen."""
-    states = np.arange(1 << len(tokens))
-    transition = np.repeat(states[:, None], vocab_size, axis=1)
-    for bit, token in enumerate(tokens):
-        transition[:, token] |= 1 << bit
-    seen = (states[:, None] >> np.arange(len(tokens)) & 1).sum(axis=1)
-    return RewardAutomaton(transition, final_reward=seen / len(tokens))
