@@ -13,6 +13,8 @@ CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
+# Threads that wait asleep: spinning ones slow each other down tenfold where another process has a core.
+demo: export OMP_WAIT_POLICY = PASSIVE
 demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the optimum, show its texts
 	$(BIN)/python -m agents.demo
 

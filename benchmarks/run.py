@@ -164,7 +164,7 @@ class Benchmark:
                         stdin=subprocess.DEVNULL,
                         stdout=stream,
                         stderr=subprocess.STDOUT,
-                        env={**os.environ, **threads, "PYTHONUNBUFFERED": "1"},
+                        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **threads, "PYTHONUNBUFFERED": "1"},
                         start_new_session=True,
                     )
                     self.children.add(child)
