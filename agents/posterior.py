@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import klrl_envs
 from agents.common import Arguments, Run, parse, report
 from klrl_envs.evaluation import as_policy
-from klrl_envs.policies import RejectionSampler
 from klrl_envs.reference.protocol import IntArray
+from klrl_envs.rejection import RejectionSampler
 
 
 def train(args: Arguments) -> float | None:

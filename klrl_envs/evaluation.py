@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.observation import observer_of
 from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum
-from klrl_envs.policies import OptimalPolicy, RejectionSampler
+from klrl_envs.policies import OptimalPolicy
 from klrl_envs.registry import is_features_id
+from klrl_envs.rejection import RejectionSampler
 from klrl_envs.rollout import Episodes, roll_out
 from klrl_envs.tasks.base import Task
 

@@ -32,6 +32,7 @@ RANKS = {
     "klrl_envs.rollout": 5,
     "klrl_envs.evaluation": 5,
     "klrl_envs.policies": 5,
+    "klrl_envs.rejection": 5,
     "klrl_envs.integrations": 6,
     "klrl_envs.commands": 6,
     "klrl_envs.cli": 6,

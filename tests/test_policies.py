@@ -15,15 +15,14 @@ from klrl_envs.policies import (
     CallablePolicy,
     CausalLMPolicy,
     LanesPolicy,
-    RejectionSampler,
     SB3Policy,
     SequencePolicy,
     StatePolicy,
     TokenPolicy,
     TokenRows,
     TorchPolicy,
-    draw_reference,
 )
+from klrl_envs.rejection import RejectionSampler, draw_reference
 from klrl_envs.token_env import TokenEnv
 
 SIZE, END, HORIZON = 4, 0, 3

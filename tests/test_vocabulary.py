@@ -2,6 +2,7 @@
 
 import pytest
 
+from klrl_envs.tasks.byte_pairs import nano_vocabulary
 from klrl_envs.tasks.vocabulary import Vocabulary, WordVocabulary
 
 WORDS = ("<end>", "a", "good", "film", ".", ",", '"', "(", ")", "it", "'s", "don't", "well-made", "-")
@@ -58,3 +59,16 @@ def test_bad_arguments() -> None:
         WordVocabulary(("a", "b"), 2)
     with pytest.raises(ValueError, match="empty"):
         WordVocabulary(("a", ""), None)
+
+
+@pytest.mark.parametrize("wrong", [-1, 4])
+@pytest.mark.parametrize("end_token", [None, 0])
+def test_tokens_out_of_range_are_refused(wrong: int, end_token: int | None) -> None:
+    with pytest.raises(ValueError, match=f"token is {wrong}, allowed: 0 to 3"):
+        WordVocabulary(("a", "b", "c", "d"), end_token).decode([1, wrong])
+
+
+def test_byte_pair_tokens_out_of_range_are_refused() -> None:
+    for wrong in (-1, 2048):
+        with pytest.raises(ValueError, match=f"token is {wrong}, allowed: 0 to 2047"):
+            nano_vocabulary().decode([5, wrong])

@@ -16,8 +16,8 @@ from rich.text import Text
 from klrl_envs.engine import Engine
 from klrl_envs.evaluation import as_policy
 from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
-from klrl_envs.policies import RejectionSampler, draw_reference
 from klrl_envs.registry import find_row
+from klrl_envs.rejection import RejectionSampler, draw_reference
 from klrl_envs.rollout import row_source
 from klrl_envs.sampling import sample_rows
 from klrl_envs.tasks.base import Task

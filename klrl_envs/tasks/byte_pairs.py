@@ -23,7 +23,7 @@ class BytePairVocabulary:
         self._path = path
         vocabulary: dict[str, int] = json.loads(path.read_text("utf-8"))["model"]["vocab"]
         byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
-        self._pieces = [b""] * len(vocabulary)
+        self._pieces = dict.fromkeys(range(len(vocabulary)), b"")
         for piece, token in vocabulary.items():
             if token != self.end_token:
                 self._pieces[token] = bytes(byte_of[character] for character in piece)
@@ -39,10 +39,11 @@ class BytePairVocabulary:
         Raises:
             ValueError: a token is out of range.
         """
-        pieces = self._pieces
-        if len(tokens) and not (min(tokens) >= 0 and max(tokens) < len(pieces)):
-            raise ValueError(f"tokens must be in 0..{len(pieces) - 1}, got {min(tokens)} to {max(tokens)}")
-        return b"".join([pieces[token] for token in tokens]).decode("utf-8", errors="replace")
+        try:
+            joined = b"".join(map(self._pieces.__getitem__, tokens))
+        except KeyError as error:
+            raise ValueError(f"token is {error}, allowed: 0 to {self.size - 1}") from None
+        return joined.decode("utf-8", errors="replace")
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; every text can be written."""

@@ -49,6 +49,7 @@ class WordVocabulary:
         self.words = tuple(words)
         self.end_token = end_token
         self._index = {word: token for token, word in enumerate(self.words)}
+        self._word_of = dict(enumerate(self.words))
         if len(self._index) != len(self.words):
             repeated = sorted({word for word in self.words if self.words.count(word) > 1})
             raise ValueError(f"words must be distinct, seen more than once: {repeated[:5]}")
@@ -79,9 +80,10 @@ class WordVocabulary:
             ValueError: a token is out of range.
         """
         if self._plain and self.end_token is None:
-            if len(tokens) and not (min(tokens) >= 0 and max(tokens) < len(self.words)):
-                raise ValueError(f"tokens must be in 0..{self.size - 1}, got {min(tokens)} to {max(tokens)}")
-            return " ".join([self.words[token] for token in tokens])
+            try:
+                return " ".join(map(self._word_of.__getitem__, tokens))
+            except KeyError as error:
+                raise ValueError(f"token is {error}, allowed: 0 to {self.size - 1}") from None
         pieces: list[str] = []
         quoted = False
         glue = True
