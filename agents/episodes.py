@@ -94,12 +94,24 @@ class Writer:
         """log pi0(.|s) float32 [N, V] at the present states."""
         return torch.tensor(self._engine.reference_log_probs(), dtype=torch.float32, device=self._device)
 
-    def step(self, inputs: Tensor, reference: Tensor, residual: Tensor, base: Tensor,
-             generator: torch.Generator) -> Tensor:  # fmt: skip
-        """Draw tokens [N] from the logits reference + residual [N, V], write them, and return them."""
-        rows = (reference + residual).log_softmax(dim=-1)
+    def step(
+        self,
+        inputs: Tensor,
+        reference: Tensor,
+        residual: Tensor,
+        base: float | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Draw tokens [N] from the logits reference + residual [N, V], write them, and return them.
+
+        ``base`` is what the critic's values are added to; None for log sum exp of the logits plus the KL.
+        """
+        logits = reference + residual
+        total = logits.logsumexp(dim=-1)
+        rows = logits - total[:, None]
         tokens, log_probs = draw(rows, generator)
         kl = divergence(rows, reference)
+        start = total + kl if base is None else torch.full_like(kl, base)
         active = ~self._engine.done
         result = self._engine.step(tokens.cpu().numpy(), active)
         assert result.reference_log_prob is not None
@@ -117,7 +129,7 @@ class Writer:
                 log_probs,
                 result.reference_log_prob,
                 kl,
-                base,
+                start,
             )
         )
         return tokens

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from agents.episodes import Episodes, Writer, divergence, residual_scores
+from agents.episodes import Episodes, Writer, residual_scores
 from agents.text_policy import TextLanes, TextPolicy
 from klrl_envs.engine import Engine
 from klrl_envs.observation import observer_of
@@ -92,10 +92,7 @@ class ResidualPolicy(nn.Module):
         while not engine.done.all():
             observations = torch.from_numpy(observer.observe(engine)).to(generator.device)
             inputs, reference = self.encode(observations), observations[:, self.features + 1 :]
-            logits = reference + self.actor(inputs)
-            total = logits.logsumexp(dim=-1)
-            base = total + divergence(logits - total[:, None], reference)
-            writer.step(inputs, reference, logits - reference, base, generator)
+            writer.step(inputs, reference, self.actor(inputs), None, generator)
         return writer.episodes()
 
 

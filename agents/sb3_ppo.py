@@ -104,26 +104,29 @@ class ResidualActorCriticPolicy(ActorCriticPolicy):
         self.optimizer = optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
-class ExactNetwork(nn.Module):
-    """One output of a ``ResidualPolicy``: logits, or the value in units of reward."""
+class ExactLogits(nn.Module):
+    """Logits [B, V] of a ``ResidualPolicy``, whose weights it owns, the critic's too."""
 
-    def __init__(self, policy: ResidualPolicy, value: bool) -> None:
+    def __init__(self, policy: ResidualPolicy) -> None:
         super().__init__()
-        self._policy = [policy] if value else policy  # one owner of the weights, the actor
-        self.value = value
-
-    @property
-    def policy(self) -> ResidualPolicy:
-        """The policy that both share."""
-        return self._policy[0] if isinstance(self._policy, list) else self._policy
+        self.policy = policy
 
     def forward(self, features: Tensor) -> Tensor:
-        if not self.value:
-            return self.policy.logits(features)
+        return self.policy.logits(features)
+
+
+class ExactValue(nn.Module):
+    """The value [B, 1], in units of reward, of a ``ResidualPolicy`` that another module owns."""
+
+    def __init__(self, policy: ResidualPolicy) -> None:
+        super().__init__()
+        self._owned_elsewhere = (policy,)
+
+    def forward(self, features: Tensor) -> Tensor:
+        (policy,) = self._owned_elsewhere
         with torch.no_grad():
-            total = self.policy.logits(features).logsumexp(dim=-1, keepdim=True)
-        own = self.policy.critic(self.policy.encode(features))
-        return self.policy.task.kl_coef * (total + own)
+            total = policy.logits(features).logsumexp(dim=-1, keepdim=True)
+        return policy.task.kl_coef * (total + policy.critic(policy.encode(features)))
 
 
 class HiddenStateLogits(nn.Module):
@@ -144,7 +147,7 @@ def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
     """The actor and the critic that fit a task."""
     if isinstance(task, AutomatonTask):
         policy = ResidualPolicy(task)
-        return ExactNetwork(policy, value=False), ExactNetwork(policy, value=True)
+        return ExactLogits(policy), ExactValue(policy)
     reference = cast(NeuralReference, task.reference)
     low, high = task.reward_range
     return HiddenStateLogits(reference), perceptron(reference.width + 1, 256, 1, (low + high) / 2)

@@ -158,9 +158,8 @@ class TextPolicy(nn.Module):
             reference = writer.reference_rows()
             hidden = torch.tensor(engine.reference_lanes.hidden(), device=device)
             residual = self.residual(progress.inputs(hidden), progress.last)
-            base = torch.full((engine.lanes,), self.middle, device=device)
             # the episodes keep the hidden state: the evidence changes while they are learnt from
-            progress.append(writer.step(hidden, reference, residual, base, generator))
+            progress.append(writer.step(hidden, reference, residual, self.middle, generator))
         return writer.episodes()
 
 
