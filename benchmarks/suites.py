@@ -58,7 +58,7 @@ SUITES: dict[str, tuple[Row, ...]] = {
     "core": (
         Row("reference", "python -m agents.reference"),
         Row("posterior", "python -m agents.posterior", "exact"),
-        # two texts a prompt: a text takes hundreds of draws, and every rejected one counts
+        # two texts a prompt: each takes a thousand draws on average
         Row("posterior", "python -m agents.posterior --episodes 128", "neural"),
         Row("q_learning", "python -m agents.q_learning", "grid"),
         Row("reinforce", "python -m agents.reinforce"),
