@@ -70,7 +70,7 @@ class SoftQ:
 
     def log_rows(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """log pi(.|s) [N, V] and V(s) [N] of state indices [N]."""
-        logits = self.task.reference.table[index % self.contexts] + self.values[index] / self.kl_coef
+        logits = self.task.reference.rows(index % self.contexts) + self.values[index] / self.kl_coef
         top = logits.max(axis=1, keepdims=True)
         total = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
         return logits - total, self.kl_coef * total[:, 0]

@@ -61,6 +61,11 @@ class LaneRandomness:
         self._cursor[lanes] += 1
         return drawn
 
+    def draw_normal(self, lanes: IntArray) -> NDArray[np.float64]:
+        """One standard normal number [K] for each of the lanes [K], from two uniform ones (Box and Muller)."""
+        radius = np.sqrt(-2 * np.log1p(-self.draw(lanes)))
+        return radius * np.cos(2 * np.pi * self.draw(lanes))
+
 
 class Engine:
     """N lanes of one task.
@@ -99,7 +104,7 @@ class Engine:
         self._randomness = LaneRandomness(lanes)
         self._reference_lanes: ReferenceLanes | None = None
         self._cumulative_start: NDArray[np.float64] | None = None
-        if isinstance(task, AutomatonTask):
+        if isinstance(task, AutomatonTask) and task.prompt_states is None:
             self._cumulative_start = np.cumsum(task.automaton.start)[:-1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,7 +141,9 @@ class Engine:
         self.time[lanes] = 0
         self.reference_nats[lanes] = 0
         self.done[lanes] = False
-        if self._cumulative_start is not None and len(self._cumulative_start):
+        if isinstance(task, AutomatonTask) and task.prompt_states is not None:
+            self.state[lanes] = task.prompt_states[index]
+        elif self._cumulative_start is not None and len(self._cumulative_start):
             drawn = self._randomness.draw(lanes)
             self.state[lanes] = np.searchsorted(self._cumulative_start, drawn, side="right")
         if self._reference_lanes is not None:
@@ -154,6 +161,8 @@ class Engine:
             active = np.ones(self.lanes, dtype=np.bool_)
         actions = self._checked(actions, active)
         lanes = self._every_lane if active.all() else np.flatnonzero(active)
+        reward = np.zeros(self.lanes)
+        ended = self._advance(actions, lanes, reward)
         reference_log_prob = None
         if self.mode == "step":
             reference_log_prob = np.where(active, self.reference_lanes.log_prob(actions), 0.0)
@@ -161,8 +170,6 @@ class Engine:
         self.tokens[lanes, self.length[lanes]] = actions[lanes]
         self.length[lanes] += 1
         self.time[lanes] += 1
-        reward = np.zeros(self.lanes)
-        ended = self._advance(actions, lanes, reward)
         terminated = np.zeros(self.lanes, dtype=np.bool_)
         terminated[lanes] = ended | (self.time[lanes] >= self.task.horizon)
         finished = np.flatnonzero(terminated)
@@ -227,6 +234,8 @@ class Engine:
         before = self.state[lanes]
         after = automaton.transition[before, taken]
         reward[lanes] = automaton.reward[before, taken]
+        if automaton.context_reward is not None:
+            reward[lanes] += automaton.context_reward[self.context[lanes], taken]
         self.state[lanes] = after
         return by_end_token | automaton.absorbing[after]
 
@@ -242,6 +251,8 @@ class Engine:
             reward[finished] += np.where(
                 ended, automaton.final_reward[state], automaton.horizon_reward[state]
             )
+            if task.reward_noise:
+                reward[finished] += task.reward_noise * self._randomness.draw_normal(finished)
             decode = task.vocabulary.decode
             texts = [decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
             metrics: Metrics = {"text": np.array(texts, dtype=object)}

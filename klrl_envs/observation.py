@@ -54,7 +54,7 @@ class AutomatonFeatures:
     def __init__(self, task: AutomatonTask) -> None:
         self._table = task.state_features
         count = self._table.shape[1] + 1
-        floor = np.nextafter(np.float32(task.reference.table.min()), np.float32(-np.inf))
+        floor = np.nextafter(np.float32(task.reference.least), np.float32(-np.inf))
         low = np.zeros(count + task.vocab_size, dtype=np.float32)
         high = np.zeros_like(low)
         high[:count] = 1

@@ -49,14 +49,8 @@ class Instance:
         self.tokens = machine.vocab_size
 
     def evaluate(self, policy_rows: PolicyRows) -> MarkovEvaluation:
-        return evaluate_markov(
-            self.reference,
-            self.automaton,
-            policy_rows,
-            horizon=self.horizon,
-            end_token=self.end_token,
-            kl_coef=self.kl_coef,
-        )
+        problem = Problem(self.reference, self.automaton, self.horizon, self.end_token)
+        return evaluate_markov(problem, policy_rows, kl_coef=self.kl_coef)
 
     def log_prob(self, tokens: tuple[int, ...], token: int) -> float:
         if len(self.rows) == 1:
@@ -140,12 +134,27 @@ def test_two_hundred_random_instances_equal_enumeration(block):
         assert_solved(draw(seed))
 
 
+def every_lane(solution: Solution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Context, state and time of every state that the tables hold."""
+    contexts = solution.problem.reference.contexts
+    lanes = [
+        (context, state, time)
+        for time, states in enumerate(solution.problem.reached)
+        for context in range(contexts)
+        for state in states.tolist()
+    ]
+    context, state, time = np.array(lanes).T
+    return context, state, time
+
+
 def walk(task: Instance, solution: Solution, state: int, text: tuple[int, ...]) -> float:
     """log pi*(text | first state) by the solution's own rows."""
     states = [state]
     for token in text[:-1]:
         states.append(task.transition[states[-1]][token])
-    following = task.reference.next_context(np.array(text[:-1], dtype=np.int64))
+    following = np.array(
+        [0 if task.reference.contexts == 1 else token for token in text[:-1]], dtype=np.int64
+    )
     contexts = np.concatenate([[task.reference.start_context], following])
     rows = solution.log_probs(contexts, states, np.arange(len(text)))
     return float(rows[np.arange(len(text)), text].sum())
@@ -253,8 +262,8 @@ def test_execution_of_the_chosen_token_is_no_execution():
         )
         plain = task.solve()
         other = Instance(task.reference, sure, task.horizon, task.end_token, task.kl_coef).solve()
-        np.testing.assert_allclose(other.tables, plain.tables, atol=1e-12)
-        lanes = [np.array(list(x)) for x in zip(*np.ndindex(*np.roll(plain.tables.shape, -1)))]
+        lanes = every_lane(plain)
+        np.testing.assert_allclose(other.values(*lanes), plain.values(*lanes), atol=1e-12)
         np.testing.assert_allclose(other.log_probs(*lanes), plain.log_probs(*lanes), atol=1e-12)
 
 
@@ -264,16 +273,15 @@ def test_rows_agree_with_values(execution):
     for seed in range(20):
         task = draw(seed, execution=execution)
         solution = task.solve()
-        horizon, contexts, states = solution.tables.shape
-        time, context, state = (x.ravel() for x in np.indices((horizon, contexts, states)))
+        context, state, time = every_lane(solution)
         rows = solution.log_probs(context, state, time)
         np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1.0, atol=1e-12)
         tilt = task.kl_coef * (rows - task.reference.table[context])
         for lane in range(0, time.size, 7):
-            to_go = solution.problem.to_go(
-                solution.tables[time[lane] + 1] if time[lane] + 1 < horizon else None
-            )
-            known = to_go[:, state[lane]] - solution.tables[time[lane], context[lane], state[lane]]
+            now = int(time[lane])
+            later = solution.tables[now + 1] if now + 1 < task.horizon else None
+            place = int(np.flatnonzero(solution.problem.reached[now] == state[lane])[0])
+            known = solution.problem.to_go(later, now)[:, place] - solution.tables[now][context[lane], place]
             np.testing.assert_allclose(tilt[lane], known, atol=1e-9)
 
 
@@ -281,9 +289,11 @@ def test_values_end_with_the_episode():
     task = draw(3)
     solution = task.solve()
     assert solution.values(0, 0, task.horizon).tolist() == [0.0]
-    at_start = solution.values(task.reference.start_context, np.arange(task.automaton.states), 0)
-    assert float(task.automaton.start @ at_start) == pytest.approx(solution.value, abs=1e-14)
-    assert not solution.values(0, np.flatnonzero(task.automaton.absorbing), 0).any()
+    first = np.flatnonzero(task.automaton.start)
+    at_start = solution.values(np.full_like(first, task.reference.start_context), first, np.zeros_like(first))
+    assert float(task.automaton.start[first] @ at_start) == pytest.approx(solution.value, abs=1e-14)
+    ended = np.flatnonzero(task.automaton.absorbing)
+    assert not solution.values(np.zeros_like(ended), ended, np.zeros_like(ended)).any()
 
 
 @pytest.mark.parametrize("execution", [False, True])
@@ -298,7 +308,9 @@ def test_exact_evaluation_of_the_optimum_the_reference_and_others(execution):
         reference = task.evaluate(lambda c, q, t, table=task.reference.table: table[c])
         assert reference.kl == 0.0
         assert reference.objective == pytest.approx(solution.reference_value, abs=1e-10)
-        table = np.random.default_rng(seed).normal(size=(*solution.tables.shape, task.automaton.vocab_size))
+        table = np.random.default_rng(seed).normal(
+            size=(task.horizon, task.reference.contexts, task.automaton.states, task.automaton.vocab_size)
+        )
         table -= np.logaddexp.reduce(table, axis=-1, keepdims=True)
         other = task.evaluate(lambda c, q, t, table=table: table[t, c, q])
         assert other.objective <= solution.value + 1e-12
@@ -352,7 +364,7 @@ def test_a_tiny_coefficient_neither_overflows_nor_loses_the_optimum():
     huge = RewardAutomaton([[0, 1], [1, 1]], final_reward=[0, 1e4])
     solution = solve(UniformReference(2), huge, horizon=3, end_token=None, kl_coef=1e-3)
     assert solution.value == pytest.approx(1e4 + 1e-3 * math.log(7 / 8), abs=1e-9)
-    assert np.isfinite(solution.tables).all()
+    assert all(np.isfinite(table).all() for table in solution.tables)
 
 
 def test_a_tiny_coefficient_approaches_the_best_text():
@@ -402,11 +414,11 @@ def test_the_block_size_of_slow_paths_does_not_matter(monkeypatch):
     )
     task = Instance(MarkovReference(rows[-1], rows[:-1]), machine, 4, 1, 0.5)
     whole = task.solve()
-    lanes = tuple(x.ravel() for x in np.indices((5, 3, 4)))
-    known = (whole.tables, whole.expected_reward, whole.log_probs(*lanes))
+    lanes = every_lane(whole)
+    known = (whole.values(*lanes), whole.expected_reward, whole.log_probs(*lanes))
     monkeypatch.setattr("klrl_envs.optima.dynamic_programme.BLOCK", 1)
     again = task.solve()
-    np.testing.assert_allclose(again.tables, known[0], rtol=1e-13)
+    np.testing.assert_allclose(again.values(*lanes), known[0], rtol=1e-13)
     assert again.expected_reward == pytest.approx(known[1], rel=1e-13)
     np.testing.assert_allclose(again.log_probs(*lanes), known[2], rtol=1e-12)
 
@@ -443,8 +455,8 @@ def test_questions_out_of_range_are_refused():
 
 
 def test_policy_rows_are_checked():
-    machine = RewardAutomaton([[0, 0]])
+    problem = Problem(UniformReference(2), RewardAutomaton([[0, 0]]), 2, None)
     with pytest.raises(ValueError, match="a row sums to 2"):
-        evaluate_markov(UniformReference(2), machine, lambda c, q, t: np.zeros((c.size, 2)), **TASK)
+        evaluate_markov(problem, lambda c, q, t: np.zeros((c.size, 2)), kl_coef=1.0)
     with pytest.raises(ValueError, match=r"must return shape \(1, 2\), returned \(1, 3\)"):
-        evaluate_markov(UniformReference(2), machine, lambda c, q, t: np.zeros((c.size, 3)), **TASK)
+        evaluate_markov(problem, lambda c, q, t: np.zeros((c.size, 3)), kl_coef=1.0)

@@ -11,10 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.engine import Engine
-from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
 from klrl_envs.rendering import as_text
-from klrl_envs.tasks.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, Task
 
 ONE = np.zeros(1, dtype=np.int64)
@@ -121,7 +119,7 @@ def verdict(
         return table
     start, top = best.reference_value, best.value
     if isinstance(task, AutomatonTask):
-        start, top = ends_from(state, task, best)
+        start, top = ends_from(prompt, state, best)
     elif best.certificate is not None and best.log_partition is not None:
         start = float(best.certificate.rewards[prompt].mean(dtype=np.float64))
         top = best.kl_coef * float(best.log_partition[prompt])
@@ -132,16 +130,9 @@ def verdict(
     return table
 
 
-def ends_from(state: int, task: AutomatonTask, best: Optimum) -> tuple[float, float]:
-    """J(pi0) and J* of episodes that begin in a state of the automaton."""
-    automaton = task.automaton
-    if automaton.start[state] == 1:
-        return best.reference_value, best.value
-    fixed = RewardAutomaton(
-        automaton.transition, automaton.reward, automaton.final_reward, start=state,
-        absorbing=automaton.absorbing, horizon_reward=automaton.horizon_reward,
-    )  # fmt: skip
-    solution = solve(
-        task.reference, fixed, horizon=task.horizon, end_token=task.end_token, kl_coef=task.kl_coef
-    )
-    return solution.reference_value, solution.value
+def ends_from(prompt: int, state: int, best: Optimum) -> tuple[float, float]:
+    """J(pi0) and J* of episodes that begin with a prompt, or in a state of the automaton."""
+    assert best.policy is not None
+    problem = best.policy.problem
+    start = prompt if problem.prompts is not None else int(np.flatnonzero(problem.starts[1] == state)[0])
+    return float(problem.reference_values[start]), float(best.policy.start_values[start])

@@ -8,7 +8,8 @@ X_t[a, q] the expected reward to go when token a is chosen in q at time t, one b
 
 (soft Bellman equation; Todorov 2006, Levine 2018, arXiv 1805.00909, section 2). X does not depend on
 the context in which a is chosen, so the step is a matrix product of pi0 [C, V] by exp(X/beta) [V, Q],
-each column shifted by its maximum. Where execution is stochastic, X is an expectation over what is
+each column shifted by its maximum, over the states that some text reaches at that time. (A trigram has more
+arcs than tokens, and sparse factors in place of the one matrix; a reward of context and token tilts pi0.) Where execution is stochastic, X is an expectation over what is
 executed, inside the soft maximum: no agent can choose its luck. Everything is float64, in reward units
 and nats; nothing is discounted.
 """
@@ -18,37 +19,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.kl import check_kl_coef
+from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
-SMALLEST_LOG_PROB = -650.0
-"""Rows of the reference with an entry below this go through log-sum-exp. exp(X/beta), shifted to a column
-maximum of 1, underflows at about -708; above the limit what is lost is below exp(-58) of what is kept."""
+TRUSTED_TOTAL = 1e-250
+"""Totals of pi0 exp(X/beta) below this go through log-sum-exp. exp(X/beta), shifted to a column maximum of 1,
+and pi0 lose what is below exp(-708); at this limit that is less than exp(-130) of what is kept."""
 
 BLOCK = 1 << 22
 """Numbers in the largest temporary array of the slow paths."""
-
-
-class MarkovModel(Protocol):
-    """What the solver needs of a reference: `BigramReference` and `UniformReference` have it."""
-
-    table: FloatArray
-    """float64[C, V], log pi0(.|context)."""
-    contexts: int
-    vocab_size: int
-    start_context: int
-
-    def next_context(self, tokens: IntArray) -> IntArray:
-        """The context after each token, same shape."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,49 +45,89 @@ class Problem:
     """A Markov reference, a reward automaton and how an episode ends: all but kl_coef.
 
     Attributes:
-        reference: pi0, C contexts and V tokens.
+        reference: pi0, C contexts, V tokens and K arcs.
         automaton: Q states and the same V tokens.
         horizon: T, the most tokens that an episode writes.
         end_token: the token whose choice ends the episode, or None.
+        prompts: (contexts int64[M], states int64[M]), where the reference and the automaton are after each
+            prompt; None for the reference's start and the automaton's. The optimum is the prompts' mean.
 
     Raises:
-        ValueError: horizon below 1, end_token out of range, or vocabularies of different sizes.
+        ValueError: horizon below 1, end_token or a prompt out of range, vocabularies of different sizes, or
+            a context reward that does not fit the reference.
     """
 
     reference: MarkovModel
     automaton: RewardAutomaton
     horizon: int
     end_token: int | None
+    prompts: tuple[IntArray, IntArray] | None = None
 
     def __post_init__(self) -> None:
-        if self.reference.vocab_size != self.automaton.vocab_size:
+        automaton, reference = self.automaton, self.reference
+        if reference.vocab_size != automaton.vocab_size:
             raise ValueError(
-                f"the automaton reads {self.automaton.vocab_size} tokens, "
-                f"the reference writes {self.reference.vocab_size}; they must agree"
+                f"the automaton reads {automaton.vocab_size} tokens, "
+                f"the reference writes {reference.vocab_size}; they must agree"
             )
         if self.horizon < 1:
             raise ValueError(f"horizon must be at least 1 token, got {self.horizon}")
-        if self.end_token is not None and not 0 <= self.end_token < self.automaton.vocab_size:
+        if self.end_token is not None and not 0 <= self.end_token < automaton.vocab_size:
             raise ValueError(
-                f"end_token must be None or 0 to {self.automaton.vocab_size - 1}, got {self.end_token}"
+                f"end_token must be None or 0 to {automaton.vocab_size - 1}, got {self.end_token}"
             )
+        extra = automaton.context_reward
+        if extra is not None and extra.shape[0] != reference.contexts:
+            raise ValueError(
+                f"context_reward has {extra.shape[0]} contexts, the reference {reference.contexts}"
+            )
+        plain = reference.arc_tokens.size == reference.vocab_size
+        if not plain and (extra is not None or automaton.execution is not None):
+            raise ValueError("context_reward and execution need a bigram or the uniform reference")
+        if self.prompts is not None and automaton.absorbing[self.prompts[1]].any():
+            raise ValueError("a prompt must not lead to an absorbing state: nothing can follow")
 
     @cached_property
-    def probabilities(self) -> FloatArray:
-        """float64[C, V], pi0."""
-        return np.exp(self.reference.table)
+    def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """Contexts, states and probabilities, [N] each, at which an episode starts."""
+        if self.prompts is not None:
+            context, state = self.prompts
+            return context, state, np.full(context.size, 1 / context.size)
+        state = np.flatnonzero(self.automaton.start)
+        return np.full_like(state, self.reference.start_context), state, self.automaton.start[state]
 
     @cached_property
-    def following(self) -> IntArray:
-        """int64[V], the context after each token."""
-        return self.reference.next_context(np.arange(self.reference.vocab_size, dtype=np.int64))
+    def reached(self) -> list[IntArray]:
+        """For each time 0 to T - 1 the states, ascending, in which an episode can still go on."""
+        automaton = self.automaton
+        seen = np.zeros(automaton.states, dtype=bool)
+        seen[self.starts[1]] = True
+        transition = automaton.transition
+        if self.end_token is not None and automaton.execution is None:
+            transition = np.delete(transition, self.end_token, axis=1)
+        result = [np.flatnonzero(seen)]
+        for _ in range(self.horizon - 1):
+            following = np.zeros(automaton.states, dtype=bool)
+            following[transition[result[-1]].ravel()] = True
+            result.append(np.flatnonzero(following & ~automaton.absorbing))
+        return result
+
+    @cached_property
+    def places(self) -> list[IntArray]:
+        """For each time int64[Q], where a state stands in `reached`; -1 where it does not."""
+        result: list[IntArray] = []
+        for states in self.reached:
+            place = np.full(self.automaton.states, -1, dtype=np.int64)
+            place[states] = np.arange(states.size)
+            result.append(place)
+        return result
 
     @cached_property
     def _after(self) -> IntArray:
         return np.ascontiguousarray(np.transpose(self.automaton.transition))
 
     @cached_property
-    def _ends(self) -> NDArray[np.bool_]:
+    def _ends(self) -> BoolArray:
         """bool[V, Q], whether token a chosen and executed in q ends the episode."""
         ends = self.automaton.absorbing[self._after]
         if self.end_token is not None:
@@ -111,93 +140,162 @@ class Problem:
         final = np.where(self._ends, self.automaton.final_reward[self._after], 0.0)
         return np.transpose(self.automaton.reward) + final
 
-    def to_go(self, values: FloatArray | None) -> FloatArray:
-        """Expected reward of a choice, this step and all that follows.
+    def columns(self, table: NDArray[Any], time: int) -> NDArray[Any]:
+        """The columns of a table [V, Q] that are `reached` at a time, its rows those of the arcs, [K, Q_t]."""
+        states, tokens = self.reached[time], self.reference.arc_tokens
+        if states.size < self.automaton.states:
+            table = table[:, states]
+        return table if tokens.size == table.shape[0] else table[tokens]
+
+    def to_go(self, values: FloatArray | None, time: int) -> FloatArray:
+        """Expected reward of a choice, this step and all that follows, but for the context reward.
 
         Args:
-            values: float64[C, Q], the value after the step where the episode goes on; None on the last
-                step, where the horizon's reward takes its place.
+            values: float64[C, Q_(t+1)], the value after the step where the episode goes on, of the states
+                `reached` then; None on the last step, where the horizon's reward takes its place.
+            time: t, tokens written before the choice.
 
         Returns:
-            float64[V, Q], token chosen and state in which it was.
+            float64[K, Q_t], arc chosen and state in which it was.
         """
         if self.automaton.execution is not None:
-            return self._to_go_executed(values, self.automaton.execution)
-        if values is None:
-            going_on = self.automaton.horizon_reward[self._after]
+            return self._to_go_executed(values, time, self.automaton.execution)
+        after, ends = self.columns(self._after, time), self.columns(self._ends, time)
+        if values is None or not values.size:  # the last step, or nothing goes on beyond it
+            going_on = self.automaton.horizon_reward[after]
         else:
-            going_on = values[self.following[:, None], self._after]
-        return self._paid + np.where(self._ends, 0.0, going_on)
+            going_on = values[self.reference.arc_contexts[:, None], self.places[time + 1][after]]
+        return self.columns(self._paid, time) + np.where(ends, 0.0, going_on)
 
-    def _to_go_executed(self, values: FloatArray | None, execution: FloatArray) -> FloatArray:
-        automaton = self.automaton
-        result = np.zeros((automaton.vocab_size, automaton.states))
+    def _to_go_executed(self, values: FloatArray | None, time: int, execution: FloatArray) -> FloatArray:
+        automaton, states = self.automaton, self.reached[time]
+        contexts = self.reference.arc_contexts
+        result = np.zeros((automaton.vocab_size, states.size))
         for executed in range(automaton.vocab_size):
             chosen = np.flatnonzero(execution[:, executed])
-            after = automaton.transition[:, executed]
-            if values is None:
+            after = automaton.transition[states, executed]
+            if values is None or not values.size:
                 going_on = np.broadcast_to(automaton.horizon_reward[after], (chosen.size, after.size))
             else:
-                going_on = values[self.following[chosen][:, None], after[None, :]]
+                going_on = values[contexts[chosen][:, None], self.places[time + 1][after][None, :]]
             ends = np.broadcast_to(automaton.absorbing[after], going_on.shape)
             if self.end_token is not None:
                 ends = ends | (chosen == self.end_token)[:, None]
-            worth = automaton.reward[:, executed] + np.where(ends, automaton.final_reward[after], going_on)
+            paid = automaton.reward[states, executed]
+            worth = paid + np.where(ends, automaton.final_reward[after], going_on)
             result[chosen] += execution[chosen, executed][:, None] * worth
         return result
 
+    def at_starts(self, values: FloatArray) -> FloatArray:
+        """Values float64[N] of the starts, of values float64[C, Q_0]."""
+        context, state, _ = self.starts
+        return values[context, self.places[0][state]]
+
     def at_start(self, values: FloatArray) -> float:
-        """Mean over the automaton's start of values float64[C, Q] at the reference's start context."""
-        return float(self.automaton.start @ values[self.reference.start_context])
+        """Mean over the starts of values float64[C, Q_0]."""
+        return float(self.starts[2] @ self.at_starts(values))
 
     @cached_property
-    def reference_value(self) -> float:
-        """J(pi0) = E_0[r], by a linear backward pass, free of kl_coef."""
+    def reference_values(self) -> FloatArray:
+        """float64[N], E_0[r] of each of the `starts`, by a linear backward pass, free of kl_coef."""
         values: FloatArray | None = None
-        for _ in range(self.horizon):
-            values = self.probabilities @ self.to_go(values)
+        own = 0.0
+        if self.automaton.context_reward is not None:
+            rows = self.reference.rows(np.arange(self.reference.contexts))
+            own = (np.exp(rows) * self.automaton.context_reward).sum(axis=1, keepdims=True)
+        for time in reversed(range(self.horizon)):
+            values = self.reference.mean(self.to_go(values, time)) + own
         assert values is not None
-        return self.at_start(values)
+        return self.at_starts(values)
 
-    @cached_property
-    def _rare(self) -> IntArray:
-        """The contexts whose rows need log-sum-exp."""
-        return np.flatnonzero(self.reference.table.min(axis=1) < SMALLEST_LOG_PROB)
+    @property
+    def reference_value(self) -> float:
+        """J(pi0) = E_0[r]."""
+        return float(self.starts[2] @ self.reference_values)
 
-    def soft_maximum(self, to_go: FloatArray, kl_coef: float) -> FloatArray:
-        """beta log sum_a pi0(a|c) exp(to_go[a, q] / beta), float64[C, Q]."""
+
+class Tilted:
+    """pi0(a|c) exp(r(c, a) / beta) of a problem at one kl_coef: the reference, with the context reward in it.
+
+    Args:
+        problem: its reference and context reward.
+        kl_coef: beta.
+    """
+
+    def __init__(self, problem: Problem, kl_coef: float) -> None:
+        self.problem, self.kl_coef = problem, kl_coef
+        self._shift = 0.0
+        self._weights: FloatArray | None = None
+        if problem.automaton.context_reward is not None:
+            exponent = self.rows(np.arange(problem.reference.contexts))
+            self._shift = exponent.max(axis=1, keepdims=True)
+            self._weights = np.exp(exponent - self._shift)
+
+    def rows(self, contexts: IntArray) -> FloatArray:
+        """log pi0(a|c) + r(c, a) / beta, float64[N, V], of contexts [N]."""
+        rows = self.problem.reference.rows(contexts)
+        extra = self.problem.automaton.context_reward
+        return rows if extra is None else rows + extra[contexts] / self.kl_coef
+
+    def _mean(self, values: FloatArray) -> FloatArray:
+        return self.problem.reference.mean(values) if self._weights is None else self._weights @ values
+
+    def soft_maximum(self, to_go: FloatArray) -> FloatArray:
+        """beta log sum_a pi0(a|c) exp((r(c, a) + to_go[a, q]) / beta), float64[C, Q] of float64[K, Q]."""
         top = to_go.max(axis=0)
-        scaled = (to_go - top) / kl_coef
+        tilt = (to_go - top) / self.kl_coef
         # log1p and expm1 keep a large kl_coef from cancelling; the plain form is for wide columns
-        narrow = scaled.min(axis=0) > -1.0
-        tilt = np.exp(scaled)
-        tilt[:, narrow] = np.expm1(scaled[:, narrow])
-        total = self.probabilities @ tilt
-        total[:, narrow] = np.log1p(total[:, narrow])
+        narrow = (tilt.min(axis=0) > -1.0) & (self._weights is None)
+        if narrow.all():
+            return top + self.kl_coef * np.log1p(self._mean(np.expm1(tilt, out=tilt)))
+        several = narrow.any()
+        small = np.expm1(tilt[:, narrow]) if several else None
+        np.exp(tilt, out=tilt)
+        if several:
+            tilt[:, narrow] = small
+        total = self._mean(tilt)
+        lost = np.flatnonzero((total[:, ~narrow] < TRUSTED_TOTAL).any(axis=1))
+        if several:
+            total[:, narrow] = np.log1p(total[:, narrow])
         with np.errstate(divide="ignore"):
-            total[:, ~narrow] = np.log(total[:, ~narrow])
-        result = top + kl_coef * total
-        for contexts, weights, shift in self._rare_weights(to_go, kl_coef):
-            result[contexts] = kl_coef * (np.log(weights.sum(axis=1)) + shift)
-        return result
+            if several:
+                total[:, ~narrow] = np.log(total[:, ~narrow])
+            else:
+                np.log(total, out=total)
+        total += self._shift
+        total *= self.kl_coef
+        total += top
+        for contexts, weights, shift in self._exactly(lost, to_go):
+            total[contexts] = self.kl_coef * (np.log(weights.sum(axis=1)) + shift)
+        return total
 
-    def tilted_mean(self, quantity: FloatArray, to_go: FloatArray, kl_coef: float) -> FloatArray:
-        """Mean of quantity float64[V, Q] under pi0(a|c) exp(to_go[a, q] / beta), float64[C, Q]."""
-        tilt = np.exp((to_go - to_go.max(axis=0)) / kl_coef)
+    def mean(self, quantity: FloatArray, to_go: FloatArray) -> FloatArray:
+        """Mean of r(c, a) + quantity float64[K, Q] under pi* for to_go float64[K, Q], float64[C, Q]."""
+        tilt = np.exp((to_go - to_go.max(axis=0)) / self.kl_coef)
+        total = self._mean(tilt)
+        lost = np.flatnonzero((total < TRUSTED_TOTAL).any(axis=1))
+        above = self._mean(tilt * quantity)
+        extra = self.problem.automaton.context_reward
+        if extra is not None and self._weights is not None:
+            above += (self._weights * extra) @ tilt
         with np.errstate(invalid="ignore", divide="ignore"):
-            result = (self.probabilities @ (tilt * quantity)) / (self.probabilities @ tilt)
-        for contexts, weights, _ in self._rare_weights(to_go, kl_coef):
-            result[contexts] = (weights * quantity).sum(axis=1) / weights.sum(axis=1)
+            result = above / total
+        for contexts, weights, _ in self._exactly(lost, to_go):
+            values = quantity[self.problem.reference.arcs(contexts)]
+            if extra is not None:
+                values = values + extra[contexts][:, :, None]
+            result[contexts] = (weights * values).sum(axis=1) / weights.sum(axis=1)
         return result
 
-    def _rare_weights(
-        self, to_go: FloatArray, kl_coef: float
+    def _exactly(
+        self, lost: IntArray, to_go: FloatArray
     ) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
-        """Yield (contexts [k], weights [k, V, Q], shift [k, Q]): weights exp(-shift) is the tilted pi0."""
-        block = max(1, BLOCK // to_go.size)
-        for first in range(0, self._rare.size, block):
-            contexts = self._rare[first : first + block]
-            exponent = self.reference.table[contexts][:, :, None] + to_go / kl_coef
+        """Yield (contexts [k], weights [k, V, Q], shift [k, Q]): weights exp(shift) is the tilted pi0."""
+        block = max(1, BLOCK // (self.problem.automaton.vocab_size * to_go.shape[1] + 1))
+        for first in range(0, lost.size, block):
+            contexts = lost[first : first + block]
+            arcs = self.problem.reference.arcs(contexts)
+            exponent = self.rows(contexts)[:, :, None] + to_go[arcs] / self.kl_coef
             shift = exponent.max(axis=1)
             yield contexts, np.exp(exponent - shift[:, None, :]), shift
 
@@ -209,16 +307,21 @@ class Solution:
     Attributes:
         problem: what was solved.
         kl_coef: beta, above 0.
-        tables: float64[T, C, Q], V_t of a state in which the episode goes on.
+        tables: for each time t float64[C, Q_t], V_t of the states `Problem.reached` then.
     """
 
     problem: Problem
     kl_coef: float
-    tables: FloatArray
+    tables: tuple[FloatArray, ...]
+
+    @property
+    def start_values(self) -> FloatArray:
+        """float64[N], V_0 of each of the problem's `starts`: the optimum of each prompt."""
+        return self.problem.at_starts(self.tables[0])
 
     @cached_property
     def value(self) -> float:
-        """J*, the mean of V_0 over the automaton's start."""
+        """J*, the mean of V_0 over the starts."""
         return self.problem.at_start(self.tables[0])
 
     @property
@@ -229,10 +332,11 @@ class Solution:
     @cached_property
     def expected_reward(self) -> float:
         """E*[r], by a backward pass under pi*."""
+        tilted = Tilted(self.problem, self.kl_coef)
         values: FloatArray | None = None
         for time in reversed(range(self.problem.horizon)):
-            soft = self.problem.to_go(self._next_table(time))
-            values = self.problem.tilted_mean(self.problem.to_go(values), soft, self.kl_coef)
+            soft = self.problem.to_go(self._next_table(time), time)
+            values = tilted.mean(self.problem.to_go(values, time), soft)
         assert values is not None
         return self.problem.at_start(values)
 
@@ -253,11 +357,15 @@ class Solution:
             float64[N]; 0 where the episode is over (absorbing state or time T), as all is paid by then.
 
         Raises:
-            ValueError: an index out of range.
+            ValueError: an index out of range, or a state that no text reaches at that time.
         """
         context, state, time = self._indices(context, state, time, self.problem.horizon)
+        result = np.zeros(state.size)
         over = self.problem.automaton.absorbing[state] | (time == self.problem.horizon)
-        return np.where(over, 0.0, self.tables[np.minimum(time, self.problem.horizon - 1), context, state])
+        for when, lanes in _by_time(time, ~over):
+            place = self._place(state[lanes], when)
+            result[lanes] = self.tables[when][context[lanes], place]
+        return result
 
     def log_probs(self, context: ArrayLike, state: ArrayLike, time: ArrayLike) -> FloatArray:
         """Rows log pi*(. | context, state, time) of states in which the episode goes on.
@@ -271,16 +379,30 @@ class Solution:
             float64[N, V], nats, normalised.
 
         Raises:
-            ValueError: an index out of range.
+            ValueError: an index out of range, or a state that no text reaches at that time.
         """
         context, state, time = self._indices(context, state, time, self.problem.horizon - 1)
-        rows = self.problem.reference.table[context] + self._to_go_rows(state, time) / self.kl_coef
+        rows = self._tilted.rows(context)
+        for when, lanes in _by_time(time, np.ones(time.size, dtype=bool)):
+            self._place(state[lanes], when)
+            rows[lanes] += self._to_go_rows(context[lanes], state[lanes], when) / self.kl_coef
         rows -= rows.max(axis=1, keepdims=True)
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
         return rows
 
+    @cached_property
+    def _tilted(self) -> Tilted:
+        return Tilted(self.problem, self.kl_coef)
+
     def _next_table(self, time: int) -> FloatArray | None:
         return self.tables[time + 1] if time + 1 < self.problem.horizon else None
+
+    def _place(self, state: IntArray, time: int) -> IntArray:
+        """Where states stand in the table of a time."""
+        place = self.problem.places[time][state]
+        if place.size and place.min() < 0:
+            raise ValueError(f"state {state[place < 0][0]} is not reached after {time} tokens by any text")
+        return place
 
     def _indices(
         self, context: ArrayLike, state: ArrayLike, time: ArrayLike, last: int
@@ -299,36 +421,43 @@ class Solution:
             checked.append(array)
         return checked[0], checked[1], checked[2]
 
-    def _to_go_rows(self, state: IntArray, time: IntArray) -> FloatArray:
-        """float64[N, V], the columns of `Problem.to_go` of each lane's own state and time."""
+    def _to_go_rows(self, context: IntArray, state: IntArray, time: int) -> FloatArray:
+        """float64[N, V], of `Problem.to_go` each lane's own state, and the arcs of its context."""
         problem, automaton = self.problem, self.problem.automaton
         tokens, execution = automaton.vocab_size, automaton.execution
         after = automaton.transition[state]
-        later = np.minimum(time + 1, problem.horizon - 1)
+        following = problem.reference.arc_contexts[problem.reference.arcs(context)]
         if execution is None:
-            going_on = self.tables[later[:, None], problem.following, after]
-            return self._worth(state, time, after, going_on, np.arange(tokens))
+            return self._worth(state, time, after, following, np.arange(tokens))
         rows = np.empty((state.size, tokens))
         block = max(1, BLOCK // (state.size * tokens + 1))
         for first in range(0, tokens, block):
             chosen = np.arange(first, min(first + block, tokens))
-            following = problem.following[chosen]
-            going_on = self.tables[later[:, None, None], following[:, None], after[:, None, :]]
-            worth = self._worth(state[:, None], time[:, None], after[:, None, :], going_on, chosen[:, None])
+            worth = self._worth(
+                state[:, None], time, after[:, None, :], following[:, chosen, None], chosen[:, None]
+            )
             rows[:, chosen] = np.einsum("nab,ab->na", worth, execution[chosen])
         return rows
 
     def _worth(
-        self, state: IntArray, time: IntArray, after: IntArray, going_on: FloatArray, chosen: IntArray
+        self, state: IntArray, time: int, after: IntArray, following: IntArray, chosen: IntArray
     ) -> FloatArray:
         """Reward of a step and what follows, the executed token on the last axis."""
         automaton = self.problem.automaton
-        last = (time == self.problem.horizon - 1)[..., None]
+        if time == self.problem.horizon - 1 or not self.problem.reached[time + 1].size:
+            later = automaton.horizon_reward[after]
+        else:
+            later = self.tables[time + 1][following, self.problem.places[time + 1][after]]
         ends = automaton.absorbing[after]
         if self.problem.end_token is not None:
             ends = ends | (chosen == self.problem.end_token)
-        later = np.where(last, automaton.horizon_reward[after], going_on)
         return automaton.reward[state] + np.where(ends, automaton.final_reward[after], later)
+
+
+def _by_time(time: IntArray, chosen: BoolArray) -> Iterator[tuple[int, IntArray]]:
+    """Yield each time among those chosen [N], and the places that have it."""
+    for when in np.unique(time[chosen]).tolist():
+        yield when, np.flatnonzero(chosen & (time == when))
 
 
 def solve(
@@ -349,7 +478,7 @@ def solve(
         kl_coef: beta, reward units a nat.
 
     Returns:
-        A `Solution`; it holds T * C * Q float64 numbers.
+        A `Solution`; it holds C float64 numbers for each time and state that is reached then.
 
     Raises:
         ValueError: an argument out of range; the message names it, the value and what is allowed.
@@ -360,11 +489,11 @@ def solve(
 def solve_problem(problem: Problem, kl_coef: float) -> Solution:
     """As `solve`; several coefficients of one `Problem` share what does not depend on them."""
     kl_coef = check_kl_coef(kl_coef)
-    shape = (problem.horizon, problem.reference.contexts, problem.automaton.states)
-    tables = np.empty(shape)
+    tilted = Tilted(problem, kl_coef)
+    tables: list[FloatArray] = []
     values: FloatArray | None = None
     for time in reversed(range(problem.horizon)):
-        values = problem.soft_maximum(problem.to_go(values), kl_coef)
-        tables[time] = values
-    tables.setflags(write=False)
-    return Solution(problem, kl_coef, tables)
+        values = tilted.soft_maximum(problem.to_go(values, time))
+        values.setflags(write=False)
+        tables.append(values)
+    return Solution(problem, kl_coef, tuple(reversed(tables)))

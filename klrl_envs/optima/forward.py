@@ -18,7 +18,6 @@ from klrl_envs.optima.dynamic_programme import (
     BLOCK,
     FloatArray,
     IntArray,
-    MarkovModel,
     Problem,
     solve_problem,
 )
@@ -38,19 +37,11 @@ class MarkovEvaluation:
     kl: float
 
 
-def evaluate_markov(
-    reference: MarkovModel,
-    automaton: RewardAutomaton,
-    policy_rows: PolicyRows,
-    *,
-    horizon: int,
-    end_token: int | None,
-    kl_coef: float,
-) -> MarkovEvaluation:
+def evaluate_markov(problem: Problem, policy_rows: PolicyRows, *, kl_coef: float) -> MarkovEvaluation:
     """Evaluate a policy that is Markov in (context, state, time): exactly, by a forward pass.
 
     Args:
-        reference, automaton, horizon, end_token: as for `solve`.
+        problem: reference, reward and end of an episode.
         policy_rows: (context int64[N], state int64[N], time int64[N]) -> float[N, V], log pi, normalised;
             asked only for states that the policy reaches.
         kl_coef: beta, at least 0 here.
@@ -63,12 +54,12 @@ def evaluate_markov(
     """
     if not (np.isfinite(kl_coef) and kl_coef >= 0):
         raise ValueError(f"kl_coef must be a finite number of at least 0, got {kl_coef!r}")
-    problem = Problem(reference, automaton, horizon, end_token)
-    states = automaton.states
+    reference, automaton, states = problem.reference, problem.automaton, problem.automaton.states
     mass = np.zeros((reference.contexts, states))
-    mass[reference.start_context] = automaton.start
+    context, state, chance = problem.starts
+    np.add.at(mass, (context, state), chance)
     reward = kl = 0.0
-    for time in range(horizon):
+    for time in range(problem.horizon):
         visited = np.flatnonzero(mass)
         later = np.zeros(mass.size)
         block = max(1, BLOCK // automaton.vocab_size)
@@ -77,9 +68,9 @@ def evaluate_markov(
             context, state = part // states, part % states
             rows = _checked_rows(policy_rows(context, state, np.full_like(part, time)), part.size, automaton)
             weight = np.ravel(mass)[part]
-            kl += float(weight @ kl_divergence(rows, reference.table[context]))
+            kl += float(weight @ kl_divergence(rows, reference.rows(context)))
             joint = weight[:, None] * np.exp(rows)
-            reward += _advance(problem, time, state, joint, later)
+            reward += _advance(problem, time, context, state, joint, later)
         mass = np.reshape(later, mass.shape)
     return MarkovEvaluation(reward - kl_coef * kl, reward, kl)
 
@@ -97,32 +88,36 @@ def _checked_rows(rows: NDArray[np.floating], count: int, automaton: RewardAutom
     return result
 
 
-def _advance(problem: Problem, time: int, state: IntArray, joint: FloatArray, later: FloatArray) -> float:
+def _advance(
+    problem: Problem, time: int, context: IntArray, state: IntArray, joint: FloatArray, later: FloatArray
+) -> float:
     """Push probability joint [n, chosen token] one step on into later [C * Q]; return the reward paid."""
     automaton = problem.automaton
     tokens = np.arange(automaton.vocab_size)
+    paid = 0.0
+    if automaton.context_reward is not None:
+        paid = float((joint * automaton.context_reward[context]).sum())
     ends = np.zeros(automaton.vocab_size, dtype=bool)
     if problem.end_token is not None:
         ends[problem.end_token] = True
     if automaton.execution is None:
-        pieces = [(problem.following, ends, joint)]
+        pieces = [(problem.reference.next_context(context[:, None], tokens), ends, joint)]
     else:  # choices that lead to one context and end alike are executed together
         pieces = [
-            (np.full_like(tokens, context), np.full_like(ends, end), joint[:, chosen] @ execution)
-            for context in np.unique(problem.following)
+            (np.full_like(tokens, after), np.full_like(ends, end), joint[:, chosen] @ execution)
+            for after in np.unique(problem.reference.arc_contexts)
             for end in (False, True)
-            for chosen in [np.flatnonzero((problem.following == context) & (ends == end))]
+            for chosen in [np.flatnonzero((problem.reference.arc_contexts == after) & (ends == end))]
             for execution in [automaton.execution[chosen]]
             if chosen.size
         ]
     after = automaton.transition[state]
-    paid = 0.0
-    for context, end, weight in pieces:
+    for following, end, weight in pieces:
         final = automaton.absorbing[after] | end
         rest = automaton.horizon_reward[after] if time == problem.horizon - 1 else 0.0
         worth = automaton.reward[state] + np.where(final, automaton.final_reward[after], rest)
         paid += float((weight * worth).sum())
-        target = context * automaton.states + after
+        target = following * automaton.states + after
         later += np.bincount(target[~final], weights=weight[~final], minlength=later.size)
     return paid
 
@@ -180,22 +175,25 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     if not automaton.terminal or not automaton.deterministic:
         kind = "stochastic execution" if automaton.terminal else "rewards before the end"
         raise ValueError(f"the law of the final reward needs an automaton without {kind}")
+    if problem.prompts is not None:
+        raise ValueError("the law of the final reward is of one start context: solve tasks with prompts")
+    reference = problem.reference
     first = np.flatnonzero(automaton.start)
-    states, tokens = automaton.states, automaton.vocab_size
-    mass = np.zeros((problem.reference.contexts, first.size, states))
-    mass[problem.reference.start_context, np.arange(first.size), first] = 1.0
-    after = np.transpose(automaton.transition)[:, None, :]
+    states, tokens = automaton.states, reference.arc_tokens
+    mass = np.zeros((reference.contexts, first.size, states))
+    mass[reference.start_context, np.arange(first.size), first] = 1.0
+    after = np.transpose(automaton.transition)[tokens][:, None, :]
     row = np.arange(first.size)[None, :, None]
     ends = automaton.absorbing[after]
     if problem.end_token is not None:
-        ends = ends | (np.arange(tokens) == problem.end_token)[:, None, None]
-    ends = np.broadcast_to(ends, (tokens, first.size, states))
-    into_end = np.broadcast_to(row * states + after, ends.shape)
-    into_next = (problem.following[:, None, None] * first.size + row) * states + after
+        ends = ends | (tokens == problem.end_token)[:, None, None]
+    shape = (tokens.size, first.size, states)
+    ends = np.broadcast_to(ends, shape)
+    into_end = np.broadcast_to(row * states + after, shape)
+    into_next = (reference.arc_contexts[:, None, None] * first.size + row) * states + after
     ended = np.zeros(first.size * states)
     for _ in range(problem.horizon):
-        flat = np.reshape(mass, (problem.reference.contexts, -1))
-        joint = np.reshape(np.transpose(problem.probabilities) @ flat, ends.shape)
+        joint = np.reshape(reference.push(np.reshape(mass, (reference.contexts, -1))), shape)
         ended += np.bincount(into_end[ends], weights=joint[ends], minlength=ended.size)
         going_on = np.bincount(into_next[~ends], weights=joint[~ends], minlength=mass.size)
         mass = np.reshape(going_on, mass.shape)
@@ -221,7 +219,12 @@ def exact_frontier(problem: Problem, kl_coefs: Iterable[float]) -> list[Frontier
     automaton = problem.automaton
     points: list[FrontierPoint] = []
     law = None
-    if automaton.terminal and automaton.deterministic and np.count_nonzero(automaton.start) == 1:
+    if (
+        automaton.terminal
+        and automaton.deterministic
+        and problem.prompts is None
+        and problem.starts[0].size == 1
+    ):
         law = terminal_law(problem)
     for kl_coef in wanted:
         if law is not None:

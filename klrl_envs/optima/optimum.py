@@ -17,7 +17,16 @@ from klrl_envs.optima.dynamic_programme import Problem, solve_problem
 from klrl_envs.optima.result import FrontierPoint, Optimum
 from klrl_envs.tasks.base import AutomatonTask, Task, TextTask, check_split
 
-__all__ = ["FrontierPoint", "NotCertified", "Optimum", "certificate_name", "find_certificate", "optimum"]
+__all__ = [
+    "FrontierPoint",
+    "NotCertified",
+    "Optimum",
+    "certificate_name",
+    "find_certificate",
+    "optimum",
+    "optimum_of",
+    "problem_of",
+]
 
 CACHED_SOLUTIONS = 4
 """Solved tasks that a process keeps: one may take 100 MB."""
@@ -54,7 +63,7 @@ def optimum(
     task = evaluation_task(env_or_id, kwargs)
     check_kl_coef(task.kl_coef)
     if isinstance(task, AutomatonTask):
-        return _solve(task)
+        return optimum_of(task)
     if isinstance(task, TextTask):
         return find_certificate(task).optimum(task.kl_coef)
     raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
@@ -132,18 +141,20 @@ def _certify_command(task: Task) -> str:
     return " ".join(parts)
 
 
-def _solve(task: AutomatonTask) -> Optimum:
-    if task.prompt_length:
-        raise ValueError(
-            f"{task.id} has prompts of up to {task.prompt_length} tokens; "
-            "the exact optimum is for tasks without prompts"
-        )
-    key = (
-        public_id(task), task.reference.fingerprint, task.automaton.fingerprint,
-        task.horizon, task.end_token, task.kl_coef,
-    )  # fmt: skip
+def problem_of(task: AutomatonTask) -> Problem:
+    """What the solver is given of a task: reference, reward, and where its prompts lead."""
+    prompts = None
+    if task.prompt_states is not None:
+        context = task.reference.context_after(task.prompts.tokens, task.prompts.lengths)
+        prompts = (context, task.prompt_states)
+    return Problem(task.reference, task.automaton, task.horizon, task.end_token, prompts)
+
+
+def optimum_of(task: AutomatonTask) -> Optimum:
+    """The exact optimum of a task on the prompts that it has; the last few solutions are kept."""
+    key = (public_id(task), task.fingerprint, task.kl_coef)
     if key not in _solved:
-        problem = Problem(task.reference, task.automaton, task.horizon, task.end_token)
+        problem = problem_of(task)
         for known_key, known in _solved.items():
             if known_key[:-1] == key[:-1] and known.policy is not None:
                 problem = known.policy.problem

@@ -1,4 +1,4 @@
-"""References whose next token depends on the last one alone (bigram), or on nothing (uniform)."""
+"""References of finitely many contexts: what they are to the solver, the bigram and the uniform one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,87 @@ from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.reference.protocol import BoolArray, IntArray
 
+Numbers = NDArray[np.float64]
 
-class MarkovReference:
+
+class MarkovModel:
+    """A reference of finitely many contexts: what exact tasks and the solver need of pi0.
+
+    An arc is a token with the context that it leads to. Where the token alone decides the context (bigram,
+    uniform) the arcs are the tokens; a trigram has an arc for each pair of tokens that it knows, too.
+
+    Attributes:
+        name, fingerprint, longest: see ``Reference``.
+        vocab_size: V.
+        contexts: C.
+        start_context: the context before the first token.
+        arc_tokens, arc_contexts: int64 [K], the token of each arc, and the context after it.
+        least: the smallest log pi0(token | context), in nats.
+    """
+
+    name: str
+    longest: int | None = None
+    vocab_size: int
+    contexts: int
+    start_context: int
+    arc_tokens: IntArray
+    arc_contexts: IntArray
+    least: float
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what determines the probabilities."""
+        raise NotImplementedError
+
+    def rows(self, contexts: IntArray) -> Numbers:
+        """log pi0(.|context) [N, V] of contexts [N]."""
+        raise NotImplementedError
+
+    def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
+        """log pi0(token|context) of contexts and tokens, same shape."""
+        raise NotImplementedError
+
+    def next_context(self, contexts: IntArray, tokens: IntArray) -> IntArray:
+        """The context after each token in each context, of shapes that broadcast."""
+        raise NotImplementedError
+
+    def arcs(self, contexts: IntArray) -> IntArray:
+        """The arc that each token takes in contexts [N], as int64 [N, V]."""
+        raise NotImplementedError
+
+    def mean(self, values: Numbers) -> Numbers:
+        """Expectation [C, Q] over the next token of values [K, Q] of the arcs."""
+        raise NotImplementedError
+
+    def push(self, mass: Numbers) -> Numbers:
+        """Mass [K, Q] on the arcs, of mass [C, Q] on the contexts: the transpose of ``mean``."""
+        raise NotImplementedError
+
+    def lanes(self, count: int, max_length: int) -> MarkovLanes:
+        """State of ``count`` sequences (their length does not matter)."""
+        return MarkovLanes(self, count)
+
+    def context_after(self, tokens: IntArray, lengths: IntArray) -> IntArray:
+        """The context [N] after texts [N, L], of which lengths [N] tokens count."""
+        context = np.full(len(tokens), self.start_context, dtype=np.int64)
+        for position in range(tokens.shape[1]):
+            written = position < lengths
+            after = self.next_context(context, np.where(written, tokens[:, position], 0))
+            context = np.where(written, after, context)
+        return context
+
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> Numbers:
+        """See ``Reference.sequence_log_probs``."""
+        position = np.arange(tokens.shape[1])
+        written = np.where(position < lengths[:, None], tokens, 0)
+        contexts = np.full(tokens.shape, self.start_context, dtype=np.int64)
+        for place in range(1, tokens.shape[1]):
+            contexts[:, place] = self.next_context(contexts[:, place - 1], written[:, place - 1])
+        counted = (position >= first[:, None]) & (position < lengths[:, None])
+        return np.where(counted, self.log_prob(contexts, written), 0.0)
+
+
+class MarkovReference(MarkovModel):
     """A bigram language model, the ``BigramReference`` of the public interface.
 
     Args:
@@ -44,19 +123,45 @@ class MarkovReference:
             raise ValueError(f"log_probs must have shape {(start.size, start.size)}, got {rows.shape}")
         self._set(np.concatenate([rows, start[None]]), name, fingerprint)
 
-    def _set(self, table: NDArray[np.float64], name: str, fingerprint: str | None) -> None:
+    def _set(self, table: Numbers, name: str, fingerprint: str | None) -> None:
         check_rows(table)
         self.name = name
         self._fingerprint = fingerprint
         self.table = table
         self.contexts, self.vocab_size = table.shape
         self.start_context = self.contexts - 1
+        self.least = float(table.min())
+        self.arc_tokens = np.arange(self.vocab_size, dtype=np.int64)
+        self.arc_contexts = self.next_context(np.array(self.start_context), self.arc_tokens)
 
-    longest: int | None = None
+    @cached_property
+    def probabilities(self) -> Numbers:
+        """float64 [C, V], pi0."""
+        return np.exp(self.table)
 
-    def next_context(self, tokens: IntArray) -> IntArray:
-        """The context after each token, same shape."""
-        return tokens
+    def rows(self, contexts: IntArray) -> Numbers:
+        """See ``MarkovModel``."""
+        return self.table[contexts]
+
+    def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
+        """See ``MarkovModel``."""
+        return self.table[contexts, tokens]
+
+    def next_context(self, contexts: IntArray, tokens: IntArray) -> IntArray:
+        """See ``MarkovModel``: the token, whatever the context."""
+        return np.broadcast_to(tokens, np.broadcast_shapes(contexts.shape, tokens.shape))
+
+    def arcs(self, contexts: IntArray) -> IntArray:
+        """See ``MarkovModel``."""
+        return np.broadcast_to(np.arange(self.vocab_size), (len(contexts), self.vocab_size))
+
+    def mean(self, values: Numbers) -> Numbers:
+        """See ``MarkovModel``."""
+        return self.probabilities @ values
+
+    def push(self, mass: Numbers) -> Numbers:
+        """See ``MarkovModel``."""
+        return self.probabilities.T @ mass
 
     @cached_property
     def fingerprint(self) -> str:
@@ -64,19 +169,6 @@ class MarkovReference:
         if self._fingerprint is not None:
             return self._fingerprint
         return hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()
-
-    def lanes(self, count: int, max_length: int) -> MarkovLanes:
-        """State of ``count`` sequences (their length does not matter)."""
-        return MarkovLanes(self, count)
-
-    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
-        """See ``Reference.sequence_log_probs``."""
-        position = np.arange(tokens.shape[1])
-        written = np.where(position < lengths[:, None], tokens, 0)
-        start = np.full((len(tokens), 1), self.start_context, dtype=np.int64)
-        contexts = np.concatenate([start, self.next_context(written[:, :-1])], axis=1)
-        counted = (position >= first[:, None]) & (position < lengths[:, None])
-        return np.where(counted, self.table[contexts, written], 0.0)
 
 
 class UniformReference(MarkovReference):
@@ -87,37 +179,33 @@ class UniformReference(MarkovReference):
             raise ValueError(f"vocab_size must be at least 1, got {vocab_size}")
         self._set(np.full((1, vocab_size), -np.log(vocab_size)), "uniform", None)
 
-    def next_context(self, tokens: IntArray) -> IntArray:
+    def next_context(self, contexts: IntArray, tokens: IntArray) -> IntArray:
         """Zero, whatever the token."""
-        return np.zeros_like(tokens)
+        return np.zeros(np.broadcast_shapes(contexts.shape, tokens.shape), dtype=np.int64)
 
 
 class MarkovLanes:
     """The contexts of N sequences under a Markov reference."""
 
-    def __init__(self, reference: MarkovReference, count: int) -> None:
+    def __init__(self, reference: MarkovModel, count: int) -> None:
         self._reference = reference
         self.context = np.full(count, reference.start_context, dtype=np.int64)
 
     def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
         """See ``ReferenceLanes.reset``."""
-        self.context[lanes] = self._reference.start_context
-        if tokens.shape[1]:
-            last = tokens[np.arange(len(lanes)), np.maximum(lengths - 1, 0)]
-            after = self._reference.next_context(last)
-            self.context[lanes] = np.where(lengths > 0, after, self._reference.start_context)
+        self.context[lanes] = self._reference.context_after(tokens, lengths)
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
         """See ``ReferenceLanes.step``."""
-        self.context = np.where(active, self._reference.next_context(tokens), self.context)
+        self.context = np.where(active, self._reference.next_context(self.context, tokens), self.context)
 
-    def log_probs(self) -> NDArray[np.float64]:
+    def log_probs(self) -> Numbers:
         """See ``ReferenceLanes.log_probs``."""
-        return self._reference.table[self.context]
+        return self._reference.rows(self.context)
 
-    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+    def log_prob(self, tokens: IntArray) -> Numbers:
         """See ``ReferenceLanes.log_prob``."""
-        return self._reference.table[self.context, tokens]
+        return self._reference.log_prob(self.context, tokens)
 
     def hidden(self) -> NDArray[np.float32]:
         """A table has no hidden state."""

@@ -37,6 +37,7 @@ class RewardAutomaton:
         absorbing: bool[Q], the states that end the episode.
         horizon_reward: float64[Q], paid in place of `final_reward` where the horizon ends the episode.
         execution: float64[V, V] or None, row a the distribution of what is executed when a is chosen.
+        context_reward: float64[C, V] or None, paid on top for a token in a context of the reference.
 
     Two automata are equal where their `fingerprint`s are.
     """
@@ -48,6 +49,7 @@ class RewardAutomaton:
     absorbing: NDArray[np.bool_]
     horizon_reward: NDArray[np.float64]
     execution: NDArray[np.float64] | None
+    context_reward: NDArray[np.float64] | None
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class RewardAutomaton:
         absorbing: ArrayLike | None = None,
         execution: ArrayLike | None = None,
         horizon_reward: ArrayLike | None = None,
+        context_reward: ArrayLike | None = None,
     ) -> None:
         """Check and keep the parts.
 
@@ -70,6 +73,8 @@ class RewardAutomaton:
             absorbing: bool[Q]; none where None.
             execution: float[V, V] whose rows are distributions; the chosen token itself where None.
             horizon_reward: float[Q], finite; `final_reward` where None.
+            context_reward: float[C, V], finite, C the contexts of the reference (a bigram's are the last
+                token, and V at the start); none where None. It does not go with `execution`.
 
         Raises:
             ValueError: an argument of another shape, range or kind; the message names it.
@@ -88,7 +93,10 @@ class RewardAutomaton:
                 final if horizon_reward is None else _rewards("horizon_reward", horizon_reward, (states,))
             ),
             "execution": None if execution is None else _execution(execution, tokens),
+            "context_reward": None if context_reward is None else _context_reward(context_reward, tokens),
         }
+        if execution is not None and context_reward is not None:
+            raise ValueError("context_reward needs that the chosen token is executed: leave out execution")
         for name, array in parts.items():
             if array is not None:
                 array.setflags(write=False)
@@ -115,14 +123,15 @@ class RewardAutomaton:
     @property
     def terminal(self) -> bool:
         """Whether every reward is paid at the end of the episode."""
-        return not self.reward.any()
+        return not self.reward.any() and (self.context_reward is None or not self.context_reward.any())
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that determines the automaton's behaviour."""
         digest = hashlib.sha256(b"klrl reward automaton 1")
         for name in (
-            "transition", "reward", "final_reward", "start", "absorbing", "horizon_reward", "execution"
+            "transition", "reward", "final_reward", "start", "absorbing", "horizon_reward", "execution",
+            "context_reward",
         ):  # fmt: skip
             array = getattr(self, name)
             if array is not None:
@@ -259,6 +268,11 @@ def _execution(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
     execution = _numbers("execution", value, (tokens, tokens))
     _distributions("execution", execution)
     return execution
+
+
+def _context_reward(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
+    contexts = _array("context_reward", value).shape[0]
+    return _numbers("context_reward", value, (contexts, tokens))
 
 
 def _distributions(name: str, rows: NDArray[np.float64]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.reference.markov import MarkovReference
+from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reference.protocol import IntArray, Reference
 from klrl_envs.tasks.automaton import RewardAutomaton
 from klrl_envs.tasks.vocabulary import Vocabulary
@@ -146,19 +146,28 @@ class AutomatonTask(Task):
     """A Markov reference times a reward automaton: the optimum is exact.
 
     Attributes:
-        reference: a ``MarkovReference``.
+        reference: a ``MarkovModel``, such as a bigram.
         automaton: the reward.
         state_features: float32 [Q, F] in [0, 1], the automaton state for the features id.
         view: what is observed instead of the tokens, or None.
         final_metrics: float64 [Q] arrays that are reported at the end, by name.
+        prompt_states: int64 [M], the automaton's state after each prompt, or None to draw the state from the
+            automaton's start. The reference has read the prompt either way.
+        reward_noise: standard deviation of normal noise on the reward at the end of an episode. J* is that
+            of the mean.
+        initial_policy: log pi [C, V] at which agents must start, by context of the reference; pi0 where None.
+        describe: the picture of a state in letters, or None to show the text.
         draw: pixels of one lane from its state (see ``rendering``), or None to draw the text.
     """
 
-    reference: MarkovReference
+    reference: MarkovModel
     automaton: RewardAutomaton
     state_features: NDArray[np.float32]
     view: StateView | None = None
     final_metrics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    prompt_states: IntArray | None = None
+    reward_noise: float = 0.0
+    initial_policy: NDArray[np.float64] | None = None
     describe: Callable[[int], str] | None = None
     draw: Callable[[int], NDArray[np.uint8]] | None = None
 
