@@ -62,7 +62,7 @@ class LaneRandomness:
         return drawn
 
     def draw_normal(self, lanes: IntArray) -> NDArray[np.float64]:
-        """One standard normal number [K] for each of the lanes [K], from two uniform ones (Box and Muller)."""
+        """A standard normal number [K] for each of the lanes [K], from two uniform ones (Box and Muller)."""
         radius = np.sqrt(-2 * np.log1p(-self.draw(lanes)))
         return radius * np.cos(2 * np.pi * self.draw(lanes))
 

@@ -175,7 +175,9 @@ class OptimalResidual(torch.nn.Module):
         times, every = np.mgrid[0:horizon, 0:states].reshape(2, -1)
         at = np.zeros(times.size, dtype=np.int64), every, times
         value = solution.values(*at)[:, None] / task.kl_coef
-        residual = torch.from_numpy(solution.log_probs(*at) - task.reference.table[0] + value).float()
+        residual = torch.from_numpy(
+            solution.log_probs(*at) - task.reference.rows(np.zeros(1, dtype=np.int64)) + value
+        ).float()
         self.table = torch.nn.Parameter(residual.view(horizon, states, task.vocab_size))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -440,14 +440,7 @@ def test_the_environment_s_own_policy_evaluates_to_its_optimum():
     env: Any = gym.make("klrl/GridNavigation-v0", slip=0.1)
     best, task = klrl_envs.optimum(env), env.unwrapped.task
     assert best.policy is not None
-    found = evaluate_markov(
-        task.reference,
-        task.automaton,
-        best.policy.log_probs,
-        horizon=task.horizon,
-        end_token=task.end_token,
-        kl_coef=task.kl_coef,
-    )
+    found = evaluate_markov(best.policy.problem, best.policy.log_probs, kl_coef=task.kl_coef)
     assert found.objective == pytest.approx(best.value, abs=1e-9)
     assert found.kl == pytest.approx(best.kl, abs=1e-9)
 

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klrl_envs.optima.dynamic_programme import Problem, Solution, solve
+from klrl_envs.optima.dynamic_programme import Problem, Solution, solve, solve_problem
 from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, terminal_law
-from klrl_envs.reference.markov import MarkovReference, UniformReference
+from klrl_envs.reference.markov import MarkovModel, MarkovReference, UniformReference
+from klrl_envs.reference.trigram import TrigramReference
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 
@@ -24,52 +25,100 @@ from klrl_envs.tasks.automaton import RewardAutomaton
 class Instance:
     """A tiny task: everything that `solve` takes."""
 
-    reference: MarkovReference
+    reference: MarkovModel
     automaton: RewardAutomaton
     horizon: int
     end_token: int | None
     kl_coef: float
+    prompts: list[tuple[tuple[int, ...], int]] | None = None
+
+    @property
+    def problem(self) -> Problem:
+        prompts = None
+        if self.prompts is not None:
+            contexts = [self.context(text) for text, _ in self.prompts]
+            prompts = (np.array(contexts), np.array([state for _, state in self.prompts]))
+        return Problem(self.reference, self.automaton, self.horizon, self.end_token, prompts)
 
     def solve(self) -> Solution:
-        return solve(
-            self.reference,
-            self.automaton,
-            horizon=self.horizon,
-            end_token=self.end_token,
-            kl_coef=self.kl_coef,
-        )
+        return solve_problem(self.problem, self.kl_coef)
+
+    def context(self, text: tuple[int, ...]) -> int:
+        context = np.array(self.reference.start_context)
+        for token in text:
+            context = self.reference.next_context(context, np.array(token))
+        return int(context)
 
     def __post_init__(self) -> None:
         """Plain lists, which the oracles read faster than arrays."""
         machine = self.automaton
         self.transition, self.reward = machine.transition.tolist(), machine.reward.tolist()
         self.final, self.at_horizon = machine.final_reward.tolist(), machine.horizon_reward.tolist()
-        self.absorbing, self.rows = machine.absorbing.tolist(), self.reference.table.tolist()
+        self.absorbing = machine.absorbing.tolist()
+        self.rows = self.reference.rows(np.arange(self.reference.contexts)).tolist()
+        extra = machine.context_reward
+        self.extra = None if extra is None else extra.tolist()
         self.execution = [] if machine.execution is None else machine.execution.tolist()
         self.tokens = machine.vocab_size
 
     def evaluate(self, policy_rows: PolicyRows) -> MarkovEvaluation:
-        problem = Problem(self.reference, self.automaton, self.horizon, self.end_token)
-        return evaluate_markov(problem, policy_rows, kl_coef=self.kl_coef)
+        return evaluate_markov(self.problem, policy_rows, kl_coef=self.kl_coef)
 
     def log_prob(self, tokens: tuple[int, ...], token: int) -> float:
         if len(self.rows) == 1:
             return -math.log(self.tokens)
+        if isinstance(self.reference, TrigramReference):
+            return trigram_log_prob(self.reference, tokens, token)
         return self.rows[tokens[-1] if tokens else self.tokens][token]
 
+    def own_reward(self, tokens: tuple[int, ...], token: int) -> float:
+        """What the context pays."""
+        if self.extra is None:
+            return 0.0
+        return self.extra[tokens[-1] if tokens and len(self.extra) > 1 else -1][token]
 
-def draw(seed: int, *, execution: bool = False, terminal: bool = False, peaked: bool = False) -> Instance:
+
+COUNTS: dict[int, dict[tuple[int, int, int], float]] = {}
+
+
+def trigram_log_prob(reference: TrigramReference, tokens: tuple[int, ...], token: int) -> float:
+    """The formula, from the counts that the reference was made of."""
+    counts = COUNTS[id(reference)]
+    row = reference.bigram.table[tokens[-1] if tokens else -1]
+    if len(tokens) < 2 or not any(key[:2] == tokens[-2:] for key in counts):
+        return float(row[token])
+    total = sum(count for key, count in counts.items() if key[:2] == tokens[-2:])
+    own = counts.get((*tokens[-2:], token), 0.0)
+    return math.log((own + reference.kappa * math.exp(row[token])) / (total + reference.kappa))
+
+
+def draw(
+    seed: int,
+    *,
+    execution: bool = False,
+    terminal: bool = False,
+    peaked: bool = False,
+    trigram: bool = False,
+    context_reward: bool = False,
+    prompts: bool = False,
+) -> Instance:
     """A random instance with at most a few thousand texts."""
     rng = np.random.default_rng(seed)
     states = int(rng.integers(1, 6))
     tokens = int(rng.integers(1 if seed % 10 == 0 else 2, 5))
     horizon = int(rng.integers(1, 4 if execution else 6 - tokens // 4))
-    if rng.random() < 0.3:
-        reference: MarkovReference = UniformReference(tokens)
+    if rng.random() < 0.3 and not trigram:
+        reference: MarkovModel = UniformReference(tokens)
     else:
         rows = rng.normal(scale=3.0 if peaked else 1.0, size=(tokens + 1, tokens))
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
         reference = MarkovReference(rows[-1], rows[:-1])
+    if trigram:
+        assert isinstance(reference, MarkovReference)
+        triples = np.argwhere(rng.random((tokens, tokens, tokens)) < rng.random())
+        counts = rng.integers(1, 9, size=len(triples)).astype(float)
+        reference = TrigramReference(reference, triples, counts, float(rng.uniform(0.1, 3)))
+        COUNTS[id(reference)] = {tuple(key): count for key, count in zip(triples.tolist(), counts.tolist())}
     absorbing = (rng.random(states) < 0.3) & (np.arange(states) > 0)
     start = rng.dirichlet(np.ones(states)) * ~absorbing
     automaton = RewardAutomaton(
@@ -80,36 +129,57 @@ def draw(seed: int, *, execution: bool = False, terminal: bool = False, peaked: 
         absorbing=absorbing,
         horizon_reward=rng.normal(size=states) if rng.random() < 0.5 else None,
         execution=rng.dirichlet(np.ones(tokens), size=tokens) if execution else None,
+        context_reward=rng.normal(size=(reference.contexts, tokens)) if context_reward else None,
     )
     end_token = int(rng.integers(tokens)) if rng.random() < 0.5 else None
-    return Instance(reference, automaton, horizon, end_token, float(np.exp(rng.uniform(-3, 2))))
+    task = Instance(reference, automaton, horizon, end_token, float(np.exp(rng.uniform(-3, 2))))
+    if prompts:
+        alive = np.flatnonzero(~absorbing)
+        task.prompts = [
+            (tuple(rng.integers(tokens, size=rng.integers(0, 4)).tolist()), int(rng.choice(alive)))
+            for _ in range(int(rng.integers(1, 4)))
+        ]
+    return task
 
 
 def texts(
-    task: Instance, state: int, tokens: tuple[int, ...] = (), log_prob: float = 0.0, paid: float = 0.0
+    task: Instance,
+    state: int,
+    prompt: tuple[int, ...] = (),
+    tokens: tuple[int, ...] = (),
+    log_prob: float = 0.0,
+    paid: float = 0.0,
 ) -> Iterator[tuple[tuple[int, ...], float, float]]:
-    """Every complete text from a first state: (tokens, log pi0, reward)."""
+    """Every complete text from a prompt and a first state: (tokens, log pi0, reward)."""
     for token in range(task.tokens):
         text = (*tokens, token)
-        weight = log_prob + task.log_prob(tokens, token)
+        read = (*prompt, *tokens)
+        weight = log_prob + task.log_prob(read, token)
         after = task.transition[state][token]
-        reward = paid + task.reward[state][token]
+        reward = paid + task.reward[state][token] + task.own_reward(read, token)
         if token == task.end_token or task.absorbing[after]:
             yield text, weight, reward + task.final[after]
         elif len(text) == task.horizon:
             yield text, weight, reward + task.at_horizon[after]
         else:
-            yield from texts(task, after, text, weight, reward)
+            yield from texts(task, after, prompt, text, weight, reward)
 
 
 def starts(task: Instance) -> list[tuple[int, float]]:
     return [(q, float(p)) for q, p in enumerate(task.automaton.start) if p > 0]
 
 
+def beginnings(task: Instance) -> list[tuple[tuple[int, ...], int, float]]:
+    """Prompt, state and chance of each start."""
+    if task.prompts is not None:
+        return [(text, state, 1 / len(task.prompts)) for text, state in task.prompts]
+    return [((), state, chance) for state, chance in starts(task)]
+
+
 def enumerate_optimum(task: Instance) -> dict[str, float]:
     result = {"value": 0.0, "reference_value": 0.0, "expected_reward": 0.0, "kl": 0.0}
-    for state, chance in starts(task):
-        weights, rewards = np.array([(w, r) for _, w, r in texts(task, state)]).T
+    for prompt, state, chance in beginnings(task):
+        weights, rewards = np.array([(w, r) for _, w, r in texts(task, state, prompt)]).T
         assert math.fsum(np.exp(weights)) == pytest.approx(1.0, abs=1e-12)
         tilted = weights + rewards / task.kl_coef
         top = tilted.max()
@@ -132,6 +202,57 @@ def assert_solved(task: Instance, tolerance: float = 1e-10) -> None:
 def test_two_hundred_random_instances_equal_enumeration(block):
     for seed in range(20 * block, 20 * block + 20):
         assert_solved(draw(seed))
+
+
+@pytest.mark.parametrize(
+    "kind", ["trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
+)
+def test_random_instances_of_every_kind_equal_enumeration(kind):
+    for seed in range(40):
+        task = draw(seed, **dict.fromkeys(kind.split(), True))
+        assert_solved(task)
+        solution = task.solve()
+        evaluated = task.evaluate(solution.log_probs)
+        assert evaluated.objective == pytest.approx(solution.value, abs=1e-10)
+        assert evaluated.expected_reward == pytest.approx(solution.expected_reward, abs=1e-9)
+        reference = task.evaluate(lambda context, state, time, rows=task.reference.rows: rows(context))
+        assert reference.objective == pytest.approx(solution.reference_value, abs=1e-10)
+        for start, (prompt, state, _) in enumerate(beginnings(task)):
+            alone = np.array([w + r / task.kl_coef for _, w, r in texts(task, state, prompt)])
+            known = task.kl_coef * np.logaddexp.reduce(alone)
+            assert solution.start_values[start] == pytest.approx(known, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["trigram", "context_reward"])
+def test_a_tiny_coefficient_loses_nothing_of_any_kind(kind):
+    for seed in range(40):
+        task = draw(seed, peaked=True, **{kind: True})
+        task.kl_coef = 1e-3
+        assert_solved(task)
+
+
+def test_a_trigram_knows_its_rows_its_arcs_and_its_transpose():
+    for seed in range(20):
+        reference = draw(seed, trigram=True).reference
+        rng = np.random.default_rng(seed)
+        contexts = np.arange(reference.contexts)
+        rows = np.exp(reference.rows(contexts))
+        np.testing.assert_allclose(rows.sum(axis=1), 1.0, atol=1e-12)
+        assert np.log(rows.min()) >= reference.least - 1e-12
+        values = rng.normal(size=(len(reference.arc_tokens), 3))
+        known = np.einsum("cv,cvq->cq", rows, values[reference.arcs(contexts)])
+        np.testing.assert_allclose(reference.mean(values), known, atol=1e-12)
+        mass = rng.random((reference.contexts, 3))
+        assert np.sum(mass * known) == pytest.approx(np.sum(reference.push(mass) * values), abs=1e-10)
+        tokens = rng.integers(reference.vocab_size, size=(4, 5))
+        lengths = np.array([0, 2, 5, 3])
+        whole = reference.sequence_log_probs(tokens, np.zeros(4, dtype=np.int64), lengths)
+        lanes = reference.lanes(4, 5)
+        lanes.reset(np.arange(4), tokens[:, :0], np.zeros(4, dtype=np.int64))
+        for place in range(5):
+            seen = lanes.log_prob(tokens[:, place])
+            np.testing.assert_allclose(whole[:, place], np.where(place < lengths, seen, 0.0), atol=1e-12)
+            lanes.step(tokens[:, place], place < lengths)
 
 
 def every_lane(solution: Solution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ X_t[a, q] the expected reward to go when token a is chosen in q at time t, one b
 
 (soft Bellman equation; Todorov 2006, Levine 2018, arXiv 1805.00909, section 2). X does not depend on
 the context in which a is chosen, so the step is a matrix product of pi0 [C, V] by exp(X/beta) [V, Q],
-each column shifted by its maximum, over the states that some text reaches at that time. (A trigram has more
-arcs than tokens, and sparse factors in place of the one matrix; a reward of context and token tilts pi0.) Where execution is stochastic, X is an expectation over what is
-executed, inside the soft maximum: no agent can choose its luck. Everything is float64, in reward units
-and nats; nothing is discounted.
+each column shifted by its maximum, over the states that some text reaches then. (A trigram has more
+arcs than tokens, and sparse factors in place of the one matrix; a reward of context and token tilts pi0.)
+Where execution is stochastic, X is an expectation over what is executed, inside the soft maximum: no agent
+can choose its luck. Everything is float64, in reward units and nats; nothing is discounted.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Problem:
         return np.transpose(self.automaton.reward) + final
 
     def columns(self, table: NDArray[Any], time: int) -> NDArray[Any]:
-        """The columns of a table [V, Q] that are `reached` at a time, its rows those of the arcs, [K, Q_t]."""
+        """Of a table [V, Q] the columns that are `reached` at a time, a row for each arc, [K, Q_t]."""
         states, tokens = self.reached[time], self.reference.arc_tokens
         if states.size < self.automaton.states:
             table = table[:, states]

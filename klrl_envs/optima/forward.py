@@ -180,7 +180,7 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     reference = problem.reference
     first = np.flatnonzero(automaton.start)
     states, tokens = automaton.states, reference.arc_tokens
-    mass = np.zeros((reference.contexts, first.size, states))
+    mass: FloatArray = np.zeros((reference.contexts, first.size, states))
     mass[reference.start_context, np.arange(first.size), first] = 1.0
     after = np.transpose(automaton.transition)[tokens][:, None, :]
     row = np.arange(first.size)[None, :, None]
@@ -196,7 +196,7 @@ def terminal_law(problem: Problem) -> TerminalLaw:
         joint = np.reshape(reference.push(np.reshape(mass, (reference.contexts, -1))), shape)
         ended += np.bincount(into_end[ends], weights=joint[ends], minlength=ended.size)
         going_on = np.bincount(into_next[~ends], weights=joint[~ends], minlength=mass.size)
-        mass = np.reshape(going_on, mass.shape)
+        mass = np.reshape(going_on.astype(np.float64, copy=False), mass.shape)
     paid = np.concatenate([automaton.final_reward, automaton.horizon_reward])
     chance = np.concatenate([np.reshape(ended, (first.size, states)), mass.sum(axis=0)], axis=1)
     held = chance.any(axis=0)

@@ -79,14 +79,16 @@ def maximiser_objective(task: AutomatonTask, best: Optimum) -> float:
             best_there = to_go[-1].max(axis=0)
             values = np.broadcast_to(best_there, (task.reference.contexts, best_there.size))
         else:
-            columns = [(extra + column).max(axis=1) for column in to_go[-1].T]
+            columns = [np.max(extra + column, axis=1) for column in np.transpose(to_go[-1])]
             values = np.stack(columns, axis=1)
     to_go.reverse()
     slack = TIE * max(1.0, float(np.abs(to_go[0]).max()))
 
     def choose(context: IntArray, state: IntArray, time: int) -> IntArray:
-        worth = to_go[time][:, problem.places[time][state]].T + (0.0 if extra is None else extra[context])
-        good = worth >= worth.max(axis=1, keepdims=True) - slack
+        worth = np.transpose(to_go[time][:, problem.places[time][state]])
+        if extra is not None:
+            worth = worth + extra[context]
+        good = worth >= np.max(worth, axis=1, keepdims=True) - slack
         rows = policy.log_probs(context, state, np.full_like(state, time))
         return np.where(good, rows, -np.inf).argmax(axis=1)
 
@@ -102,7 +104,7 @@ def deterministic_objective(
         choose: (context int64[N], state int64[N], tokens written) -> token int64[N].
     """
     problem, automaton, reference = problem_of(task), task.automaton, task.reference
-    context, state, weight = (part.copy() for part in problem.starts)
+    context, state, weight = problem.starts
     total = 0.0
     for time in range(task.horizon):
         token = choose(context, state, time)
