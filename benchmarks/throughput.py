@@ -1,8 +1,9 @@
 """How fast the environments are, as ratios against other people's code in the same run.
 
-    python -m benchmarks.throughput            # both comparisons, a minute or two
+    python -m benchmarks.throughput            # all comparisons, some minutes
     python -m benchmarks.throughput grid       # GridNavigation-v0 against Gymnasium's FrozenLake
     python -m benchmarks.throughput sentiment  # Sentiment-v0 against transformers' generate
+    python -m benchmarks.throughput solver     # the optimum of NaiveBayesSentiment-v0 against its products
 
 GridNavigation-v0 runs at 1,024 lanes; every other side is measured at several numbers of lanes and takes
 its best. Sides alternate, and each figure is the best of its rounds, so that what else the machine does
@@ -116,6 +117,48 @@ def sentiment(rounds: int) -> dict[str, float]:
     return best
 
 
+def solver(rounds: int) -> dict[str, float]:
+    """Backward pass and forward law of NaiveBayesSentiment-v0, and the matrix products alone, seconds."""
+    from klrl_envs.optima.dynamic_programme import solve_problem
+    from klrl_envs.optima.forward import terminal_law
+    from klrl_envs.optima.optimum import problem_of
+
+    task: Any = klrl_envs.make_task("NaiveBayesSentiment-v0", prompts="evaluation")
+    probabilities = task.reference.probabilities
+    rng = np.random.default_rng(0)
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        problem = problem_of(task)  # anew: what it keeps is part of the time
+        inputs = [rng.random((task.vocab_size, len(states))) for states in problem.reached]
+
+        def products(inputs: list[NDArray[np.float64]] = inputs) -> None:
+            for values in inputs:
+                probabilities @ values
+
+        sides: dict[str, Callable[[], Any]] = {
+            "one soft backward pass": lambda: solve_problem(problem_of(task), task.kl_coef),
+            "its matrix products alone": products,
+            "the law of the reward": lambda: terminal_law(problem_of(task)),
+        }
+        for name, measure in sides.items():
+            started = time.perf_counter()
+            measure()
+            best[name] = min(best.get(name, np.inf), time.perf_counter() - started)
+    return best
+
+
+def report_solver(best: dict[str, float]) -> None:
+    """Print the times, the ratio to the products, and the most memory that the process has held."""
+    import resource
+
+    print("Optimum of NaiveBayesSentiment-v0")
+    for name, seconds in best.items():
+        print(f"  {name:<28} {seconds:>12.2f} s")
+    ratio = best["one soft backward pass"] / best["its matrix products alone"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"  ratio {ratio:.2f} (bar 2, and 8 s); peak memory {peak:.2f} GiB (bar 4)\n")
+
+
 def report(title: str, best: dict[str, float], ours: str, unit: str, bar: float) -> None:
     """Print every figure and the ratio of the best of ours to the best of theirs."""
     print(title)
@@ -131,10 +174,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", choices=["grid", "sentiment", []], help="default: both")
+    parser.add_argument("what", nargs="*", choices=["grid", "sentiment", "solver", []], help="default: all")
     parser.add_argument("--rounds", type=int, default=3, help="each figure is the best of so many rounds")
     arguments = parser.parse_args()
-    what = arguments.what or ["grid", "sentiment"]
+    what = arguments.what or ["solver", "grid", "sentiment"]
+    if "solver" in what:
+        report_solver(solver(arguments.rounds))
     if "grid" in what:
         report("Vector steps", grid(arguments.rounds), "Grid", "steps/s", 30)
     if "sentiment" in what:

@@ -18,37 +18,22 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium as gym
-import numpy as np
-from numpy.typing import NDArray
 
+from klrl_envs.diagnostics import Diagnostics, diagnose
+from klrl_envs.estimators import FOLDS, Interval, Mean, stratified_mean, with_control
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.observation import observer_of
+from klrl_envs.observation import shows_features
 from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum
 from klrl_envs.policies import OptimalPolicy
-from klrl_envs.registry import is_features_id
 from klrl_envs.rejection import RejectionSampler
 from klrl_envs.rollout import Episodes, roll_out
-from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.base import AutomatonTask, Task
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-FOLDS = 5
-CONFIDENCE = 0.95
 NORMAL_95 = 1.959963984540054
 """The normal quantile that an ``Optimum``'s own 95 % interval was made with."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its 95 % interval."""
-
-    estimate: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +60,7 @@ class Evaluation:
         seconds: of sampling.
         seed: of sampling.
         task_sha256: fingerprint of all that moves J* but kl_coef.
+        diagnostics: how the policy differs from pi*, on exact environments; else None.
     """
 
     env_id: str
@@ -95,10 +81,11 @@ class Evaluation:
     seconds: float
     seed: int
     task_sha256: str
+    diagnostics: Diagnostics | None = None
 
     def to_json(self) -> str:
-        """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
+        """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}, nulls where infinite."""
+        return json.dumps(finite(asdict(self)), indent=2, allow_nan=False)
 
 
 def evaluate(
@@ -141,20 +128,12 @@ def evaluate(
     count = len(task.prompts.tokens)
     episodes = max(2, -(-episodes // count)) * count
     began = time.perf_counter()
-    sampled = roll_out(policy, task, episodes=episodes, seed=seed, features=features, optimum=solution)
+    sampled = roll_out(policy, task, episodes=episodes, seed=seed, features=features, other=solution)
     seconds = time.perf_counter() - began
-    return assess(sampled, task, best, seconds=seconds, seed=seed)
-
-
-def shows_features(env_or_id: Any, task: Task) -> bool:
-    """Whether an id, or an environment, is one whose observations are features."""
-    if isinstance(env_or_id, str):
-        return is_features_id(env_or_id)
-    env: Any = env_or_id.unwrapped
-    space = (
-        env.single_observation_space if hasattr(env, "single_observation_space") else env.observation_space
-    )
-    return space != observer_of(task, features=False).space
+    found = None
+    if isinstance(task, AutomatonTask):
+        found = diagnose(policy, task, best, sampled, seed=seed, features=features)
+    return assess(sampled, task, best, seconds=seconds, seed=seed, diagnostics=found)
 
 
 def as_policy(policy: Any, task: Task, best: Optimum) -> Any:
@@ -168,7 +147,13 @@ def as_policy(policy: Any, task: Task, best: Optimum) -> Any:
 
 
 def assess(
-    sampled: Episodes, task: Task, best: Optimum, *, seconds: float = 0.0, seed: int = 0
+    sampled: Episodes,
+    task: Task,
+    best: Optimum,
+    *,
+    seconds: float = 0.0,
+    seed: int = 0,
+    diagnostics: Diagnostics | None = None,
 ) -> Evaluation:
     """Turn episodes into an ``Evaluation``: a pure function of what was sampled."""
     beta = task.kl_coef
@@ -182,11 +167,11 @@ def assess(
         method = f"B - c M, c from the other episodes in {FOLDS} folds"
     objective = stratified_mean(reward - beta * kl, strata)
     optimum_error = 0.0 if best.exact else (best.upper - best.lower) / (2 * NORMAL_95)
-    if sampled.optimum_kl is None:
+    if sampled.other_kl is None:
         loss = Mean(best.value - objective.value, objective.error, objective.freedom)
         regret = loss.plus(optimum_error).interval()
     else:
-        loss = stratified_mean(beta * sampled.optimum_kl, strata)
+        loss = stratified_mean(beta * sampled.other_kl, strata)
         objective = Mean(best.value - loss.value, loss.error, loss.freedom)
         regret = loss.interval()
         method += "; regret from KL(pi || pi*) at every state, and with it objective and score"
@@ -215,78 +200,15 @@ def assess(
         seconds=seconds,
         seed=seed,
         task_sha256=task.fingerprint,
+        diagnostics=diagnostics,
     )
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean, its standard error, and the degrees of freedom of the latter."""
-
-    value: float
-    error: float
-    freedom: float
-
-    def plus(self, error: float) -> Mean:
-        """With an independent error added."""
-        return Mean(self.value, math.hypot(self.error, error), self.freedom)
-
-    def interval(self) -> Interval:
-        """Student's 95 % interval."""
-        half = student(self.freedom) * self.error
-        return Interval(self.value, self.value - half, self.value + half)
-
-
-def student(freedom: float) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
-
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
-
-
-def stratified_mean(values: FloatArray, strata: IntArray) -> Mean:
-    """Mean over strata of equal size, with the variance within them.
-
-    Args:
-        values: float64[E].
-        strata: int64[E], 0..P-1, each E/P times, at least twice.
-    """
-    centred = values - stratum_means(values, strata)[strata]
-    freedom = len(values) - len(np.unique(strata))
-    # equal sizes n: Var = sum_p s_p^2 / (n P^2) = pooled s^2 / E
-    variance = float(np.sum(centred * centred)) / freedom / len(values)
-    return Mean(float(values.mean()), math.sqrt(variance), float(freedom))
-
-
-def stratum_means(values: FloatArray, strata: IntArray) -> FloatArray:
-    """Mean of each stratum, float64[P]; zero where it has no value."""
-    totals = np.bincount(strata, weights=values)
-    return totals / np.maximum(np.bincount(strata), 1)
-
-
-def with_control(values: FloatArray, control: FloatArray, strata: IntArray, folds: int = FOLDS) -> FloatArray:
-    """values - c control, c regressed within strata on the episodes of the other folds.
-
-    As the control has mean zero whatever the prompt, the mean is unbiased; as c is linear in the
-    values, a linear relation between several values (objective = reward - beta KL) stays as it is.
-
-    Args:
-        values: float64[E].
-        control: float64[E], mean zero.
-        strata: int64[E], the prompt of each.
-        folds: how many; an episode's fold is its turn at its prompt, modulo ``folds``.
-    """
-    turn = np.arange(len(values)) // (int(strata.max()) + 1)
-    fold = (turn if turn.max() >= folds else np.arange(len(values))) % folds
-    result: FloatArray = np.array(values, dtype=np.float64)
-    for held in range(folds):
-        other = fold != held
-        prompts = strata[other]
-        x = control[other] - stratum_means(control[other], prompts)[prompts]
-        y = values[other] - stratum_means(values[other], prompts)[prompts]
-        spread = float(x @ x)
-        if spread > 1e-20 * max(1.0, float(control @ control)):
-            result[~other] -= float(x @ y) / spread * control[~other]
-    return result
+def finite(value: Any) -> Any:
+    """The same nested dicts with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in cast(dict[str, Any], value).items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def score_interval(loss: Mean, best: Optimum, optimum_error: float) -> Interval | None:

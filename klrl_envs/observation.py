@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from klrl_envs.engine import Engine
-from klrl_envs.reference.protocol import IntArray, NeuralReference
+from klrl_envs.reference.protocol import FloatArray, IntArray, NeuralReference
+from klrl_envs.registry import is_features_id
 from klrl_envs.tasks.base import AutomatonTask, StateView, Task
 
 
@@ -43,6 +44,10 @@ class StateObserver:
         """Rows of the table [N, D]."""
         return self._table[engine.state]
 
+    def encode(self, context: IntArray, state: IntArray, time: IntArray) -> IntArray:
+        """Observations [N, D] of states [N] of an exact task, whatever context and time."""
+        return self._table[state]
+
 
 class AutomatonFeatures:
     """Exact tasks: state features [F], time left in [0, 1], and log pi0(.|s) [V], float32.
@@ -52,7 +57,7 @@ class AutomatonFeatures:
     """
 
     def __init__(self, task: AutomatonTask) -> None:
-        self._table = task.state_features
+        self._table, self._task = task.state_features, task
         count = self._table.shape[1] + 1
         floor = np.nextafter(np.float32(task.reference.least), np.float32(-np.inf))
         low = np.zeros(count + task.vocab_size, dtype=np.float32)
@@ -63,9 +68,15 @@ class AutomatonFeatures:
 
     def observe(self, engine: Engine) -> NDArray[np.float32]:
         """Features [N, F + 1 + V]."""
-        left = 1 - engine.time[:, None] / engine.task.horizon
-        parts = (self._table[engine.state], left, engine.reference_log_probs())
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+        return self._joined(engine.state, engine.time, engine.reference_log_probs())
+
+    def encode(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float32]:
+        """Features [N, F + 1 + V] of states [N] of reference and automaton, and tokens written [N]."""
+        return self._joined(state, time, self._task.reference.rows(context))
+
+    def _joined(self, state: IntArray, time: IntArray, rows: FloatArray) -> NDArray[np.float32]:
+        left = 1 - time[:, None] / self._task.horizon
+        return np.concatenate((self._table[state], left, rows), axis=1, dtype=np.float32)
 
 
 class HiddenStateFeatures:
@@ -93,3 +104,14 @@ def observer_of(task: Task, *, features: bool) -> Observer:
     if isinstance(task, AutomatonTask) and task.view is not None:
         return StateObserver(task.view)
     return TokenObserver(task)
+
+
+def shows_features(env_or_id: Any, task: Task) -> bool:
+    """Whether an id, or an environment, is one whose observations are features."""
+    if isinstance(env_or_id, str):
+        return is_features_id(env_or_id)
+    env: Any = env_or_id.unwrapped
+    space = (
+        env.single_observation_space if hasattr(env, "single_observation_space") else env.observation_space
+    )
+    return space != observer_of(task, features=False).space

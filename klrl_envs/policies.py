@@ -113,6 +113,15 @@ class TokenRows:
         """log pi(token|s) float64[K] in nats of tokens [K]."""
         return self.rows[np.arange(len(self.rows)), tokens].astype(np.float64) - self._log_total
 
+    def normalised(self) -> FloatArray:
+        """The rows [K, V] with what they lack to one divided out."""
+        return self.rows - self._log_total[:, None].astype(self.rows.dtype)
+
+    def entropy(self) -> NDArray[np.float64]:
+        """Entropy of pi(.|s), float64[K] in nats."""
+        product = np.where(self.probabilities > 0, self.rows, 0.0) * self.probabilities
+        return self._log_total - product.sum(axis=1, dtype=np.float64) / np.exp(self._log_total)
+
     def kl(self, reference: FloatArray) -> NDArray[np.float64]:
         """Exact KL(pi(.|s) || reference) float64[K] in nats; reference rows [K, V] are normalised."""
         difference = self.rows - reference

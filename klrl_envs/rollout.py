@@ -42,7 +42,8 @@ class Episodes:
         log_ratio: float64[E], log pi - log pi0 of the text, nats; a bound where ``kind`` says so.
         kl: float64[E], the exact KL(pi(.|s) || pi0(.|s)) summed over states, nats; None where the policy
             has no form token by token.
-        optimum_kl: float64[E], the same against pi*; None but on exact tasks.
+        entropy: float64[E], the entropy of pi(.|s) summed over states, nats; None likewise.
+        other_kl: float64[E], KL(pi(.|s) || other(.|s)) summed over states; None where there is no other.
         length: int64[E], tokens.
         metrics: float64[E] arrays by name.
         kind: what the policy's log-probs are.
@@ -52,7 +53,8 @@ class Episodes:
     reward: FloatArray
     log_ratio: FloatArray
     kl: FloatArray | None
-    optimum_kl: FloatArray | None
+    entropy: FloatArray | None
+    other_kl: FloatArray | None
     length: IntArray
     metrics: dict[str, FloatArray]
     kind: LogProbKind
@@ -70,7 +72,8 @@ def roll_out(
     episodes: int,
     seed: int,
     features: bool = False,
-    optimum: StatePolicy | None = None,
+    other: Any = None,
+    other_features: bool = False,
 ) -> Episodes:
     """Sample episodes of a policy, the task's prompts in turn.
 
@@ -80,7 +83,8 @@ def roll_out(
         episodes: how many, E; episode e has prompt e modulo the number of prompts.
         seed: of the tokens, the starts and whatever else is drawn.
         features: show the observations of the features id.
-        optimum: pi* of an exact task, to compare with at every state.
+        other: another policy that has rows, to compare with at every state, or None.
+        other_features: show that one the observations of the features id.
 
     Raises:
         TypeError: not a policy, or one that this task cannot show its state to.
@@ -98,7 +102,8 @@ def roll_out(
         play: Callable[[int], _Batch] = _SequencePlayer(policy, engine, rng)
         kind: LogProbKind = getattr(policy, "log_prob_kind", "exact")
     else:
-        play, kind = _TokenPlayer(row_source(policy, engine, features), engine, rng, optimum), "exact"
+        beside = None if other is None else row_source(other, engine, other_features)
+        play, kind = _TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
     parts: list[_Batch] = []
     for first, size in _batches(episodes, engine.lanes):
         prompts = (first + np.arange(engine.lanes)) % count
@@ -165,7 +170,8 @@ class _Batch:
     reward: FloatArray
     log_ratio: FloatArray
     kl: FloatArray | None
-    optimum_kl: FloatArray | None
+    entropy: FloatArray | None
+    other_kl: FloatArray | None
     length: IntArray
     metrics: dict[str, FloatArray]
 
@@ -174,7 +180,7 @@ class _Batch:
         def zeros() -> FloatArray:
             return np.zeros(size)
 
-        return cls(zeros(), zeros(), None, None, np.zeros(size, dtype=np.int64), {})
+        return cls(zeros(), zeros(), None, None, None, np.zeros(size, dtype=np.int64), {})
 
     def note(self, finished: IntArray, metrics: dict[str, NDArray[Any]]) -> None:
         """Keep the numbers among the metrics of lanes that ended."""
@@ -186,16 +192,15 @@ class _Batch:
 class _TokenPlayer:
     """Plays a policy that has rows."""
 
-    def __init__(
-        self, rows: Rows, engine: Engine, rng: np.random.Generator, optimum: StatePolicy | None
-    ) -> None:
-        self._rows, self._engine, self._rng, self._optimum = rows, engine, rng, optimum
+    def __init__(self, rows: Rows, engine: Engine, rng: np.random.Generator, other: Rows | None) -> None:
+        self._rows, self._engine, self._rng, self._other = rows, engine, rng, other
 
     def __call__(self, size: int) -> _Batch:
         engine = self._engine
         batch = _Batch.empty(size)
         batch.kl = np.zeros(size)
-        batch.optimum_kl = None if self._optimum is None else np.zeros(size)
+        batch.entropy = np.zeros(size)
+        batch.other_kl = None if self._other is None else np.zeros(size)
         active = np.arange(engine.lanes) < size
         tokens: IntArray | None = None
         while active.any():
@@ -207,11 +212,10 @@ class _TokenPlayer:
             chosen = rows.sample(self._rng)
             batch.kl[lanes] += rows.kl(reference)
             batch.log_ratio[lanes] += rows.log_prob(chosen) - reference[np.arange(len(lanes)), chosen]
-            if self._optimum is not None and batch.optimum_kl is not None:
-                best = self._optimum.state_log_probs(
-                    engine.context[lanes], engine.state[lanes], engine.time[lanes]
-                )
-                batch.optimum_kl[lanes] += rows.kl(best)
+            batch.entropy[lanes] += rows.entropy()
+            if self._other is not None and batch.other_kl is not None:
+                beside = TokenRows(self._other(lanes, tokens), shape, "the other policy")
+                batch.other_kl[lanes] += rows.kl(beside.normalised())
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = chosen
             result = engine.step(tokens, active)
@@ -280,7 +284,8 @@ def _joined(parts: list[_Batch], prompt: IntArray, kind: LogProbKind) -> Episode
         reward=np.concatenate([part.reward for part in parts]),
         log_ratio=np.concatenate([part.log_ratio for part in parts]),
         kl=together("kl"),
-        optimum_kl=together("optimum_kl"),
+        entropy=together("entropy"),
+        other_kl=together("other_kl"),
         length=np.concatenate([part.length for part in parts]),
         metrics={name: np.concatenate([part.metrics[name] for part in parts]) for name in names},
         kind=kind,

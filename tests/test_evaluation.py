@@ -11,6 +11,7 @@ import pytest
 from klrl_envs import REGISTRY, BigramReference, RewardAutomaton, evaluate, exact_task, optimum
 from klrl_envs.evaluation import assess, stratified_mean, with_control
 from klrl_envs.optima.forward import evaluate_markov
+from klrl_envs.optima.optimum import problem_of
 from klrl_envs.policies import CallablePolicy, LanesPolicy
 from klrl_envs.rollout import Episodes, roll_out
 from klrl_envs.token_env import TokenEnv
@@ -45,14 +46,7 @@ class Table:
 
 def truth(env, policy):
     task = env.unwrapped.task
-    return evaluate_markov(
-        task.reference,
-        task.automaton,
-        policy.state_log_probs,
-        horizon=task.horizon,
-        end_token=task.end_token,
-        kl_coef=task.kl_coef,
-    )
+    return evaluate_markov(problem_of(task), policy.state_log_probs, kl_coef=task.kl_coef)
 
 
 @pytest.mark.parametrize("row", REGISTRY, ids=lambda row: row.id)
@@ -132,10 +126,10 @@ def test_variances_vanish_at_the_optimum():
     class Optimal:
         state_log_probs = staticmethod(best.policy.log_probs)
 
-    sampled = roll_out(Optimal(), env.unwrapped.task, episodes=500, seed=0, optimum=Optimal())
+    sampled = roll_out(Optimal(), env.unwrapped.task, episodes=500, seed=0, other=Optimal())
     a = sampled.reward - 0.5 * sampled.log_ratio
     assert np.ptp(a) < 1e-12 and a.mean() == pytest.approx(best.value)
-    assert np.abs(sampled.optimum_kl).max() < 1e-12
+    assert np.abs(sampled.other_kl).max() < 1e-12
     combined = with_control(sampled.reward - 0.5 * sampled.kl, sampled.log_ratio - sampled.kl, sampled.prompt)
     assert np.ptp(combined) < 1e-9
 
@@ -159,7 +153,7 @@ def test_intervals_cover(exact_regret):
 
     runs, size = 2000, 128
     optimal = Optimal() if exact_regret else None
-    sampled = roll_out(policy, task, episodes=runs * size, seed=11, optimum=optimal)
+    sampled = roll_out(policy, task, episodes=runs * size, seed=11, other=optimal)
     score = (exact.objective - best.reference_value) / (best.value - best.reference_value)
     covered = {"score": 0, "objective": 0, "kl": 0, "expected_reward": 0}
     known = {
@@ -175,7 +169,8 @@ def test_intervals_cover(exact_regret):
             reward=sampled.reward[part],
             log_ratio=sampled.log_ratio[part],
             kl=sampled.kl[part],
-            optimum_kl=sampled.optimum_kl[part] if exact_regret else None,
+            entropy=sampled.entropy[part],
+            other_kl=sampled.other_kl[part] if exact_regret else None,
             length=sampled.length[part],
             metrics={},
             kind="exact",
@@ -215,7 +210,7 @@ def test_the_score_holds_the_errors_of_reference_and_optimum():
         rewards = np.array([rng.choice(levels, p=agent[p]) for p in strata])
         zeros = np.zeros(len(strata))
         episodes = Episodes(
-            strata, rewards, zeros, zeros, None, np.ones(len(strata), dtype=np.int64), {}, "exact"
+            strata, rewards, zeros, zeros, None, None, np.ones(len(strata), dtype=np.int64), {}, "exact"
         )
         score = assess(episodes, Prompted, best).score
         covered += score.lower <= true <= score.upper

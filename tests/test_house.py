@@ -31,6 +31,8 @@ RANKS = {
     "klrl_envs.exact": 5,
     "klrl_envs.rollout": 5,
     "klrl_envs.evaluation": 5,
+    "klrl_envs.estimators": 5,
+    "klrl_envs.diagnostics": 5,
     "klrl_envs.policies": 5,
     "klrl_envs.rejection": 5,
     "klrl_envs.integrations": 6,

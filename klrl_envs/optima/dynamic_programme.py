@@ -143,9 +143,15 @@ class Problem:
     def columns(self, table: NDArray[Any], time: int) -> NDArray[Any]:
         """Of a table [V, Q] the columns that are `reached` at a time, a row for each arc, [K, Q_t]."""
         states, tokens = self.reached[time], self.reference.arc_tokens
-        if states.size < self.automaton.states:
+        if states.size and states[-1] - states[0] == states.size - 1:
+            table = table[:, states[0] : states[-1] + 1]  # a view: neighbours are common
+        else:
             table = table[:, states]
         return table if tokens.size == table.shape[0] else table[tokens]
+
+    def arrivals(self, time: int) -> tuple[IntArray, BoolArray]:
+        """Where each arc leads from the states `reached` at a time, and whether it ends there, [K, Q_t]."""
+        return self.columns(self._after, time), self.columns(self._ends, time)
 
     def to_go(self, values: FloatArray | None, time: int) -> FloatArray:
         """Expected reward of a choice, this step and all that follows, but for the context reward.
@@ -160,12 +166,19 @@ class Problem:
         """
         if self.automaton.execution is not None:
             return self._to_go_executed(values, time, self.automaton.execution)
-        after, ends = self.columns(self._after, time), self.columns(self._ends, time)
+        after, ends = self.arrivals(time)
         if values is None or not values.size:  # the last step, or nothing goes on beyond it
             going_on = self.automaton.horizon_reward[after]
         else:
-            going_on = values[self.reference.arc_contexts[:, None], self.places[time + 1][after]]
-        return self.columns(self._paid, time) + np.where(ends, 0.0, going_on)
+            row = self.reference.arc_contexts * values.shape[1]
+            # where nothing goes on the place is -1, and any value will do
+            index = self.places[time + 1][after]
+            index += row[:, None]
+            going_on = np.empty(index.shape)
+            np.take(np.ravel(values), index, out=going_on, mode="wrap")
+        np.copyto(going_on, 0.0, where=ends)
+        going_on += self.columns(self._paid, time)
+        return going_on
 
     def _to_go_executed(self, values: FloatArray | None, time: int, execution: FloatArray) -> FloatArray:
         automaton, states = self.automaton, self.reached[time]
@@ -243,7 +256,8 @@ class Tilted:
     def soft_maximum(self, to_go: FloatArray) -> FloatArray:
         """beta log sum_a pi0(a|c) exp((r(c, a) + to_go[a, q]) / beta), float64[C, Q] of float64[K, Q]."""
         top = to_go.max(axis=0)
-        tilt = (to_go - top) / self.kl_coef
+        tilt = to_go - top
+        tilt /= self.kl_coef
         # log1p and expm1 keep a large kl_coef from cancelling; the plain form is for wide columns
         narrow = (tilt.min(axis=0) > -1.0) & (self._weights is None)
         if narrow.all():
@@ -254,7 +268,7 @@ class Tilted:
         if several:
             tilt[:, narrow] = small
         total = self._mean(tilt)
-        lost = np.flatnonzero((total[:, ~narrow] < TRUSTED_TOTAL).any(axis=1))
+        lost = _lost(total[:, ~narrow] if several else total)
         if several:
             total[:, narrow] = np.log1p(total[:, narrow])
         with np.errstate(divide="ignore"):
@@ -273,7 +287,7 @@ class Tilted:
         """Mean of r(c, a) + quantity float64[K, Q] under pi* for to_go float64[K, Q], float64[C, Q]."""
         tilt = np.exp((to_go - to_go.max(axis=0)) / self.kl_coef)
         total = self._mean(tilt)
-        lost = np.flatnonzero((total < TRUSTED_TOTAL).any(axis=1))
+        lost = _lost(total)
         above = self._mean(tilt * quantity)
         extra = self.problem.automaton.context_reward
         if extra is not None and self._weights is not None:
@@ -452,6 +466,13 @@ class Solution:
         if self.problem.end_token is not None:
             ends = ends | (chosen == self.problem.end_token)
         return automaton.reward[state] + np.where(ends, automaton.final_reward[after], later)
+
+
+def _lost(total: FloatArray) -> IntArray:
+    """The rows of totals that underflow has touched."""
+    if total.size and total.min() >= TRUSTED_TOTAL:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero((total < TRUSTED_TOTAL).any(axis=1))
 
 
 def _by_time(time: IntArray, chosen: BoolArray) -> Iterator[tuple[int, IntArray]]:

@@ -7,8 +7,9 @@ J* and the whole frontier follow for every kl_coef at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,26 +29,42 @@ PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]
 """(context int64[N], state int64[N], time int64[N]) -> log-prob rows float[N, V]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MarkovEvaluation:
-    """A policy's exact objective, expected reward and KL(pi || pi0) in nats."""
+    """What a policy does, exactly.
+
+    Attributes:
+        objective: expected_reward - kl_coef kl.
+        expected_reward: E[r].
+        kl: KL(pi || pi0), nats, an episode.
+        entropy: of the law of the texts, nats.
+        divergences: KL(pi || other), nats, of each of the others; infinite where one lacks support.
+        final_states: float64[Q], the law of the automaton's state at the end.
+    """
 
     objective: float
     expected_reward: float
     kl: float
+    entropy: float
+    divergences: tuple[float, ...]
+    final_states: FloatArray
 
 
-def evaluate_markov(problem: Problem, policy_rows: PolicyRows, *, kl_coef: float) -> MarkovEvaluation:
+def evaluate_markov(
+    problem: Problem, policy_rows: PolicyRows, *, kl_coef: float, others: Sequence[PolicyRows] = ()
+) -> MarkovEvaluation:
     """Evaluate a policy that is Markov in (context, state, time): exactly, by a forward pass.
 
     Args:
         problem: reference, reward and end of an episode.
-        policy_rows: (context int64[N], state int64[N], time int64[N]) -> float[N, V], log pi, normalised;
-            asked only for states that the policy reaches.
+        policy_rows: (context int64[N], state int64[N], time int64[N]) -> float[N, V], log pi, normalised
+            (what a row lacks to one, within 1e-3 nats, is divided out); asked only for states that the
+            policy reaches.
         kl_coef: beta, at least 0 here.
+        others: policies of the same form, to compare with.
 
     Returns:
-        A `MarkovEvaluation`; its KL is the sum of the expected conditional KLs at the states visited.
+        A `MarkovEvaluation`; a divergence is the sum of the expected conditional ones at the states visited.
 
     Raises:
         ValueError: an argument out of range, or rows that are not distributions.
@@ -58,42 +75,66 @@ def evaluate_markov(problem: Problem, policy_rows: PolicyRows, *, kl_coef: float
     mass = np.zeros((reference.contexts, states))
     context, state, chance = problem.starts
     np.add.at(mass, (context, state), chance)
-    reward = kl = 0.0
+    final = np.zeros(states)
+    reward = kl = entropy = 0.0
+    divergences = [0.0] * len(others)
+    block = max(1, BLOCK // automaton.vocab_size)
     for time in range(problem.horizon):
         visited = np.flatnonzero(mass)
         later = np.zeros(mass.size)
-        block = max(1, BLOCK // automaton.vocab_size)
         for first in range(0, visited.size, block):
             part = visited[first : first + block]
             context, state = part // states, part % states
-            rows = _checked_rows(policy_rows(context, state, np.full_like(part, time)), part.size, automaton)
+            when = np.full_like(part, time)
+            rows = checked_rows(policy_rows(context, state, when), part.size, automaton)
             weight = np.ravel(mass)[part]
-            kl += float(weight @ kl_divergence(rows, reference.rows(context)))
             joint = weight[:, None] * np.exp(rows)
-            reward += _advance(problem, time, context, state, joint, later)
+            kl += float(weight @ kl_divergence(rows, reference.rows(context)))
+            entropy -= float((joint * np.where(joint > 0, rows, 0.0)).sum())
+            for place, other in enumerate(others):
+                beside = checked_rows(other(context, state, when), part.size, automaton)
+                divergences[place] += float(weight @ kl_divergence(rows, beside))
+            reward += _advance(problem, time, context, state, joint, later, final)
         mass = np.reshape(later, mass.shape)
-    return MarkovEvaluation(reward - kl_coef * kl, reward, kl)
+    return MarkovEvaluation(reward - kl_coef * kl, reward, kl, entropy, tuple(divergences), final)
 
 
-def _checked_rows(rows: NDArray[np.floating], count: int, automaton: RewardAutomaton) -> FloatArray:
+def checked_rows(rows: NDArray[np.floating], count: int, automaton: RewardAutomaton) -> FloatArray:
+    """Rows float64[count, V] in nats, normalised.
+
+    Raises:
+        ValueError: another shape, or rows that do not sum to one within 1e-3 nats.
+    """
     result = np.asarray(rows, dtype=np.float64)
     if result.shape != (count, automaton.vocab_size):
         raise ValueError(
             f"policy_rows must return shape {(count, automaton.vocab_size)}, returned {result.shape}"
         )
-    total = np.exp(result).sum(axis=1)
-    wrong = ~(np.abs(total - 1.0) <= 1e-4)
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(result).sum(axis=1))
+    wrong = ~(np.abs(total) <= 1e-3)
     if wrong.any():
-        raise ValueError(f"policy_rows must return normalised log-probs; a row sums to {total[wrong][0]:g}")
-    return result
+        seen = np.exp(total[wrong][0])
+        raise ValueError(f"policy_rows must return normalised log-probs; a row sums to {seen:g}")
+    return result - total[:, None]
 
 
 def _advance(
-    problem: Problem, time: int, context: IntArray, state: IntArray, joint: FloatArray, later: FloatArray
+    problem: Problem,
+    time: int,
+    context: IntArray,
+    state: IntArray,
+    joint: FloatArray,
+    later: FloatArray,
+    final_states: FloatArray,
 ) -> float:
-    """Push probability joint [n, chosen token] one step on into later [C * Q]; return the reward paid."""
+    """Push probability joint [n, chosen token] one step on.
+
+    What goes on is added to later [C * Q], what ends to final_states [Q]; the reward paid is returned.
+    """
     automaton = problem.automaton
     tokens = np.arange(automaton.vocab_size)
+    last = time == problem.horizon - 1
     paid = 0.0
     if automaton.context_reward is not None:
         paid = float((joint * automaton.context_reward[context]).sum())
@@ -114,11 +155,13 @@ def _advance(
     after = automaton.transition[state]
     for following, end, weight in pieces:
         final = automaton.absorbing[after] | end
-        rest = automaton.horizon_reward[after] if time == problem.horizon - 1 else 0.0
+        rest = automaton.horizon_reward[after] if last else 0.0
         worth = automaton.reward[state] + np.where(final, automaton.final_reward[after], rest)
         paid += float((weight * worth).sum())
+        over = np.ones_like(final) if last else final
+        final_states += np.bincount(after[over], weights=weight[over], minlength=automaton.states)
         target = following * automaton.states + after
-        later += np.bincount(target[~final], weights=weight[~final], minlength=later.size)
+        later += np.bincount(target[~over], weights=weight[~over], minlength=later.size)
     return paid
 
 
@@ -162,6 +205,7 @@ class TerminalLaw:
         return value, reward, max((reward - value) / kl_coef, 0.0)
 
 
+@lru_cache(maxsize=4)
 def terminal_law(problem: Problem) -> TerminalLaw:
     """The law of the terminal reward under pi0, by one forward pass that is free of kl_coef.
 
@@ -177,34 +221,44 @@ def terminal_law(problem: Problem) -> TerminalLaw:
         raise ValueError(f"the law of the final reward needs an automaton without {kind}")
     if problem.prompts is not None:
         raise ValueError("the law of the final reward is of one start context: solve tasks with prompts")
-    reference = problem.reference
+    reference, states = problem.reference, automaton.states
     first = np.flatnonzero(automaton.start)
-    states, tokens = automaton.states, reference.arc_tokens
-    mass: FloatArray = np.zeros((reference.contexts, first.size, states))
-    mass[reference.start_context, np.arange(first.size), first] = 1.0
-    after = np.transpose(automaton.transition)[tokens][:, None, :]
-    row = np.arange(first.size)[None, :, None]
-    ends = automaton.absorbing[after]
-    if problem.end_token is not None:
-        ends = ends | (tokens == problem.end_token)[:, None, None]
-    shape = (tokens.size, first.size, states)
-    ends = np.broadcast_to(ends, shape)
-    into_end = np.broadcast_to(row * states + after, shape)
-    into_next = (reference.arc_contexts[:, None, None] * first.size + row) * states + after
-    ended = np.zeros(first.size * states)
-    for _ in range(problem.horizon):
-        joint = np.reshape(reference.push(np.reshape(mass, (reference.contexts, -1))), shape)
-        ended += np.bincount(into_end[ends], weights=joint[ends], minlength=ended.size)
-        going_on = np.bincount(into_next[~ends], weights=joint[~ends], minlength=mass.size)
-        mass = np.reshape(going_on.astype(np.float64, copy=False), mass.shape)
+    ended = np.zeros((first.size, states))
+    mass = np.zeros((reference.contexts, first.size, problem.reached[0].size))
+    mass[reference.start_context, np.arange(first.size), problem.places[0][first]] = 1.0
+    for time in range(problem.horizon):
+        last = time == problem.horizon - 1
+        after, ends = problem.arrivals(time)
+        place = np.arange(states) if last else np.maximum(problem.places[time + 1], 0)
+        width = states if last else problem.reached[time + 1].size
+        joint = np.reshape(
+            reference.push(np.reshape(mass, (reference.contexts, -1))), (len(after), *mass.shape[1:])
+        )
+        mass = np.zeros((reference.contexts, first.size, width))
+        into = reference.arc_contexts[:, None] * width + place[after]
+        for row in range(first.size):
+            part = joint[:, row]
+            ended[row] += np.bincount(after[ends], weights=part[ends], minlength=states)
+            part[ends] = 0.0
+            if width == 0:  # every text has ended
+                continue
+            going_on = np.bincount(into.ravel(), weights=part.ravel(), minlength=reference.contexts * width)
+            mass[:, row] = np.reshape(going_on, (reference.contexts, width))
     paid = np.concatenate([automaton.final_reward, automaton.horizon_reward])
-    chance = np.concatenate([np.reshape(ended, (first.size, states)), mass.sum(axis=0)], axis=1)
+    chance = np.concatenate([ended, mass.sum(axis=0)], axis=1)
     held = chance.any(axis=0)
     rewards, place = np.unique(paid[held], return_inverse=True)
     probabilities = np.zeros((first.size, rewards.size))
     for column, level in enumerate(np.flatnonzero(held)):
         probabilities[:, place[column]] += chance[:, level]
     return TerminalLaw(automaton.start[first], rewards, probabilities)
+
+
+def has_law(problem: Problem) -> bool:
+    """Whether one forward pass from one start gives the law of the reward, which determines the optimum."""
+    automaton = problem.automaton
+    single = problem.prompts is None and problem.starts[0].size == 1
+    return automaton.terminal and automaton.deterministic and single
 
 
 def exact_frontier(problem: Problem, kl_coefs: Iterable[float]) -> list[FrontierPoint]:
@@ -216,16 +270,8 @@ def exact_frontier(problem: Problem, kl_coefs: Iterable[float]) -> list[Frontier
         ValueError: a kl_coef that is not a finite number above 0.
     """
     wanted = [check_kl_coef(kl_coef) for kl_coef in kl_coefs]
-    automaton = problem.automaton
     points: list[FrontierPoint] = []
-    law = None
-    if (
-        automaton.terminal
-        and automaton.deterministic
-        and problem.prompts is None
-        and problem.starts[0].size == 1
-    ):
-        law = terminal_law(problem)
+    law = terminal_law(problem) if has_law(problem) else None
     for kl_coef in wanted:
         if law is not None:
             value, reward, kl = law.optimum(kl_coef)
