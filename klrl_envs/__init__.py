@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from klrl_envs.reference.hub import fetch_reference
     from klrl_envs.reference.markov import MarkovReference as BigramReference
     from klrl_envs.reference.markov import UniformReference
+    from klrl_envs.reference.trigram import TrigramReference
     from klrl_envs.reference.words import words_bigram
     from klrl_envs.tasks import automata
     from klrl_envs.tasks.automaton import RewardAutomaton
@@ -40,6 +41,7 @@ _LAZY = {
     "fetch_reference": ("klrl_envs.reference.hub", "fetch_reference"),
     "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
     "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
+    "TrigramReference": ("klrl_envs.reference.trigram", "TrigramReference"),
     "RewardAutomaton": ("klrl_envs.tasks.automaton", "RewardAutomaton"),
     "automata": ("klrl_envs.tasks.automata", ""),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.reference.markov import MarkovReference
+from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.tasks.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask
 from klrl_envs.tasks.vocabulary import WordVocabulary
@@ -18,7 +18,7 @@ ONE_HOT_STATES = 64
 
 
 def exact_task(
-    reference: MarkovReference,
+    reference: MarkovModel,
     automaton: RewardAutomaton,
     *,
     horizon: int,
@@ -32,7 +32,7 @@ def exact_task(
     Its lanes side by side are ``TokenVectorEnv(env.unwrapped.task, num_envs)``.
 
     Args:
-        reference: ``BigramReference`` or ``UniformReference`` of V tokens.
+        reference: ``BigramReference``, ``TrigramReference`` or ``UniformReference`` of V tokens.
         automaton: the reward, over the same tokens.
         horizon: the most tokens of an episode, T.
         kl_coef: the price of a nat of KL, above 0.
@@ -41,11 +41,17 @@ def exact_task(
         features: observe float32 features in place of tokens.
 
     Raises:
-        ValueError: an argument out of range, or vocabularies of unequal size.
+        ValueError: an argument out of range, vocabularies of unequal size, or states that no text reaches.
     """
     size = reference.vocab_size
     if automaton.vocab_size != size:
         raise ValueError(f"the automaton reads {automaton.vocab_size} tokens, the reference writes {size}")
+    idle = np.flatnonzero(~automaton.reachable())
+    if idle.size:
+        raise ValueError(
+            f"no text reaches {idle.size} of the automaton's {automaton.states} states, state {idle[0]} the "
+            "first: a transition is missing, or use automaton.trimmed()"
+        )
     if words is not None and len(words) != size:
         raise ValueError(f"words must hold {size} strings, one a token, got {len(words)}")
     if end_token is not None and not 0 <= end_token < size:
@@ -70,6 +76,9 @@ def reward_range(automaton: RewardAutomaton, horizon: int) -> tuple[float, float
     """Bounds of an episode's total reward, from those of a step and of the end."""
     last = np.concatenate([automaton.final_reward, automaton.horizon_reward])
     low, high = float(automaton.reward.min()), float(automaton.reward.max())
+    if automaton.context_reward is not None:
+        low += float(automaton.context_reward.min())
+        high += float(automaton.context_reward.max())
     return min(low, horizon * low) + float(last.min()), max(high, horizon * high) + float(last.max())
 
 

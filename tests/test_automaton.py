@@ -6,6 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+import klrl_envs
+from klrl_envs.optima.dynamic_programme import solve
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 TWO = np.array([[0, 1, 0], [1, 1, 1]])
@@ -106,3 +108,45 @@ NAN, INFINITY = float("nan"), float("inf")
 def test_errors_name_the_argument_the_value_and_the_allowed(arguments, message):
     with pytest.raises(ValueError, match=message):
         RewardAutomaton(**{"transition": TWO, **arguments})
+
+
+def test_trimming_keeps_what_texts_reach_and_pays_the_same():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        whole = RewardAutomaton(
+            rng.integers(6, size=(6, 2)),
+            rng.normal(size=(6, 2)),
+            rng.normal(size=6),
+            absorbing=np.arange(6) == 4,
+        )
+        small = whole.trimmed()
+        assert small.states == whole.reachable().sum()
+        assert small.reachable().all()
+        assert small.trimmed() is small
+        values = [
+            klrl_envs.optimum(
+                klrl_envs.exact_task(klrl_envs.UniformReference(2), small, horizon=4, kl_coef=1.0)
+            ).value,
+            solve(klrl_envs.UniformReference(2), whole, horizon=4, end_token=None, kl_coef=1.0).value,
+        ]
+        assert values[0] == pytest.approx(values[1], abs=1e-12)
+
+
+def test_an_exact_task_refuses_states_that_no_text_reaches():
+    lonely = RewardAutomaton([[0, 0], [1, 0]])
+    with pytest.raises(ValueError, match="no text reaches 1 of the automaton's 2 states, state 1 the first"):
+        klrl_envs.exact_task(klrl_envs.UniformReference(2), lonely, horizon=2, kl_coef=1.0)
+
+
+def test_a_context_reward_fits_its_reference_and_needs_sure_execution():
+    with pytest.raises(ValueError, match="context_reward has 2 contexts, the reference 1"):
+        solve(
+            klrl_envs.UniformReference(2),
+            RewardAutomaton([[0, 0]], context_reward=np.zeros((2, 2))),
+            horizon=2, end_token=None, kl_coef=1.0,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="leave out execution"):
+        RewardAutomaton([[0, 0]], context_reward=np.zeros((1, 2)), execution=np.eye(2))
+    with pytest.raises(ValueError, match=r"context_reward\[0, 1\] is nan"):
+        RewardAutomaton([[0, 0]], context_reward=[[0.0, np.nan]])

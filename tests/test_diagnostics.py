@@ -69,6 +69,7 @@ def test_exact_evaluation_equals_enumeration(seed: int) -> None:
     task = env.unwrapped.task
     policy, best = TablePolicy(task, seed + 100), klrl_envs.optimum(env)
     found = klrl_envs.evaluate_exactly(policy, env)
+    assert best.policy is not None
     texts = every_text(
         task,
         [

@@ -583,3 +583,9 @@ def test_policy_rows_are_checked():
         evaluate_markov(problem, lambda c, q, t: np.zeros((c.size, 2)), kl_coef=1.0)
     with pytest.raises(ValueError, match=r"must return shape \(1, 2\), returned \(1, 3\)"):
         evaluate_markov(problem, lambda c, q, t: np.zeros((c.size, 3)), kl_coef=1.0)
+
+
+def test_an_optimum_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("klrl_envs.optima.dynamic_programme.MOST_NUMBERS", 10)
+    with pytest.raises(ValueError, match="take a bigram, a shorter horizon or fewer states"):
+        draw(3).solve()

@@ -102,6 +102,15 @@ def evaluation_table(result: Evaluation) -> Table:
     table.add_row("J(pi0), the reference", f"{result.reference_value:.5g}", "")
     for name, value in result.metrics.items():
         table.add_row(Text(name), f"{value:.5g}", "")
+    if result.diagnostics is not None:
+        found = result.diagnostics
+        table.add_section()
+        add("KL(pi || pi*) (nats)", found.reverse_kl)
+        add("KL(pi* || pi) (nats)", found.forward_kl)
+        add("entropy (nats)", found.entropy)
+        add("entropy of pi* (nats)", found.optimal_entropy)
+        for name, value in found.optimal_metrics.items():
+            add(f"{name} under pi*", value)
     shared = f"{result.episodes:,} episodes on {result.prompts} prompts"
     table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s"
     return table

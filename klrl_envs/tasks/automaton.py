@@ -5,6 +5,8 @@ pays rewards on the way and at the end. Beside an n-gram reference its states ma
 decision process, which `klrl_envs.optima.dynamic_programme.solve` solves to the last digit.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -164,6 +166,24 @@ class RewardAutomaton:
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
             object.__setattr__(self, name, value)
+
+    def trimmed(self) -> RewardAutomaton:
+        """This automaton without the states that no text reaches; the others keep their order."""
+        kept = np.flatnonzero(self.reachable())
+        if kept.size == self.states:
+            return self
+        place = np.zeros(self.states, dtype=np.int64)
+        place[kept] = np.arange(kept.size)
+        return RewardAutomaton(
+            np.where(self.absorbing[kept, None], np.arange(kept.size)[:, None], place[self.transition[kept]]),
+            self.reward[kept],
+            self.final_reward[kept],
+            self.start[kept],
+            absorbing=self.absorbing[kept],
+            horizon_reward=self.horizon_reward[kept],
+            execution=self.execution,
+            context_reward=self.context_reward,
+        )
 
     def reachable(self, steps: int | None = None) -> NDArray[np.bool_]:
         """The states that some text reaches.
