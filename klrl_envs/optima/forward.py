@@ -167,13 +167,13 @@ def _advance(
 
 @dataclass(frozen=True, eq=False)
 class TerminalLaw:
-    """The law under pi0 of a reward that is paid at the end, for each first state of the automaton.
+    """The law under pi0 of a reward that is paid at the end, for each start (first state, or prompt).
 
     With lambda = 1 / kl_coef and L(lambda) = log E_0 exp(lambda r): J* = kl_coef L, E*[r] = L' and
-    KL* = lambda L' - L, each a mean over the first states.
+    KL* = lambda L' - L, each a mean over the starts.
 
     Attributes:
-        start: float64[S], probabilities of the S possible first states.
+        start: float64[S], probabilities of the S starts.
         rewards: float64[U], the distinct rewards, ascending.
         probabilities: float64[S, U], rows that sum to one.
     """
@@ -209,7 +209,7 @@ class TerminalLaw:
 def terminal_law(problem: Problem) -> TerminalLaw:
     """The law of the terminal reward under pi0, by one forward pass that is free of kl_coef.
 
-    The cost of a step is that of a backward step times the number of first states.
+    The cost of a step is that of a backward step times the number of starts (first states, or prompts).
 
     Raises:
         ValueError: the automaton pays before the end, or its execution is stochastic (then the optimum
@@ -219,13 +219,12 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     if not automaton.terminal or not automaton.deterministic:
         kind = "stochastic execution" if automaton.terminal else "rewards before the end"
         raise ValueError(f"the law of the final reward needs an automaton without {kind}")
-    if problem.prompts is not None:
-        raise ValueError("the law of the final reward is of one start context: solve tasks with prompts")
     reference, states = problem.reference, automaton.states
-    first = np.flatnonzero(automaton.start)
-    ended = np.zeros((first.size, states))
-    mass = np.zeros((reference.contexts, first.size, problem.reached[0].size))
-    mass[reference.start_context, np.arange(first.size), problem.places[0][first]] = 1.0
+    context, state, start = problem.starts
+    row_of = np.arange(start.size)
+    ended = np.zeros((start.size, states))
+    mass = np.zeros((reference.contexts, start.size, problem.reached[0].size))
+    mass[context, row_of, problem.places[0][state]] = 1.0
     for time in range(problem.horizon):
         last = time == problem.horizon - 1
         after, ends = problem.arrivals(time)
@@ -234,9 +233,9 @@ def terminal_law(problem: Problem) -> TerminalLaw:
         joint = np.reshape(
             reference.push(np.reshape(mass, (reference.contexts, -1))), (len(after), *mass.shape[1:])
         )
-        mass = np.zeros((reference.contexts, first.size, width))
+        mass = np.zeros((reference.contexts, start.size, width))
         into = reference.arc_contexts[:, None] * width + place[after]
-        for row in range(first.size):
+        for row in row_of.tolist():
             part = joint[:, row]
             ended[row] += np.bincount(after[ends], weights=part[ends], minlength=states)
             part[ends] = 0.0
@@ -248,10 +247,10 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     chance = np.concatenate([ended, mass.sum(axis=0)], axis=1)
     held = chance.any(axis=0)
     rewards, place = np.unique(paid[held], return_inverse=True)
-    probabilities = np.zeros((first.size, rewards.size))
+    probabilities = np.zeros((start.size, rewards.size))
     for column, level in enumerate(np.flatnonzero(held)):
         probabilities[:, place[column]] += chance[:, level]
-    return TerminalLaw(automaton.start[first], rewards, probabilities)
+    return TerminalLaw(start, rewards, probabilities)
 
 
 def has_law(problem: Problem) -> bool:
