@@ -21,7 +21,7 @@ from klrl_envs.policies import OptimalPolicy, StatePolicy, TokenPolicy
 from klrl_envs.rollout import Episodes, is_sequence_policy, roll_out
 from klrl_envs.tasks.base import AutomatonTask
 
-MOST_ENTRIES = 100_000_000
+MOST_ENTRIES = 10_000_000
 """States times tokens up to which ``evaluate`` computes its diagnostics instead of sampling them: seconds."""
 
 
