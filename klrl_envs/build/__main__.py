@@ -15,7 +15,7 @@ EPILOG = """\
 assets, in the order in which they depend on each other:
   nano       tokenizer and language model        about 50 minutes on 2 CPU cores
   words      bigram model of the commonest words about 1 minute
-  lexicon    vectors, classes, log-odds, syllables of the words   about 1 minute; needs words
+  lexicon    vectors and classes of the words    about 1 minute; needs words
   prompts    openings of reviews                 seconds; needs the tokenizer
   sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
   all        these five, in this order
