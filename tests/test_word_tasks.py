@@ -226,6 +226,7 @@ def test_texts_that_a_reader_can_judge() -> None:
     assert write("Recall-v0", ["boring", "and", "silly"], horizon=3)[0] == 1
     assert write("Recall-v0", ["boring", "and", "robert"], horizon=3)[0] == 0
     assert write("Recall-v0", ["the", "and", "the"], horizon=3)[1]["classed"] == 0
+    assert write("Recall-v0", ["she", "and", "husband"], horizon=3)[0] == 1
     found, info = write("Diversity-v0", ["robert", "john", "wife", "boring", "silly", "<end>"])
     assert found == 3 / 8 and info["classes"] == 3
 
@@ -256,6 +257,8 @@ def test_topic_prefers_its_own_words() -> None:
         ("Diversity-v0", {"classes": []}, "classes must be 1 to 10"),
         ("Diversity-v0", {"classes": [16]}, "classes must be 1 to 10"),
         ("Diversity-v0", {"classes": list(range(11))}, "classes must be 1 to 10"),
+        ("Recall-v0", {"commonest": 2000}, r"commonest must be a whole number in 0\.\.1999, got 2000"),
+        ("Recall-v0", {"commonest": -1}, "commonest must be a whole number"),
         ("Recall-v0", {"reference": "uniform"}, "reference must be 'words' on Recall-v0, got 'uniform'"),
         ("Haiku-v0", {"reference": "uniform"}, "reference must be 'words' on Haiku-v0, got 'uniform'"),
     ],
@@ -272,6 +275,7 @@ def test_bad_arguments_are_named(task_id: str, arguments: dict[str, Any], messag
         ("Topic-v0", {"topic": "war"}),
         ("Topic-v0", {"likelihood": 0.25}),
         ("Haiku-v0", {"content_ends": False}),
+        ("Recall-v0", {"commonest": 150}),
         ("Diversity-v0", {"classes": (0, 2, 3)}),
     ],
 )
@@ -304,6 +308,9 @@ def test_vectors_and_classes_are_sound() -> None:
     assert set(classes.tolist()) == set(range(-1, CLASSES))
     assert (classes[:161] == -1).all() and (classes[161:] >= 0).all()
     assert np.bincount(classes[161:]).min() >= 50
+    np.testing.assert_array_equal(lexicon.nearest_classes[161:], classes[161:])
+    assert (lexicon.nearest_classes[:11] == -1).all() and (lexicon.nearest_classes[11:] >= 0).all()
+    assert lexicon.nearest_classes[words["she"]] == classes[words["wife"]]
     for same in (("robert", "john", "peter"), ("boring", "silly", "lame"), ("wife", "husband", "sister")):
         assert len({int(classes[words[word]]) for word in same}) == 1
     assert (

@@ -80,9 +80,10 @@ LEXICON = f"""\
 # words.lexicon: what the word tasks know of each word of `words`
 
 For each of the 2,011 tokens: a vector (float16, unit length), one of 16 classes (int8, -1 for none), the
-naive Bayes log-odds of a positive review (int8, in units of `eta` nats) and the number of syllables (int8,
-0 where the dictionary lacks the word). The end token and the ten marks have a zero vector, no class and no
-syllables; the end token's log-odds are 0.
+class that is nearest to it (int8, its own where it has one), the naive Bayes log-odds of a positive review
+(int8, in units of `eta` nats) and the number of syllables (int8, 0 where the dictionary lacks the word).
+The end token and the ten marks have a zero vector, no class and no syllables; the end token's log-odds are
+0.
 
 Topic-v0 uses the vectors, Recall-v0 and Diversity-v0 the classes, NaiveBayesSentiment-v0 the log-odds, and
 Haiku-v0 the syllables.

@@ -3,8 +3,9 @@
 1. vectors: positive pointwise mutual information of the words that stand within WINDOW words of each other,
    the contexts' frequencies to the power .75, its first DIMENSIONS singular vectors times the square roots of
    the singular values, at unit length (Levy, Goldberg and Dagan 2015, https://aclanthology.org/Q15-1016);
-2. classes: k-means on the vectors, the best of RESTARTS, of all but the commonest words, which are mostly
-   grammar; the classes are numbered from the most coherent on;
+2. classes: k-means on the vectors, the best of RESTARTS, of all but the COMMONEST words, which are mostly
+   grammar; the classes are numbered from the most coherent on; for tasks that need them in a class too, the
+   commonest words have a nearest one;
 3. log-odds: multinomial naive Bayes, smoothed, as whole numbers of ETA;
 4. syllables: the vowels of the first pronunciation in the CMU dictionary.
 """
@@ -91,11 +92,15 @@ def clusters(vectors: Floats, count: int) -> Integers:
     return number[label]
 
 
+def middles_of(vectors: Floats, label: Integers) -> Floats:
+    """The mean vectors [K, D] of the classes [N] of vectors [N, D], at unit length."""
+    middles = np.stack([vectors[label == place].mean(axis=0) for place in range(label.max() + 1)])
+    return middles / np.linalg.norm(middles, axis=1, keepdims=True)
+
+
 def closeness(vectors: Floats, label: Integers) -> Floats:
     """Cosine [N] of each unit vector [N, D] and the mean vector of its class."""
-    middles = np.stack([vectors[label == place].mean(axis=0) for place in range(label.max() + 1)])
-    middles /= np.linalg.norm(middles, axis=1, keepdims=True)
-    return (vectors * middles[label]).sum(axis=1)
+    return (vectors * middles_of(vectors, label)[label]).sum(axis=1)
 
 
 def log_odds(texts: Sequence[Integers], labels: NDArray[np.bool_], size: int) -> Floats:
@@ -138,7 +143,12 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     vectors[FIRST_WORD:] = word_vectors(counts, DIMENSIONS)
     first = FIRST_WORD + COMMONEST
     classes = np.full(size, -1, dtype=np.int8)
-    classes[first:] = clusters(vectors[first:].astype(np.float64), CLASSES)
+    exact = vectors.astype(np.float64)
+    label = clusters(exact[first:], CLASSES)
+    classes[first:] = label
+    nearest_class = classes.copy()
+    common = exact[FIRST_WORD:first] @ middles_of(exact[first:], label).T
+    nearest_class[FIRST_WORD:first] = common.argmax(axis=1)
     odds = log_odds(chosen(texts, part == "reward"), labels[part == "reward"], size)
     weights = quantised(odds)
     spoken = syllables(words)
@@ -146,6 +156,7 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
         {
             "vectors": vectors,
             "classes": classes,
+            "nearest_classes": nearest_class,
             "weights": weights,
             "eta": np.array([ETA]),
             "syllables": spoken,
@@ -154,8 +165,8 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     )
     held = part == "held_out"
     return {
-        **vector_measures(words, vectors.astype(np.float64), counts, chosen(texts, held)),
-        **class_measures(words, vectors.astype(np.float64), classes, chosen(texts, ~held)),
+        **vector_measures(words, exact, counts, chosen(texts, held)),
+        **class_measures(words, exact, classes, chosen(texts, ~held)),
         **odds_measures(words, odds, weights, reviews, texts),
         **syllable_measures(words, spoken, chosen(texts, held)),
     }

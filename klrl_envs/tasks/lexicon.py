@@ -22,7 +22,8 @@ class Lexicon:
     Attributes:
         words: the tokens' strings.
         vectors: float64 [V, D], of unit length; zero for the end token and the marks.
-        classes: int64 [V], 0..15, or -1 for a token without a class.
+        classes: int64 [V], 0..15, or -1 for a token without a class: end, marks, the 150 commonest words.
+        nearest_classes: int64 [V], the same, but that the commonest words have the class nearest to them.
         weights: int64 [V], naive Bayes log-odds of a positive review in units of ``eta`` nats.
         eta: nats.
         syllables: int64 [V], 0 where they are unknown.
@@ -32,6 +33,7 @@ class Lexicon:
     words: tuple[str, ...]
     vectors: NDArray[np.float64]
     classes: NDArray[np.int64]
+    nearest_classes: NDArray[np.int64]
     weights: NDArray[np.int64]
     eta: float
     syllables: NDArray[np.int64]
@@ -44,7 +46,8 @@ def word_lexicon() -> Lexicon:
     from safetensors.numpy import load_file
 
     table = load_file(asset_path(FILE))
-    wide = {name: table[name].astype(np.int64) for name in ("classes", "weights", "syllables")}
+    whole = ("classes", "nearest_classes", "weights", "syllables")
+    wide = {name: table[name].astype(np.int64) for name in whole}
     vectors = table["vectors"].astype(np.float64)
     for array in (vectors, *wide.values()):
         array.setflags(write=False)

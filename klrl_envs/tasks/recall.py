@@ -19,6 +19,7 @@ def recall(
     *,
     kl_coef: float,
     horizon: int = 16,
+    commonest: int = 20,
     reference: str = "words",
     prompts: str = "train",
 ) -> AutomatonTask:
@@ -41,8 +42,9 @@ def recall(
     An empty text; there is no prompt.
 
     ## Rewards
-    At the end, once: 1 if the last word is of the class of the first. Marks and the 150 commonest words
-    have no class, and a text that begins with one of these earns nothing. KL is not part of the reward.
+    At the end, once: 1 if the last word is of the class of the first. Marks and the ``commonest`` words
+    ("the", "of") have no class, and a text that begins with one of these earns nothing. KL is not part of
+    the reward.
 
     ## Episode End
     After ``horizon`` tokens, always; it terminates. There is no end token: a text that could stop at any
@@ -53,15 +55,17 @@ def recall(
     whether the first word has a class.
 
     ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (16), ``reference`` ("words"), ``prompts`` (there are none; both
-    splits are alike).
+    ``kl_coef`` (.1), ``horizon`` (16), ``commonest`` (20 words, by frequency, without a class; with 150
+    the reward is as rare as 1 in 200 texts of pi0), ``reference`` ("words"), ``prompts`` (there are none;
+    both splits are alike).
 
     ## Optimum
     Exact: a bigram times an automaton over the class of the first word and whether the last one matches
     (34 states).
 
     ## References
-    Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``.
+    Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``;
+    the 150 commonest words go to the class that is nearest to their vector.
     Memory over a fixed delay: Osband et al. 2020 (arXiv 1908.03568), ``memory_len``.
 
     ## Version History
@@ -71,13 +75,25 @@ def recall(
     if reference != "words":
         raise ValueError(f"reference must be 'words' on Recall-v0, got {reference!r}")
     lexicon = word_lexicon()
+    classes = lexicon.nearest_classes.copy()
+    classed = np.flatnonzero(classes >= 0)  # by falling frequency, as all tokens that are words
+    whole = isinstance(commonest, (int, np.integer)) and not isinstance(commonest, bool)
+    if not whole or not 0 <= commonest < len(classed):
+        raise ValueError(f"commonest must be a whole number in 0..{len(classed) - 1}, got {commonest}")
+    classes[classed[:commonest]] = -1
+    arguments = {
+        "kl_coef": kl_coef,
+        "horizon": horizon,
+        "commonest": commonest,
+        "reference": reference,
+    }
     return recall_task(
         part_of_words(every_word(lexicon), end=False),
-        lexicon.classes[1:],
+        classes[1:],
         CLASSES,
         kl_coef=kl_coef,
         horizon=horizon,
-        source=("Recall-v0", {"kl_coef": kl_coef, "horizon": horizon, "reference": reference}),
+        source=("Recall-v0", arguments),
     )
 
 
