@@ -102,7 +102,7 @@ REGISTRY: tuple[Row, ...] = (
         "Recall-v0",
         "klrl_envs.tasks.recall:recall",
         kl_coef=0.1,
-        token_budget=500_000,
+        token_budget=1_000_000,
         tags=("exact", "text"),
         summary="end a text with a word of the first word's class",
     ),
