@@ -1,9 +1,10 @@
 """Brackets, Arithmetic and the diagnostics: each against its own page, read again in plain Python.
 
 The oracles know nothing of automata or of the solver. They write out every text of a small version of the
-task, price it as the page says, and add up; what is invariant or known in closed form is checked at full size.
+task, price it as the page says, and add up; what is invariant or known in closed form is tested at full size.
 """
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportCallIssue=false, reportOperatorIssue=false
 
 from __future__ import annotations
 
