@@ -17,8 +17,9 @@ from klrl_envs.tasks.vocabulary import SymbolVocabulary
 DIGITS = "0123456789"
 SYMBOLS = ("<end>", *DIGITS, "+", "=", *(f"~{digit}:" for digit in DIGITS))
 END, ZERO, PLUS, EQUALS, HINT = 0, 1, 11, 12, 13
-OPERANDS = range(10, 100)
-MOST_DIGITS = 3
+LEAST, MOST = 10, 99
+"""Operands are at least the one, sums at most the other."""
+MOST_DIGITS = 2
 PROMPTS = {"evaluation": slice(0, 128), "train": slice(128, 2176)}
 
 HINTED = 0.4
@@ -31,7 +32,7 @@ WRONG_HINTS = 0.3
 def arithmetic(
     *,
     kl_coef: float,
-    horizon: int = 5,
+    horizon: int = 4,
     reference: str = "hinted",
     prompts: str = "train",
 ) -> AutomatonTask:
@@ -46,29 +47,29 @@ def arithmetic(
     ``~0:`` to ``~9:``.
 
     ## Observation Space
-    ``Box(int64, (12,))``: seven tokens of prompt and the tokens written so far, padded on the right with
+    ``Box(int64, (11,))``: seven tokens of prompt and the tokens written so far, padded on the right with
     the end token. ``ArithmeticFeatures-v0`` shows instead the prompt's four digits (one-hot, 40), how many
-    digits were right before the first wrong token (one-hot, 4) and whether none was wrong, the time left
+    digits were right before the first wrong token (one-hot, 3) and whether none was wrong, the time left
     and the row log pi0(.|last token), float32.
 
     ## Starting State
-    A prompt such as ``37+58=~9:``, with two numbers of 10 to 99 and a hint. Of the 8,100 pairs, in an order
-    given by a hash of the pair, the first 128 evaluate and the next 2,048 train; the same hash says which
-    hints are wrong, and what they say. ``reset(options={"prompt": i})`` picks one.
+    A prompt such as ``37+58=~9:``, with two numbers of two digits, as their sum is, and a hint. Of the
+    3,240 pairs, in an order given by a hash of the pair, the first 128 evaluate and the next 2,048 train;
+    the same hash says which hints are wrong, and what they say. ``reset(options={"prompt": i})`` picks one.
 
     ## Rewards
     At the end, once: 1 for the digits of the sum and nothing else, else 0. KL is not part of the reward.
 
     ## Episode End
     The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
-    same: nothing at the default, where five tokens are too many for a sum.
+    same: nothing at the default, where four tokens are too many for a sum.
 
     ## Information
     ``prompt`` at the start, ``reference_log_prob`` (nats) each step; at the end ``text`` and ``digits``,
     the share of the sum's digits that were right before the first wrong token.
 
     ## Arguments
-    ``kl_coef`` (.11), ``horizon`` (5), ``reference`` ("hinted": a bigram in which the hinted digit has
+    ``kl_coef`` (.14), ``horizon`` (4), ``reference`` ("hinted": a bigram in which the hinted digit has
     probability .4 after its hint, other symbols than digits and the end have .01 together, and all else is
     even), ``prompts`` ("train" or "evaluation").
 
@@ -119,7 +120,7 @@ def digest_of(first: int, second: int) -> bytes:
 @lru_cache(maxsize=1)
 def hashed_pairs() -> tuple[tuple[int, int], ...]:
     """All pairs of operands in the order of their digests."""
-    pairs = [(first, second) for first in OPERANDS for second in OPERANDS]
+    pairs = [(first, second) for first in range(LEAST, MOST) for second in range(LEAST, MOST + 1 - first)]
     return tuple(sorted(pairs, key=lambda pair: digest_of(*pair)))
 
 
@@ -157,12 +158,12 @@ def sums(
     """One automaton a pair, side by side: the digits of the sum matched so far, and whether one was wrong.
 
     Returns:
-        The automaton; int64 [M], its state after each prompt; float32 [Q, 45], its features; float64 [Q], the
+        The automaton; int64 [M], its state after each prompt; float32 [Q, 44], its features; float64 [Q], the
         share of the digits that were right.
     """
     places = MOST_DIGITS + 1
     count = len(pairs)
-    # state = (pair * 2 + wrong) * 4 + digits matched
+    # state = (pair * 2 + wrong) * 3 + digits matched
     states = np.arange(count * 2 * places)
     matched, wrong, pair = states % places, states // places % 2, states // (2 * places)
     answers = [str(first + second) for first, second in pairs]
