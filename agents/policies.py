@@ -1,6 +1,7 @@
 """What the torch agents share that is no algorithm: a policy for each kind of task, and their average.
 
-Both start at the reference: the logits are log pi0(.|s) plus a residual that is zero at first.
+Both start at the reference: the logits are log pi0(.|s) plus a residual that is zero at first. Where the task
+names an initial policy they start there, and the residual is the difference.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class ResidualPolicy(nn.Module):
     That is all that the optimum needs: its residual is the value that a token leads to, over kl_coef,
     and the n-gram context matters through pi0 alone. The same identity gives the critic, in nats: with
     logits log pi0 + f, what is still to come is log sum exp(logits) + v(automaton state, time), and v = 0 at
-    the optimum of f. Before the present step's own KL is paid, that KL comes on top.
+    the optimum of f. Before the present step's own KL is paid, that KL comes on top. Where the task names an
+    initial policy, f is log of it less log pi0 at first: the inputs [..., D] then hold that difference, too.
 
     Args:
         task: an exact task.
@@ -41,7 +43,8 @@ class ResidualPolicy(nn.Module):
         super().__init__()
         self.task = task
         self.features = task.state_features.shape[1]
-        inputs = self.features + 1 + TIME_WAVES
+        self.starts_elsewhere = task.initial_policy is not None
+        self.inputs = inputs = self.features + 1 + TIME_WAVES
         self.actor = nn.Sequential(
             nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(),
             nn.Linear(width, task.vocab_size),
@@ -67,22 +70,38 @@ class ResidualPolicy(nn.Module):
 
     def logits(self, observations: Tensor) -> Tensor:
         """log pi0 + f [..., V], nats, of features [..., D]."""
-        return observations[..., self.features + 1 :] + self.actor(self.encode(observations))
+        return self.reference_rows(observations) + self.residual(self.encode(observations))
+
+    def reference_rows(self, observations: Tensor) -> Tensor:
+        """log pi0 [..., V] of features [..., D]."""
+        return observations[..., self.features + 1 :][..., : self.task.vocab_size]
+
+    def residual(self, inputs: Tensor) -> Tensor:
+        """f [..., V] of encoded features."""
+        change = self.actor(inputs[..., : self.inputs])
+        return change + inputs[..., self.inputs :] if self.starts_elsewhere else change
+
+    def correction(self, inputs: Tensor) -> Tensor:
+        """v [..., 1] of encoded features."""
+        return self.critic(inputs[..., : self.inputs])
 
     def encode(self, observations: Tensor) -> Tensor:
-        """Automaton state and time [..., F], the time left also as waves."""
+        """Automaton state and time, the time left also as waves; then f at first, where that is not zero."""
         state = observations[..., : self.features + 1]
         waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
-        return torch.cat((state, torch.cos(state[..., -1:] * waves)), dim=-1)
+        parts = [state, torch.cos(state[..., -1:] * waves)]
+        if self.starts_elsewhere:
+            parts.append(observations[..., -self.task.vocab_size :] - self.reference_rows(observations))
+        return torch.cat(parts, dim=-1)
 
     def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
         """log pi of the tokens taken and exact KL, each [n, T], of the episodes ``index`` [n]."""
         inputs = episodes.inputs[index][episodes.mask[index]]
-        return residual_scores(episodes, index, self.actor(inputs))
+        return residual_scores(episodes, index, self.residual(inputs))
 
     def values(self, episodes: Episodes, index: Tensor) -> Tensor:
         """What is still to come [n, T], nats, as the critic has it."""
-        return episodes.base[index] + self.critic(episodes.inputs[index]).squeeze(-1)
+        return episodes.base[index] + self.correction(episodes.inputs[index]).squeeze(-1)
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[Any], generator: torch.Generator) -> Episodes:
@@ -91,8 +110,8 @@ class ResidualPolicy(nn.Module):
         observer = observer_of(self.task, features=True)
         while not engine.done.all():
             observations = torch.from_numpy(observer.observe(engine)).to(generator.device)
-            inputs, reference = self.encode(observations), observations[:, self.features + 1 :]
-            writer.step(inputs, reference, self.actor(inputs), None, generator)
+            inputs, reference = self.encode(observations), self.reference_rows(observations)
+            writer.step(inputs, reference, self.residual(inputs), None, generator)
         return writer.episodes()
 
 

@@ -45,7 +45,7 @@ class QArguments(Arguments):
 
 
 class SoftQ:
-    """The table, and the policy that it stands for.
+    """The table, and the policy that it stands for: at first the reference, or the task's initial policy.
 
     Args:
         task: an exact task.
@@ -66,6 +66,10 @@ class SoftQ:
                 f"(at most {LARGEST_TABLE} entries); it fits klrl/GridNavigation-v0"
             )
         self.values = np.zeros((states, task.vocab_size))
+        if task.initial_policy is not None:
+            # the context is the index's last digit
+            change = task.initial_policy - task.reference.rows(np.arange(self.contexts))
+            self.values += np.tile(self.kl_coef * change, (states // self.contexts, 1))
         self.visits = np.zeros((states, task.vocab_size), dtype=np.int64)
 
     def log_rows(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

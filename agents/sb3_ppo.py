@@ -126,7 +126,7 @@ class ExactValue(nn.Module):
         (policy,) = self._owned_elsewhere
         with torch.no_grad():
             total = policy.logits(features).logsumexp(dim=-1, keepdim=True)
-        return policy.task.kl_coef * (total + policy.critic(policy.encode(features)))
+        return policy.task.kl_coef * (total + policy.correction(policy.encode(features)))
 
 
 class HiddenStateLogits(nn.Module):

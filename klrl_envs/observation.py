@@ -53,30 +53,38 @@ class AutomatonFeatures:
     """Exact tasks: state features [F], time left in [0, 1], and log pi0(.|s) [V], float32.
 
     The last row stands for the n-gram context, which is all that pi0 depends on: together they are
-    Markov.
+    Markov. Where the task names an initial policy, its row [V] follows.
     """
 
     def __init__(self, task: AutomatonTask) -> None:
-        self._table, self._task = task.state_features, task
-        count = self._table.shape[1] + 1
-        floor = np.nextafter(np.float32(task.reference.least), np.float32(-np.inf))
-        low = np.zeros(count + task.vocab_size, dtype=np.float32)
+        self._task = task  # not its tables: a copy of an environment remakes the task
+        count = task.state_features.shape[1] + 1
+        rows, least = 1, task.reference.least
+        if task.initial_policy is not None:
+            rows, least = 2, min(least, float(task.initial_policy.min()))
+        floor = np.nextafter(np.float32(least), np.float32(-np.inf))
+        low = np.zeros(count + rows * task.vocab_size, dtype=np.float32)
         high = np.zeros_like(low)
         high[:count] = 1
         low[count:] = floor
         self.space = spaces.Box(low, high, dtype=np.float32)
 
     def observe(self, engine: Engine) -> NDArray[np.float32]:
-        """Features [N, F + 1 + V]."""
-        return self._joined(engine.state, engine.time, engine.reference_log_probs())
+        """Features [N, F + 1 + V], or [N, F + 1 + 2 V]."""
+        return self._joined(engine.context, engine.state, engine.time, engine.reference_log_probs())
 
     def encode(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float32]:
-        """Features [N, F + 1 + V] of states [N] of reference and automaton, and tokens written [N]."""
-        return self._joined(state, time, self._task.reference.rows(context))
+        """The same of states [N] of reference and automaton, and tokens written [N]."""
+        return self._joined(context, state, time, self._task.reference.rows(context))
 
-    def _joined(self, state: IntArray, time: IntArray, rows: FloatArray) -> NDArray[np.float32]:
+    def _joined(
+        self, context: IntArray, state: IntArray, time: IntArray, rows: FloatArray
+    ) -> NDArray[np.float32]:
         left = 1 - time[:, None] / self._task.horizon
-        return np.concatenate((self._table[state], left, rows), axis=1, dtype=np.float32)
+        parts = [self._task.state_features[state], left, rows]
+        if self._task.initial_policy is not None:
+            parts.append(self._task.initial_policy[context])
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 class HiddenStateFeatures:

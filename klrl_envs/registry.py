@@ -24,7 +24,7 @@ class Row:
         task: "module:function" that makes the ``Task``; its docstring is the specification.
         kl_coef: the coefficient that the leaderboard scores, in reward per nat.
         token_budget: tokens that an agent may write in training to enter the leaderboard.
-        tags: "exact" or "neural", "text" or "grid".
+        tags: "exact" or "neural", "text" or "grid", and "diagnostic" for those of one property each.
         summary: one line for lists.
     """
 
@@ -113,6 +113,110 @@ REGISTRY: tuple[Row, ...] = (
         token_budget=500_000,
         tags=("exact", "text"),
         summary="use words of many classes, each of which pays once",
+    ),
+    Row(
+        "Brackets-v0",
+        "klrl_envs.tasks.brackets:brackets",
+        kl_coef=0.1,
+        token_budget=500_000,
+        tags=("exact", "text"),
+        summary="write well-formed nested brackets of a given length",
+    ),
+    Row(
+        "Arithmetic-v0",
+        "klrl_envs.tasks.arithmetic:arithmetic",
+        kl_coef=0.14,
+        token_budget=500_000,
+        tags=("exact", "text"),
+        summary="answer sums of two numbers, with a hint that is sometimes wrong",
+    ),
+    Row(
+        "DiagnosticZeroReward-v0",
+        "klrl_envs.tasks.diagnostics.zero_reward:zero_reward",
+        kl_coef=0.1,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="no reward at all: stay at the reference",
+    ),
+    Row(
+        "DiagnosticLength-v0",
+        "klrl_envs.tasks.diagnostics.length:length",
+        kl_coef=0.2,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="the first token decides, the reward comes at the end of a long text",
+    ),
+    Row(
+        "DiagnosticVocabulary-v0",
+        "klrl_envs.tasks.diagnostics.vocabulary:vocabulary",
+        kl_coef=0.1,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="every word has clones that mean the same",
+    ),
+    Row(
+        "DiagnosticSparsity-v0",
+        "klrl_envs.tasks.diagnostics.sparsity:sparsity",
+        kl_coef=0.13,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="a combination lock that opens with a given probability",
+    ),
+    Row(
+        "DiagnosticDelay-v0",
+        "klrl_envs.tasks.diagnostics.delay:delay",
+        kl_coef=0.15,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="the same reward, paid some tokens later",
+    ),
+    Row(
+        "DiagnosticNoise-v0",
+        "klrl_envs.tasks.diagnostics.noise:noise",
+        kl_coef=0.1,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="normal noise on the reward",
+    ),
+    Row(
+        "DiagnosticCoefficient-v0",
+        "klrl_envs.tasks.diagnostics.coefficient:coefficient",
+        kl_coef=0.1,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="one reward at many prices of KL",
+    ),
+    Row(
+        "DiagnosticReference-v0",
+        "klrl_envs.tasks.diagnostics.reference:reference",
+        kl_coef=0.1,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="start at an initial policy that is not the reference",
+    ),
+    Row(
+        "DiagnosticGold-v0",
+        "klrl_envs.tasks.diagnostics.gold:gold",
+        kl_coef=0.06,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="a proxy is paid, what was meant is only reported",
+    ),
+    Row(
+        "DiagnosticModes-v0",
+        "klrl_envs.tasks.diagnostics.modes:modes",
+        kl_coef=0.18,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="several ways to succeed, none better than another",
+    ),
+    Row(
+        "DiagnosticPromptScale-v0",
+        "klrl_envs.tasks.diagnostics.prompt_scale:prompt_scale",
+        kl_coef=0.2,
+        token_budget=200_000,
+        tags=("exact", "text", "diagnostic"),
+        summary="prompts whose rewards differ a hundredfold",
     ),
     Row(
         "Sentiment-v0",

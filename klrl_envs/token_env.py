@@ -14,6 +14,7 @@ from klrl_envs.observation import observer_of
 from klrl_envs.reference.protocol import FloatArray
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.initial_policy import initial_policy_of
 
 ONE_LANE = np.zeros(1, dtype=np.int64)
 
@@ -27,6 +28,9 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
         reference_log_prob: "step" (in info at each step) or "end" (all of them at the last step).
         render_mode: "ansi", "rgb_array", or "human" (a window).
         **task_arguments: the task's own (kl_coef, horizon, reference, prompts, ...).
+
+    ``initial_policy`` is where agents must start, as a policy for ``klrl_envs.evaluate``; None where that is
+    the reference.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}
@@ -45,6 +49,7 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
             raise ValueError(f"render_mode must be None or one of {allowed}, got {render_mode!r}")
         self.task = make_task(task, **task_arguments) if isinstance(task, str) else task
         self.kl_coef = self.task.kl_coef
+        self.initial_policy = initial_policy_of(self.task)
         self.render_mode = render_mode
         self.engine = Engine(self.task, 1, reference_log_prob)
         self._observer = observer_of(self.task, features=features)

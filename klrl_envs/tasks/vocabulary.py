@@ -130,6 +130,37 @@ class WordVocabulary:
         raise ValueError(f"{word!r} is not among the {self.size} words of this vocabulary")
 
 
+class SymbolVocabulary(WordVocabulary):
+    """Symbols that are written without spaces, such as digits; a text is read by its longest symbols first.
+
+    Args:
+        symbols, end_token: as the words of ``WordVocabulary``.
+    """
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The symbols joined.
+
+        Raises:
+            ValueError: a token is out of range.
+        """
+        return "".join(self.token_string(int(token)) for token in tokens if token != self.end_token)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text.
+
+        Raises:
+            ValueError: a part of the text is no symbol.
+        """
+        pieces = self._symbols.findall(text)
+        if "".join(pieces) != text:
+            raise ValueError(f"{text!r} is not written in the {self.size} symbols of this vocabulary")
+        return [self._index[piece] for piece in pieces]
+
+    @cached_property
+    def _symbols(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.words, key=len, reverse=True))))
+
+
 def _clings(word: str) -> bool:
     """Whether English writes the word without a space before it ("," or "'s" or "n't")."""
     return word in _NO_SPACE_BEFORE or word[0] == "'" or word == "n't"

@@ -1,0 +1,178 @@
+"""Brackets: well-formed nesting beside the habits of real source code."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.reference.markov import MarkovReference
+from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.vocabulary import WordVocabulary
+
+OPENING, CLOSING = "([{", ")]}"
+DEEPEST = 5
+NESTED = 2
+"""A text must be this deep somewhere."""
+
+State = tuple[str, int, bool]
+"""The open brackets, the length in tokens, and whether the text has been NESTED deep."""
+
+
+def brackets(
+    *,
+    kl_coef: float,
+    horizon: int = 20,
+    shortest: int = 10,
+    longest: int = 16,
+    reference: str = "code",
+    prompts: str = "train",
+) -> AutomatonTask:
+    """Brackets-v0
+
+    ## Description
+    Write a nest of round, square and curly brackets with atoms and commas anywhere between, all closed in the
+    right order, some inside others, of a length in a given range, and otherwise as brackets stand in real
+    source code. The reference, a bigram, cannot count.
+
+    ## Action Space
+    ``Discrete(9)``: 0 ends the text, 1 an atom ``x``, 2 a comma, then ``( ) [ ] { }``.
+
+    ## Observation Space
+    ``Box(int64, (20,))``: the tokens written so far, padded on the right with the end token.
+    ``BracketsFeatures-v0`` shows instead the open brackets from the outermost (5 places of 3 bits), their
+    number over 5, the tokens written over ``longest``, whether the text is nested yet, whether it can still
+    succeed, the time left and the row log pi0(.|last token), float32.
+
+    ## Starting State
+    An empty text; there is no prompt.
+
+    ## Rewards
+    At the end, once: 1 for a text of ``shortest`` to ``longest`` tokens before the end token in which every
+    bracket is closed by its own kind, in order, never more than 5 are open, and at some place 2 or more
+    are; else 0. Atoms and commas may stand anywhere. KL is not part of the reward.
+
+    ## Episode End
+    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
+    same.
+
+    ## Information
+    ``reference_log_prob`` (nats) each step; at the end ``text`` and ``nested``, 1 for a text that is 2 deep
+    somewhere and that could still succeed, or did.
+
+    ## Arguments
+    ``kl_coef`` (.1), ``horizon`` (20), ``shortest`` (10) and ``longest`` (16) in tokens, ``reference``
+    ("code", a bigram over the 9 symbols estimated from Python's standard library, see
+    ``assets/cards/brackets.md``), ``prompts`` (there are none; both splits are alike).
+
+    ## Optimum
+    Exact: a bigram times an automaton whose states are the open brackets, the length and whether the text is
+    nested, of those from which it can still succeed, and one for the rest.
+
+    ## References
+    Dyck languages: Chomsky and Schuetzenberger 1963, The algebraic theory of context-free languages.
+
+    ## Version History
+    v0: first version.
+    """
+    check_split(prompts)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in (shortest, longest))
+    if not whole or not 4 <= shortest <= longest <= 64:
+        raise ValueError(
+            f"shortest and longest must be 4 <= shortest <= longest <= 64, got {shortest!r}, {longest!r}"
+        )
+    if reference != "code":
+        raise ValueError(f"reference must be 'code' on Brackets-v0, got {reference!r}")
+    symbols, bigram = code_bigram()
+    automaton, states = nesting(symbols, int(shortest), int(longest))
+    arguments = {"kl_coef": kl_coef, "horizon": horizon, "shortest": int(shortest), "longest": int(longest)}
+    return AutomatonTask(
+        id="Brackets-v0",
+        reference=bigram,
+        vocabulary=WordVocabulary(symbols, 0),
+        horizon=horizon,
+        end_token=0,
+        kl_coef=kl_coef,
+        reward_range=(0.0, 1.0),
+        reward_fingerprint=automaton.fingerprint,
+        source=("Brackets-v0", {**arguments, "reference": reference}),
+        automaton=automaton,
+        state_features=features_of(states, int(longest)),
+        final_metrics={"nested": np.array([*(nested for _, _, nested in states), False], dtype=np.float64)},
+    )
+
+
+@lru_cache(maxsize=1)
+def code_bigram() -> tuple[tuple[str, ...], MarkovReference]:
+    """The 9 symbols and their bigram in source code, additively smoothed; loaded once a process."""
+    from safetensors.numpy import load_file
+
+    table = load_file(asset_path("brackets.safetensors"))
+    alpha = float(table["alpha"][0])
+    symbols = tuple(table["symbols"].tobytes().decode().split("\n"))
+    start, pairs = table["start"] + alpha, table["pairs"] + alpha
+    bigram = MarkovReference(
+        np.log(start / start.sum()),
+        np.log(pairs / pairs.sum(axis=1, keepdims=True)),
+        name="code",
+        fingerprint=asset_digest("brackets.safetensors"),
+    )
+    return symbols, bigram
+
+
+@lru_cache(maxsize=4)
+def nesting(
+    symbols: tuple[str, ...], shortest: int, longest: int
+) -> tuple[RewardAutomaton, tuple[State, ...]]:
+    """The automaton of well-formed nests, and its states but for the last, which is dead.
+
+    The states are those that some text reaches and from which some text succeeds. Token 0 ends the text and
+    leaves the state as it is.
+    """
+    start: State = ("", 0, False)
+    known: dict[State, int] = {start: 0}
+    waiting: list[State] = [start]
+    rows: list[list[State | None]] = []
+    for state in waiting:
+        row = [after(state, symbol, longest) for symbol in symbols[1:]]
+        rows.append([state, *row])
+        for following in row:
+            if following is not None and following not in known:
+                known[following] = len(known)
+                waiting.append(following)
+    dead = len(known)
+    transition = np.full((dead + 1, len(symbols)), dead)
+    for number, row in enumerate(rows):
+        transition[number] = [dead if state is None else known[state] for state in row]
+    final = [not stack and nested and length >= shortest for stack, length, nested in waiting]
+    return RewardAutomaton(transition, final_reward=np.array([*final, False])), tuple(waiting)
+
+
+def after(state: State, symbol: str, longest: int) -> State | None:
+    """The state after one more symbol, or None where no text can succeed from there."""
+    stack, length, nested = state
+    if symbol in OPENING:
+        stack += symbol
+    elif symbol in CLOSING:
+        if not stack or OPENING[CLOSING.index(symbol)] != stack[-1]:
+            return None
+        stack = stack[:-1]
+    nested = nested or len(stack) >= NESTED
+    # what must still be written: the closing brackets, and a nest where there was none
+    needed = len(stack) + (0 if nested else 2 * (NESTED - len(stack)))
+    if len(stack) > DEEPEST or length + 1 + needed > longest:
+        return None
+    return stack, length + 1, nested
+
+
+def features_of(states: tuple[State, ...], longest: int) -> NDArray[np.float32]:
+    """float32 [Q, 3 * 5 + 4]: open brackets, their number, the length, nested, alive; zero where dead."""
+    table = np.zeros((len(states) + 1, 3 * DEEPEST + 4), dtype=np.float32)
+    for row, (stack, length, nested) in zip(table, states):
+        for place, bracket in enumerate(stack):
+            row[3 * place + OPENING.index(bracket)] = 1
+        row[3 * DEEPEST :] = len(stack) / DEEPEST, length / longest, nested, 1
+    return table
