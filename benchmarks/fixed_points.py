@@ -25,6 +25,7 @@ Update = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """(log pi0 [C, V, 1], X [1, V, Q]) -> (log pi [C, V, Q], value [C, Q] that the signal sees to come)."""
 
 BISECTIONS = 200
+SMALLEST_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +171,10 @@ def best_of(law: TerminalLaw, n: int) -> FloatArray:
 
 def tilt(law: TerminalLaw, kl_coefs: FloatArray) -> FloatArray:
     """The law [S, U] of pi0 exp(r / kl_coef) / Z, a coefficient [S] for each start."""
-    exponent = law.rewards / kl_coefs[:, None]
-    weights = law.probabilities * np.exp(exponent - exponent.max(axis=1, keepdims=True))
+    held = law.probabilities > 0
+    top = np.where(held, law.rewards, -np.inf).max(axis=1, keepdims=True)
+    exponent = np.where(held, (law.rewards - top) / kl_coefs[:, None], -np.inf)
+    weights = law.probabilities * np.exp(exponent)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -186,15 +189,17 @@ def group_normalised(law: TerminalLaw, kl_coef: float) -> FloatArray:
 
     The coefficient of a prompt becomes beta sd(r), sd under the policy itself; large groups. Where several
     coefficients agree with their own sd, the one that is reached from the reference: iteration from there.
+    One that has none goes to 0: the less the rewards vary, the less the KL weighs, until every text has the
+    largest reward.
     """
     spread = np.sqrt(variance(law, law.probabilities))
     for _ in range(10_000):
         tilted = tilt(law, kl_coef * spread)
         # half a step: sd falls as the coefficient does, and a whole one could go round in circles
-        after = 0.5 * spread + 0.5 * np.sqrt(variance(law, tilted))
-        if np.allclose(after, spread, rtol=1e-12, atol=1e-300):
+        after = np.maximum((spread + np.sqrt(variance(law, tilted))) / 2, SMALLEST_SPREAD)
+        if np.allclose(after, spread, rtol=1e-12, atol=0.0):
             break
-        spread = np.maximum(after, np.finfo(float).tiny ** 0.5)
+        spread = after
     return tilt(law, kl_coef * spread)
 
 

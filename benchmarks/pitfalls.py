@@ -45,7 +45,8 @@ DISCOUNT = 0.95
 MOST_TEXTS = 10  # log2 of the largest n of best-of-n
 STEPS, RATE = 2_000, 0.05  # of the one signal without a fixed point
 INK, SOFT, GOOD, BAD = "#1d2433", "#6b7484", "#009E73", "#D55E00"
-LOWEST = -1.0  # bars are cut here, and say so
+LOWEST, HIGHEST = -1.0, 1.35  # bars are cut here, and say so
+FARTHEST = 3.2  # times the optimum's KL: what lies beyond stands at the edge
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def table(rows: Sequence[Row]) -> str:
         )
         score = f"claims {row.score:.3f}" if row.point is None else f"{row.score:.3f}"
         cells = (row.name, row.optimises, row.ends, *reached, score, row.env_id.removeprefix("klrl/"))
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -232,27 +233,34 @@ def draw_plane(axes: Any, rows: Sequence[Row], numbers: dict[str, int]) -> None:
     law = terminal_law(best.policy.problem)
     points = [
         of_law(law, tilt(law, np.full(1, coefficient)), task.kl_coef)
-        for coefficient in np.geomspace(task.kl_coef / 20, task.kl_coef * 50, 200)
+        for coefficient in np.geomspace(task.kl_coef / 100, task.kl_coef * 50, 300)
     ]
     axes.plot([p.kl for p in points], [p.expected_reward for p in points], color=INK, linewidth=1.8)
     curve = [of_law(law, best_of(law, 2**power), task.kl_coef) for power in range(MOST_TEXTS + 1)]
     axes.plot(
-        [p.kl for p in curve], [p.expected_reward for p in curve], "--", color=SOFT, linewidth=1.2, marker=".",
+        [p.kl for p in curve], [p.expected_reward for p in curve], "--", color=SOFT, linewidth=1.2, marker="."
     )  # fmt: skip
-    shown = [row for row in rows if row.env_id == ONE_PRICE and row.point is not None]
-    right = 1.08 * max(row.point.kl for row in shown if row.point is not None)
-    axes.plot([0, right], best.value + task.kl_coef * np.array([0, right]), ":", color=SOFT, linewidth=1.1)
-    for row in shown:
-        assert row.point is not None
-        good = row.score > 1 - 1e-9
-        at = (row.point.kl, row.point.expected_reward)
-        axes.plot(*at, "o", color=GOOD if good else BAD, markersize=15, markeredgecolor="white")
+    right, top = FARTHEST * best.kl, 1.06 * float(law.rewards.max())
+    tangent = np.array([0.0, right])
+    axes.plot(tangent, best.value + task.kl_coef * tangent, ":", color=SOFT, linewidth=1.1)
+    shown = [(row, row.point) for row in rows if row.env_id == ONE_PRICE and row.point is not None]
+    for place, (row, point) in enumerate(sorted(shown, key=lambda pair: pair[1].kl)):
+        colour = GOOD if row.score > 1 - 1e-9 else BAD
+        beyond = point.kl > right
+        at = (min(point.kl, right), point.expected_reward)
+        axes.plot(*at, ">" if beyond else "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
+        label = f"{numbers[row.name]}: {point.kl:.0f} nats" if beyond else str(numbers[row.name])
+        # alternately above to the left and below to the right, as the frontier rises between
+        left = place % 2 == 0 or beyond
         axes.annotate(
-            str(numbers[row.name]), at, ha="center", va="center", color="white", fontsize=9, weight="bold"
-        )
+            label, at, (-11, 9) if left else (11, -15), textcoords="offset points", color=colour,
+            ha="right" if left else "left", weight="bold",
+            arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.6},
+        )  # fmt: skip
     axes.plot(0, best.reference_value, "D", color=INK, markersize=7, clip_on=False)
     axes.annotate("reference", (0, best.reference_value), (9, -4), textcoords="offset points", color=INK)
-    axes.set_xlim(-0.02 * right, right)
+    axes.set_xlim(-0.02 * right, 1.01 * right)
+    axes.set_ylim(0, top)
     axes.set_xlabel("KL from the reference (nats)")
     axes.set_ylabel("expected reward")
     axes.text(
@@ -266,18 +274,21 @@ def draw_plane(axes: Any, rows: Sequence[Row], numbers: dict[str, int]) -> None:
 def draw_bars(axes: Any, ordered: Sequence[Row], numbers: dict[str, int]) -> None:
     """The scores, best on top."""
     for place, row in enumerate(ordered):
-        shown = max(row.score, LOWEST)
+        shown = min(max(row.score, LOWEST), HIGHEST)
         impossible = row.score > 1 + 1e-9
         colour = GOOD if abs(row.score - 1) < 1e-9 else BAD
         axes.barh(place, shown, 0.62, color=colour, alpha=0.35 if impossible else 0.9, linewidth=0)
-        note = " (cut)" if row.score < LOWEST else " (no policy reaches it)" if impossible else ""
-        axes.text(max(shown, 0) + 0.03, place, f"{row.score:.2f}{note}", va="center", fontsize=9, color=INK)
+        note = " (cut)" if row.score < LOWEST else ": no policy has it" if impossible else ""
+        axes.text(
+            max(shown, 0) + 0.03, place, f"{row.score:.2f}{note}", va="center", fontsize=9, color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
     axes.axvline(1, color=INK, linewidth=1, linestyle=":")
     axes.set_yticks(range(len(ordered)), [f"{row.name}  ({numbers[row.name]})" for row in ordered])
     axes.tick_params(axis="y", length=0)
-    low = min(0.0, *(max(row.score, LOWEST) for row in ordered))
-    axes.set_xlim(low - 0.02, max(row.score for row in ordered) + 0.45)
+    low = max(min(0.0, ordered[0].score), LOWEST)
+    axes.set_xlim(low - 0.02, HIGHEST + 0.75)
     axes.set_xlabel("score: 0 the reference, 1 the optimum")
 
 
