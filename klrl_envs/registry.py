@@ -125,8 +125,8 @@ REGISTRY: tuple[Row, ...] = (
     Row(
         "Arithmetic-v0",
         "klrl_envs.tasks.arithmetic:arithmetic",
-        kl_coef=0.14,
-        token_budget=500_000,
+        kl_coef=0.16,
+        token_budget=1_000_000,
         tags=("exact", "text"),
         summary="answer sums of two numbers, with a hint that is sometimes wrong",
     ),

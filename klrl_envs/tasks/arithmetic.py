@@ -24,6 +24,8 @@ PROMPTS = {"evaluation": slice(0, 128), "train": slice(128, 2176)}
 
 HINTED = 0.4
 """Of a digit after its hint."""
+ENDING = 0.4
+"""Of the end after a digit."""
 STRAY = 0.01
 """Of all symbols that are neither digit nor end, together."""
 WRONG_HINTS = 0.3
@@ -69,9 +71,9 @@ def arithmetic(
     the share of the sum's digits that were right before the first wrong token.
 
     ## Arguments
-    ``kl_coef`` (.14), ``horizon`` (4), ``reference`` ("hinted": a bigram in which the hinted digit has
-    probability .4 after its hint, other symbols than digits and the end have .01 together, and all else is
-    even), ``prompts`` ("train" or "evaluation").
+    ``kl_coef`` (.16), ``horizon`` (4), ``reference`` ("hinted": a bigram in which the hinted digit has
+    probability .4 after its hint and the end .4 after a digit, other symbols than digits and the end have .01
+    together, and all else is even), ``prompts`` ("train" or "evaluation").
 
     ## Optimum
     Exact, prompt by prompt: an automaton each of the digits matched. J* is the mean over the evaluation
@@ -139,11 +141,14 @@ def prompt_of(first: int, second: int) -> list[int]:
 
 @lru_cache(maxsize=1)
 def hinted_bigram() -> MarkovReference:
-    """Digits and the end alike after everything, but for the hinted digit after a hint."""
+    """All digits alike, but for the hinted one after its hint; texts often end after a digit."""
     size = len(SYMBOLS)
     row = np.full(size, STRAY / (size - HINT + 2))
     row[: ZERO + 10] = (1 - STRAY) / 11
     table = np.tile(row, (size + 1, 1))
+    digits = table[ZERO : ZERO + 10]
+    digits[:, ZERO : ZERO + 10] = (1 - STRAY - ENDING) / 10
+    digits[:, END] = ENDING
     for digit in range(10):
         hint = table[HINT + digit]
         hint[: ZERO + 10] = (1 - STRAY - HINTED) / 10
