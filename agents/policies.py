@@ -30,10 +30,12 @@ class ResidualPolicy(nn.Module):
 
     That is all that the optimum needs: its residual is the value that a token leads to, over kl_coef,
     and the n-gram context matters through pi0 alone, unless the reward looks at the context itself
-    (Topic-v0): there the best policy of this form is not quite the optimum. The same identity gives the
-    critic, in nats: with logits log pi0 + f, what is still to come is log sum exp(logits) + v(automaton state,
-    time), and v = 0 at the optimum of f. Before the present step's own KL is paid, that KL comes on top. Where the task names an
-    initial policy, f is log of it less log pi0 at first: the inputs [..., D] then hold that difference, too.
+    (Topic-v0): there the best policy of this form is not quite the optimum.
+
+    The same identity gives the critic, in nats: with logits log pi0 + f, what is still to come is
+    log sum exp(logits) + v(automaton state, time), and v = 0 at the optimum of f. Before the present step's
+    own KL is paid, that KL comes on top. Where the task names an initial policy, f is log of it less log pi0
+    at first: the inputs [..., D] then hold that difference, too.
 
     Args:
         task: an exact task.
