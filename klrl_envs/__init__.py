@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from klrl_envs.registry import REGISTRY, Row, make_task, register_all
 
 if TYPE_CHECKING:
-    from klrl_envs.diagnostics import Diagnostics, ExactEvaluation, evaluate_exactly
+    from klrl_envs.diagnostics import (
+        Diagnostics,
+        ExactEvaluation,
+        evaluate_exactly,
+        metrics_along_frontier,
+    )
     from klrl_envs.evaluation import Evaluation, evaluate
     from klrl_envs.exact import exact_task
     from klrl_envs.integrations.trl import as_reward_fn
@@ -33,6 +38,7 @@ _LAZY = {
     "Diagnostics": ("klrl_envs.diagnostics", "Diagnostics"),
     "ExactEvaluation": ("klrl_envs.diagnostics", "ExactEvaluation"),
     "evaluate_exactly": ("klrl_envs.diagnostics", "evaluate_exactly"),
+    "metrics_along_frontier": ("klrl_envs.diagnostics", "metrics_along_frontier"),
     "exact_task": ("klrl_envs.exact", "exact_task"),
     "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
     "NotCertified": ("klrl_envs.optima.optimum", "NotCertified"),

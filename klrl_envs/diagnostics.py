@@ -7,6 +7,7 @@ a large KL(pi* || pi) has dropped texts that the optimum writes, the one with a 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ import numpy as np
 
 from klrl_envs.estimators import Interval, stratified_mean
 from klrl_envs.observation import AutomatonFeatures, StateObserver, observer_of, shows_features
-from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov
-from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum_of
+from klrl_envs.optima.dynamic_programme import solve_problem
+from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, final_states
+from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum_of, problem_of
+from klrl_envs.optima.problem import FloatArray
 from klrl_envs.policies import OptimalPolicy, StatePolicy, TokenPolicy
 from klrl_envs.rollout import Episodes, is_sequence_policy, roll_out
 from klrl_envs.tasks.base import AutomatonTask
@@ -135,7 +138,7 @@ def diagnose(
         entropy=mean_of(sampled.entropy, sampled),
         optimal_entropy=mean_of(ideal.entropy, ideal),
         metrics={name: mean_of(values, sampled) for name, values in sampled.metrics.items()},
-        optimal_metrics={name: mean_of(values, ideal) for name, values in ideal.metrics.items()},
+        optimal_metrics=metric_means(final_states(problem, best.policy), task),
     )
 
 
@@ -174,16 +177,34 @@ def exact_diagnostics(own: MarkovEvaluation, ideal: MarkovEvaluation, task: Auto
         forward_kl=point(ideal.divergences[0]),
         entropy=point(own.entropy),
         optimal_entropy=point(ideal.entropy),
-        metrics=metric_means(own, task),
-        optimal_metrics=metric_means(ideal, task),
+        metrics=metric_means(own.final_states, task),
+        optimal_metrics=metric_means(ideal.final_states, task),
     )
 
 
-def metric_means(evaluated: MarkovEvaluation, task: AutomatonTask) -> dict[str, Interval]:
-    """The exact means of a task's metrics."""
-    return {
-        name: point(float(evaluated.final_states @ values)) for name, values in task.final_metrics.items()
-    }
+def metric_means(states: FloatArray, task: AutomatonTask) -> dict[str, Interval]:
+    """The exact means of a task's metrics under a law float64[Q] of the automaton's state at the end."""
+    return {name: point(float(states @ values)) for name, values in task.final_metrics.items()}
+
+
+def metrics_along_frontier(
+    env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any],
+    kl_coefs: Iterable[float],
+    **kwargs: Any,
+) -> list[dict[str, float]]:
+    """The exact means of a task's metrics under pi* at each of kl_coefs, such as the gold reward along the
+    optimum of a proxy.
+
+    Raises:
+        TypeError: the environment is not exact.
+        ValueError: a kl_coef that is not a finite number above 0.
+    """
+    task = evaluation_task(env_or_id, kwargs)
+    if not isinstance(task, AutomatonTask):
+        raise TypeError(f"{task.id} is not an exact environment: its metrics can only be sampled")
+    problem = problem_of(task)
+    laws = (final_states(problem, solve_problem(problem, kl_coef)) for kl_coef in kl_coefs)
+    return [{name: float(law @ values) for name, values in task.final_metrics.items()} for law in laws]
 
 
 def point(value: float) -> Interval:

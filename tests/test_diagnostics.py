@@ -178,3 +178,15 @@ def test_metrics_of_the_policy_and_of_the_optimum_are_exact() -> None:
     assert found.metrics["open"].estimate == pytest.approx(0.25, abs=1e-12)
     tilted = 0.25 * math.e / (0.25 * math.e + 0.75)
     assert found.optimal_metrics["open"].estimate == pytest.approx(tilted, abs=1e-12)
+
+
+def test_gold_rises_and_falls_along_the_optimum_of_the_proxy() -> None:
+    kl_coefs = (0.5, 0.12, 0.06, 0.02)
+    gold = [means["gold"] for means in klrl_envs.metrics_along_frontier("klrl/DiagnosticGold-v0", kl_coefs)]
+    for kl_coef, value in zip(kl_coefs, gold):
+        found = klrl_envs.evaluate_exactly("optimal", "klrl/DiagnosticGold-v0", kl_coef=kl_coef)
+        assert found.diagnostics.optimal_metrics["gold"].estimate == pytest.approx(value, abs=1e-9)
+        assert found.score == pytest.approx(1.0, abs=1e-9)
+    assert gold[0] < gold[1] > gold[2] > gold[3]
+    with pytest.raises(TypeError, match="is not an exact environment"):
+        klrl_envs.metrics_along_frontier("klrl/Sentiment-v0", [0.1])

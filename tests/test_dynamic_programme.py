@@ -15,7 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klrl_envs.optima.dynamic_programme import Problem, Solution, solve, solve_problem
-from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, terminal_law
+from klrl_envs.optima.forward import (
+    MarkovEvaluation,
+    PolicyRows,
+    evaluate_markov,
+    final_states,
+    terminal_law,
+)
 from klrl_envs.reference.markov import MarkovModel, MarkovReference, UniformReference
 from klrl_envs.reference.trigram import TrigramReference
 from klrl_envs.tasks.automaton import RewardAutomaton
@@ -207,7 +213,7 @@ def test_two_hundred_random_instances_equal_enumeration(block):
 
 
 @pytest.mark.parametrize(
-    "kind", ["trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
+    "kind", ["", "trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
 )
 def test_random_instances_of_every_kind_equal_enumeration(kind):
     for seed in range(40):
@@ -219,6 +225,9 @@ def test_random_instances_of_every_kind_equal_enumeration(kind):
         assert evaluated.expected_reward == pytest.approx(solution.expected_reward, abs=1e-9)
         reference = task.evaluate(lambda context, state, time, rows=task.reference.rows: rows(context))
         assert reference.objective == pytest.approx(solution.reference_value, abs=1e-10)
+        ends = final_states(task.problem, solution)
+        np.testing.assert_allclose(ends, evaluated.final_states, atol=1e-10)
+        np.testing.assert_allclose(final_states(task.problem), reference.final_states, atol=1e-12)
         for start, (prompt, state, _) in enumerate(beginnings(task)):
             alone = np.array([w + r / task.kl_coef for _, w, r in texts(task, state, prompt)])
             known = task.kl_coef * np.logaddexp.reduce(alone)
@@ -231,6 +240,9 @@ def test_a_tiny_coefficient_loses_nothing_of_any_kind(kind):
         task = draw(seed, peaked=True, **{kind: True})
         task.kl_coef = 1e-3
         assert_solved(task)
+        solution = task.solve()
+        ends = final_states(task.problem, solution)
+        np.testing.assert_allclose(ends, task.evaluate(solution.log_probs).final_states, atol=1e-9)
 
 
 def test_a_trigram_knows_its_rows_its_arcs_and_its_transpose():

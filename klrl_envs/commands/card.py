@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs.diagnostics import metrics_along_frontier
 from klrl_envs.engine import Engine
 from klrl_envs.evaluation import as_policy
 from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
@@ -57,10 +58,16 @@ def show_solution(
     else:
         coefficients = [number(text) for text in frontier.split(",")]
     console.print(numbers_table(optimum_numbers(best)))
-    table = Table("kl_coef", escape("E*[r]"), "KL* (nats)", "J*", title="frontier of reward against KL")
-    for point in best.frontier(coefficients):
+    metrics: list[dict[str, float]] = [{} for _ in coefficients]
+    if best.exact:
+        metrics = metrics_along_frontier(env_id, coefficients, **arguments)
+    names = [escape(f"E*[{name}]") for name in metrics[0]]
+    table = Table(
+        "kl_coef", escape("E*[r]"), "KL* (nats)", "J*", *names, title="frontier of reward against KL"
+    )
+    for point, means in zip(best.frontier(coefficients), metrics):
         style = "bold" if point.kl_coef == best.kl_coef else None
-        values = (point.kl_coef, point.expected_reward, point.kl, point.value)
+        values = (point.kl_coef, point.expected_reward, point.kl, point.value, *means.values())
         table.add_row(*(f"{value:.5g}" for value in values), style=style)
     console.print(table)
 

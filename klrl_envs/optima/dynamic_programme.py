@@ -32,6 +32,9 @@ TRUSTED_TOTAL = 1e-250
 """Totals of pi0 exp(X/beta) below this go through log-sum-exp. exp(X/beta), shifted to a column maximum of 1,
 and pi0 lose what is below exp(-708); at this limit that is less than exp(-130) of what is kept."""
 
+LARGEST_EXPONENT = 500.0
+"""Of a factor that float64 holds beside another that is as small."""
+
 MOST_NUMBERS = 3 << 27
 """Numbers that a solution may hold: 3 GiB."""
 
@@ -112,6 +115,29 @@ class Tilted:
                 values = values + extra[contexts][:, :, None]
             result[contexts] = (weights * values).sum(axis=1) / weights.sum(axis=1)
         return result
+
+    def push(self, mass: FloatArray, to_go: FloatArray, values: FloatArray) -> FloatArray:
+        """The mass that pi* puts on each arc, float64[K, Q].
+
+        Args:
+            mass: float64[C, Q].
+            to_go: float64[K, Q].
+            values: float64[C, Q], their soft maximum.
+        """
+        reference, top = self.problem.reference, to_go.max(axis=0)
+        tilt = np.exp((to_go - top) / self.kl_coef)
+        exponent = np.where(mass > 0, (top - values) / self.kl_coef + self._shift, 0.0)
+        lost = np.flatnonzero((exponent > LARGEST_EXPONENT).any(axis=1))
+        exponent[lost] = -np.inf
+        scaled = mass * np.exp(exponent)
+        joint = reference.push(scaled) if self._weights is None else np.transpose(self._weights) @ scaled
+        joint *= tilt
+        for context in lost.tolist():
+            arcs = reference.arcs(np.array([context]))[0]
+            rows = self.rows(np.array([context]))[0]
+            weights = np.exp(rows[:, None] + (to_go[arcs] - values[context]) / self.kl_coef)
+            joint[arcs] += weights * mass[context]
+        return joint
 
     def _exactly(
         self, lost: IntArray, to_go: FloatArray
@@ -215,6 +241,11 @@ class Solution:
         rows -= rows.max(axis=1, keepdims=True)
         rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
         return rows
+
+    def push(self, mass: FloatArray, time: int) -> FloatArray:
+        """The mass that pi* puts on each arc, float64[K, Q_t], of mass float64[C, Q_t] at a time."""
+        to_go = self.problem.to_go(self._next_table(time), time)
+        return self._tilted.push(mass, to_go, self.tables[time])
 
     @cached_property
     def _tilted(self) -> Tilted:

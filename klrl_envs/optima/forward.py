@@ -20,6 +20,7 @@ from klrl_envs.optima.dynamic_programme import (
     FloatArray,
     IntArray,
     Problem,
+    Solution,
     solve_problem,
 )
 from klrl_envs.optima.result import FrontierPoint
@@ -226,23 +227,11 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     mass = np.zeros((reference.contexts, start.size, problem.reached[0].size))
     mass[context, row_of, problem.places[0][state]] = 1.0
     for time in range(problem.horizon):
-        last = time == problem.horizon - 1
-        after, ends = problem.arrivals(time)
-        place = np.arange(states) if last else np.maximum(problem.places[time + 1], 0)
-        width = states if last else problem.reached[time + 1].size
-        joint = np.reshape(
-            reference.push(np.reshape(mass, (reference.contexts, -1))), (len(after), *mass.shape[1:])
-        )
-        mass = np.zeros((reference.contexts, start.size, width))
-        into = reference.arc_contexts[:, None] * width + place[after]
-        for row in row_of.tolist():
-            part = joint[:, row]
-            ended[row] += np.bincount(after[ends], weights=part[ends], minlength=states)
-            part[ends] = 0.0
-            if width == 0:  # every text has ended
-                continue
-            going_on = np.bincount(into.ravel(), weights=part.ravel(), minlength=reference.contexts * width)
-            mass[:, row] = np.reshape(going_on, (reference.contexts, width))
+        joint = reference.push(np.reshape(mass, (reference.contexts, -1)))
+        joint = np.reshape(joint, (len(joint), *mass.shape[1:]))
+        settled = [_settle(problem, time, joint[:, row]) for row in row_of.tolist()]
+        ended += np.stack([over for over, _ in settled])
+        mass = np.stack([going_on for _, going_on in settled], axis=1)
     paid = np.concatenate([automaton.final_reward, automaton.horizon_reward])
     chance = np.concatenate([ended, mass.sum(axis=0)], axis=1)
     held = chance.any(axis=0)
@@ -251,6 +240,50 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     for column, level in enumerate(np.flatnonzero(held)):
         probabilities[:, place[column]] += chance[:, level]
     return TerminalLaw(start, rewards, probabilities)
+
+
+def _settle(problem: Problem, time: int, joint: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What ends and what goes on of the mass on arcs float64[K, Q_t], which is used up.
+
+    Returns:
+        float64[Q], ended before the horizon's own end, by state; float64[C, Q_(t+1)], what goes on, of all
+        states after the last step.
+    """
+    contexts, states = problem.reference.contexts, problem.automaton.states
+    after, ends = problem.arrivals(time)
+    last = time == problem.horizon - 1
+    place = np.arange(states) if last else np.maximum(problem.places[time + 1], 0)
+    width = states if last else problem.reached[time + 1].size
+    ended = np.bincount(after[ends], weights=joint[ends], minlength=states).astype(np.float64, copy=False)
+    if width == 0:  # every text has ended
+        return ended, np.zeros((contexts, 0))
+    joint[ends] = 0.0
+    into = problem.reference.arc_contexts[:, None] * width + place[after]
+    going_on = np.bincount(into.ravel(), weights=np.ravel(joint), minlength=contexts * width)
+    return ended, np.reshape(going_on.astype(np.float64, copy=False), (contexts, width))
+
+
+def final_states(problem: Problem, solution: Solution | None = None) -> FloatArray:
+    """The law float64[Q] of the automaton's state at the end: of pi*, or of the reference where None.
+
+    One forward pass; of pi* each step is the transpose of the backward one. Stochastic execution goes
+    through `evaluate_markov`.
+    """
+    reference = problem.reference
+    if problem.automaton.execution is not None:
+        rows: PolicyRows = lambda context, state, time: reference.rows(context)  # noqa: E731
+        return evaluate_markov(
+            problem, rows if solution is None else solution.log_probs, kl_coef=0.0
+        ).final_states
+    context, state, chance = problem.starts
+    total = np.zeros(problem.automaton.states)
+    mass: FloatArray = np.zeros((reference.contexts, problem.reached[0].size))
+    np.add.at(mass, (context, problem.places[0][state]), chance)
+    for time in range(problem.horizon):
+        joint = reference.push(mass) if solution is None else solution.push(mass, time)
+        ended, mass = _settle(problem, time, joint)
+        total += ended
+    return total + mass.sum(axis=0)
 
 
 def has_law(problem: Problem) -> bool:
