@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import math
 import os
 import platform
 import shlex
@@ -233,10 +234,29 @@ class Run:
             "versions": versions(),
             "commit": commit(),
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "diagnostics": diagnostics_of(evaluation),
         }
         temporary = self.out / f".result.json.{os.getpid()}"
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(temporary, self.out / "result.json")
+
+
+def diagnostics_of(evaluation: Any) -> dict[str, Any] | None:
+    """How the policy differs from pi* as plain numbers, None for an infinite one; None where not known."""
+    found = evaluation.diagnostics
+    if found is None:
+        return None
+
+    def plain(value: Any) -> float | None:
+        return value.estimate if math.isfinite(value.estimate) else None
+
+    names = ("reverse_kl", "forward_kl", "entropy", "optimal_entropy")
+    return {
+        "exact": found.exact,
+        **{name: plain(getattr(found, name)) for name in names},
+        "metrics": {name: plain(value) for name, value in found.metrics.items()},
+        "optimal_metrics": {name: plain(value) for name, value in found.optimal_metrics.items()},
+    }
 
 
 def report(evaluation: Any) -> str:

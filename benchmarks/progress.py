@@ -11,15 +11,15 @@ from benchmarks.suites import Run
 
 
 class Clock:
-    """Estimates the time left from how long finished runs of the same agent and environment took."""
+    """Estimates the time left from how long finished runs of the same group took."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.seen: dict[tuple[str, str], list[float]] = {}
+        self.seen: dict[tuple[str, str, str], list[float]] = {}
 
     def saw(self, run: Run, seconds: float) -> None:
         """Note how long a run took."""
-        self.seen.setdefault((run.agent, run.env_id), []).append(seconds)
+        self.seen.setdefault(run.group, []).append(seconds)
 
     def left(self, waiting: Sequence[Run], running: dict[Run, float]) -> float | None:
         """Seconds until all is done; `running` maps a run to its start. None as long as nothing is known."""
@@ -28,7 +28,7 @@ class Clock:
             return None
         total = 0.0
         for run in [*waiting, *running]:
-            values = self.seen.get((run.agent, run.env_id), known)
+            values = self.seen.get(run.group, known)
             total += sum(values) / len(values)
             if run in running:
                 total -= min(sum(values) / len(values), time.monotonic() - running[run])

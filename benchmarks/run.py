@@ -29,12 +29,13 @@ from typing import Any
 
 from benchmarks.progress import Clock, duration, progress
 from benchmarks.statistics import mean_interval
-from benchmarks.suites import Run, expand, load_suite
+from benchmarks.suites import RESULTS_ONLY, Run, expand, load_suite
 from leaderboard.schema import (
     ENTRIES,
     Entry,
     Result,
     check_rules,
+    check_run,
     entry_path,
     load_entry,
     load_result,
@@ -64,27 +65,31 @@ class Benchmark:
     """A suite being run.
 
     Attributes:
-        out: where runs write, `<env>--<agent>/seed-<n>/`.
+        out: where runs write, `<env>--<agent>/seed-<n>/`, or `<env>--<agent>--<settings>/seed-<n>/`.
         entries: the folder of entries, or None to write and trust none.
         threads: threads that a run may use.
         tier: who runs it, written into the entries.
-        fingerprint: maps an environment's id to the SHA-256 of its task.
-        check: raises ValueError where a result or an entry breaks the leaderboard's rules.
+        fingerprint: maps an environment's id and settings to the SHA-256 of the task.
+        check: raises ValueError where a result breaks a rule that holds with any settings.
+        rules: raises ValueError where an entry breaks the leaderboard's rules.
     """
 
     out: Path
     entries: Path | None
     threads: int
     tier: str = "submitted"
-    fingerprint: Callable[[str], str] = task_sha256
-    check: Callable[[Result | Entry], None] = check_rules
+    fingerprint: Callable[[str, str], str] = task_sha256
+    check: Callable[[Result], None] = check_run
+    rules: Callable[[Entry], None] = check_rules
     children: set[subprocess.Popen[bytes]] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def folder(self, run: Run) -> Path:
         """Where a run writes."""
-        return self.out / entry_path(run.env_id, run.agent).stem / f"seed-{run.seed}"
+        # an agent's name holds no "=", and settings always do
+        name = "--".join(filter(None, (entry_path(run.env_id, run.agent).stem, run.slug)))
+        return self.out / name / f"seed-{run.seed}"
 
     def finished(self, run: Run) -> Result | None:
         """The result of a run that was made before by the same command on the same task, or None."""
@@ -98,15 +103,17 @@ class Benchmark:
 
     def stamp(self, run: Run) -> dict[str, Any]:
         """What identifies a run: written beside its result, compared on resuming."""
-        return {"command": run.template, "seed": run.seed, "task_sha256": self.fingerprint(run.env_id)}
+        sha256 = self.fingerprint(run.env_id, run.settings)
+        return {"command": run.template, "seed": run.seed, "task_sha256": sha256}
 
     def fault(self, run: Run, result: Result) -> str | None:
         """What is wrong with a result as the outcome of a run, or None."""
         wanted = {
             "agent.name": (run.agent, result.agent.name),
             "env_id": (run.env_id, result.env_id),
+            "env_kwargs": (run.env_kwargs, result.env_kwargs),
             "seed": (run.seed, result.seed),
-            "task_sha256": (self.fingerprint(run.env_id), result.task_sha256),
+            "task_sha256": (self.fingerprint(run.env_id, run.settings), result.task_sha256),
         }
         for name, (expected, seen) in wanted.items():
             if expected != seen:
@@ -119,12 +126,18 @@ class Benchmark:
             return str(error)
         return None
 
+    def entry(self, run: Run) -> Path | None:
+        """The file of the entry that a run belongs to; None where it makes none: entries are of the task as
+        it is registered.
+        """
+        if self.entries is None or run.env_kwargs:
+            return None
+        return entry_path(run.env_id, run.agent, self.entries)
+
     def recorded(self, run: Run) -> list[Result]:
         """The seeds that the entries hold already of the same agent, environment, command and task."""
-        if self.entries is None:
-            return []
-        path = entry_path(run.env_id, run.agent, self.entries)
-        if not path.exists():
+        path = self.entry(run)
+        if path is None or not path.exists():
             return []
         try:
             entry = load_entry(path)
@@ -132,7 +145,7 @@ class Benchmark:
             raise SystemExit(f"an entry is damaged, mend or remove it: {error}") from error
         if self.tier == "reproduced" and entry.tier != "reproduced":
             return []  # what others say that they saw was not seen here
-        if entry.command != run.template or entry.task_sha256 != self.fingerprint(run.env_id):
+        if entry.command != run.template or entry.task_sha256 != self.fingerprint(run.env_id, "{}"):
             return []
         return results_of(entry)
 
@@ -199,15 +212,15 @@ class Benchmark:
         Returns:
             A failure where the seeds together make no valid entry, else nothing.
         """
-        if self.entries is None or not results:
+        path = self.entry(run)
+        if path is None or not results:
             return []
-        path = entry_path(run.env_id, run.agent, self.entries)
         try:
             by_seed = {result.seed: result for result in [*self.recorded(run), *results]}
             entry = merge(
                 by_seed.values(), command=run.template, tier=self.tier, interval=interval_of(by_seed)
             )
-            self.check(entry)
+            self.rules(entry)
         except ValueError as error:
             return [Failure(run, f"makes no valid entry {path}: {error}", self.folder(run) / "log.txt")]
         text = to_json(entry)
@@ -240,10 +253,10 @@ def run_suite(runs: Sequence[Run], benchmark: Benchmark, *, jobs: int = 1) -> li
         jobs: how many runs at once.
     """
     clock = Clock(jobs)
-    results: dict[tuple[str, str], list[Result]] = {}
+    results: dict[tuple[str, str, str], list[Result]] = {}
     todo: list[Run] = []
     for run in runs:
-        group = results.setdefault((run.agent, run.env_id), [])
+        group = results.setdefault(run.group, [])
         done = benchmark.finished(run)
         if done is not None:
             group.append(done)
@@ -255,8 +268,8 @@ def run_suite(runs: Sequence[Run], benchmark: Benchmark, *, jobs: int = 1) -> li
             clock.saw(run, done.seconds)
     # A kill may have come between a seed's result and its entry.
     failures: list[Failure] = []
-    for run in {(run.agent, run.env_id): run for run in runs}.values():
-        failures += benchmark.write_entry(run, results[run.agent, run.env_id])
+    for run in {run.group: run for run in runs}.values():
+        failures += benchmark.write_entry(run, results[run.group])
     waiting, running = list(todo), dict[Run, float]()
 
     def one(run: Run) -> Result | Failure:
@@ -272,7 +285,7 @@ def run_suite(runs: Sequence[Run], benchmark: Benchmark, *, jobs: int = 1) -> li
         return outcome
 
     def left() -> str:
-        now = ", ".join(f"{run.agent} {run.env_id} seed {run.seed}" for run in list(running))
+        now = ", ".join(map(str, list(running)))
         return f"left: {duration(clock.left(list(waiting), dict(running)))}  {now}"
 
     with progress(len(todo), left) as (say, advance), ThreadPoolExecutor(jobs) as pool:
@@ -282,13 +295,13 @@ def run_suite(runs: Sequence[Run], benchmark: Benchmark, *, jobs: int = 1) -> li
             for number, future in enumerate(as_completed(futures), 1):
                 run, outcome = futures[future], future.result()
                 advance()
-                name = f"[{number}/{len(todo)}] {run.agent} {run.env_id} seed {run.seed}"
+                name = f"[{number}/{len(todo)}] {run}"
                 if isinstance(outcome, Failure):
                     failures.append(outcome)
                     say(f"{name}: FAILED, {outcome.reason}")
                     continue
-                results[run.agent, run.env_id].append(outcome)
-                failures += benchmark.write_entry(run, results[run.agent, run.env_id])
+                results[run.group].append(outcome)
+                failures += benchmark.write_entry(run, results[run.group])
                 score = "no score" if outcome.score is None else f"score {outcome.score:.3f}"
                 say(f"{name}: {score}, KL {outcome.kl:.2f} nats, {duration(outcome.seconds)}; {left()}")
         except BaseException:
@@ -302,7 +315,8 @@ def report(failures: Sequence[Failure]) -> None:
     """Say on standard error which runs failed, with the end of each log."""
     for failure in failures:
         run = failure.run
-        print(f"\n{run.agent} on {run.env_id}, seed {run.seed}: {failure.reason}", file=sys.stderr)
+        place = " ".join(filter(None, (run.env_id, run.slug)))
+        print(f"\n{run.agent} on {place}, seed {run.seed}: {failure.reason}", file=sys.stderr)
         print(f"  log: {failure.log}", file=sys.stderr)
         if failure.log.exists():
             lines = failure.log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
@@ -368,11 +382,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = choose(expand(load_suite(options.suite)), options.only)
     except ValueError as error:
         parser.error(str(error))
-    # The numbers of a smoke test are no entries.
     own = options.suite == "core"
     benchmark = Benchmark(
         out=(options.out or Path("runs") / Path(options.suite).stem).resolve(),
-        entries=None if options.no_entries or options.suite == "smoke" else options.entries,
+        entries=None if options.no_entries or options.suite in RESULTS_ONLY else options.entries,
         threads=options.threads or max(1, (os.cpu_count() or 1) // options.jobs),
         tier="reproduced" if own else "submitted",
     )

@@ -116,8 +116,28 @@ class Measured(Strict):
         return self
 
 
+class Diagnostics(Strict):
+    """How the agent's policy differs from the optimum pi*, on an exact environment; nats, of whole texts.
+
+    `exact` says whether they were computed or sampled; `reverse_kl` is KL(pi || pi*); `forward_kl` is
+    KL(pi* || pi), None where it is infinite; `metrics` and `optimal_metrics` are means of the task's metrics
+    under pi and under pi*.
+    """
+
+    exact: bool
+    reverse_kl: Finite
+    forward_kl: Finite | None
+    entropy: Finite
+    optimal_entropy: Finite
+    metrics: dict[str, Finite]
+    optimal_metrics: dict[str, Finite]
+
+
 class Result(Measured):
-    """`result.json`: one seed of one agent on one environment, complete in itself."""
+    """`result.json`: one seed of one agent on one environment, complete in itself.
+
+    `diagnostics` may be left out, and are not kept in entries.
+    """
 
     schema_version: Literal[1]
     agent: Agent
@@ -130,6 +150,7 @@ class Result(Measured):
     versions: Versions
     commit: Annotated[str, Field(min_length=1)]
     date: Date
+    diagnostics: Diagnostics | None = None
 
     @model_validator(mode="after")
     def _check_objective(self) -> Result:
@@ -244,23 +265,33 @@ def budget_of(env_id: str) -> tuple[float, int]:
 
 
 @cache
-def task_sha256(env_id: str) -> str:
+def task_sha256(env_id: str, settings: str = "{}") -> str:
     """The fingerprint of the task as it is scored, which is with its evaluation prompts where it has
-    prompts.
+    prompts; `settings` are its arguments as a JSON object.
     """
     from klrl_envs.registry import find_row, make_task
 
     has_prompts = "prompts" in inspect.signature(find_row(env_id).function()).parameters
-    return make_task(env_id, **({"prompts": "evaluation"} if has_prompts else {})).fingerprint
+    prompts = {"prompts": "evaluation"} if has_prompts else {}
+    return make_task(env_id, **{**json.loads(settings), **prompts}).fingerprint
 
 
 def check_rules(record: Result | Entry) -> None:
     """Raise ValueError where a record breaks a rule: default task, declared kl_coef, token budget."""
-    kl_coef, budget = budget_of(record.env_id)
     if record.env_kwargs:
         raise ValueError(f"env_kwargs must be empty on the leaderboard, not {record.env_kwargs}")
+    check_run(record)
+
+
+def check_run(record: Result | Entry) -> None:
+    """Raise ValueError where a record breaks a rule that holds with any arguments of the environment: the
+    kl_coef that they name, else the declared one, and the token budget.
+    """
+    declared, budget = budget_of(record.env_id)
+    kl_coef = record.env_kwargs.get("kl_coef", declared)
     if record.kl_coef != kl_coef:
-        raise ValueError(f"kl_coef must be the declared {kl_coef} of {record.env_id}, not {record.kl_coef}")
+        named = "set" if "kl_coef" in record.env_kwargs else "declared"
+        raise ValueError(f"kl_coef must be the {named} {kl_coef} of {record.env_id}, not {record.kl_coef}")
     seeds = record.seeds if isinstance(record, Entry) else (record,)
     for commit in {record.commit, *(seed.commit or record.commit for seed in seeds)}:
         if isinstance(record, Entry) and not re.fullmatch(r"[0-9a-f]{40}", commit):

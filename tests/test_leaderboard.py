@@ -17,6 +17,7 @@ from leaderboard.schema import (
     Result,
     budget_of,
     check_rules,
+    check_run,
     digest,
     entry_path,
     load_aggregate,
@@ -103,6 +104,38 @@ def test_no_score_is_allowed_where_there_is_none():
 def test_records_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         result().seed = 3  # type: ignore[misc]
+
+
+DIAGNOSTICS = {
+    "exact": True,
+    "reverse_kl": 0.5,
+    "forward_kl": None,
+    "entropy": 9.0,
+    "optimal_entropy": 8.0,
+    "metrics": {"gold": 0.4},
+    "optimal_metrics": {"gold": 0.5},
+}
+
+
+def test_results_may_have_diagnostics_which_entries_drop():
+    with_them = result(diagnostics=DIAGNOSTICS)
+    assert with_them.diagnostics is not None and with_them.diagnostics.forward_kl is None
+    assert Result.model_validate_json(to_json(with_them)) == with_them
+    for wrong in ({"entropy": None}, {"metrics": {"gold": "much"}}, {"extra": 1.0}):
+        with pytest.raises(ValidationError):
+            result(diagnostics={**DIAGNOSTICS, **wrong})
+    merged = merge([with_them], command=COMMAND, tier="submitted", interval=(0.45, 0.55))
+    assert "diagnostics" not in to_json(merged)
+    assert merged == merge([result()], command=COMMAND, tier="submitted", interval=(0.45, 0.55))
+
+
+def test_a_run_with_settings_is_checked_against_them():
+    check_run(result(env_kwargs={"kl_coef": 4.0}, kl_coef=4.0, kl=4.0))
+    with pytest.raises(ValueError, match=r"kl_coef must be the set 4\.0"):
+        check_run(result(env_kwargs={"kl_coef": 4.0}))
+    check_run(result(env_kwargs={"horizon": 3}))
+    with pytest.raises(ValueError, match="tokens; klrl/GridNavigation-v0 allows"):
+        check_run(result(env_kwargs={"horizon": 3}, tokens=10_000_000))
 
 
 def test_entries_keep_all_that_the_results_say():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from benchmarks.progress import Clock, duration
 from benchmarks.run import Benchmark, choose, end_orphan, main, report, run_suite
 from benchmarks.suites import SUITES, Row, Run, expand, load_suite
+from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 from leaderboard.schema import load_entry, load_result, task_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +26,7 @@ import argparse, json, os, sys, time
 parser = argparse.ArgumentParser()
 for name in ("--env-id", "--out", "--sha", "--mode"):
     parser.add_argument(name)
+parser.add_argument("--env-kwargs", type=json.loads, default={})
 for name in ("--seed", "--tokens"):
     parser.add_argument(name, type=int)
 options = parser.parse_args()
@@ -40,7 +43,8 @@ if options.mode == "sleep":
 score = 1.5 if options.mode == "boast" else 0.5 + 0.1 * options.seed
 result = dict(
     schema_version=1, agent=dict(name="dummy", url="https://example.org", license="MIT"),
-    env_id=options.env_id, env_kwargs={}, kl_coef=0.5, task_sha256=options.sha, command=" ".join(sys.argv),
+    env_id=options.env_id, env_kwargs={} if options.mode == "deaf" else options.env_kwargs,
+    kl_coef=0.5, task_sha256=options.sha, command=" ".join(sys.argv),
     seed=options.seed, score=score, score_interval=[score - 0.02, score + 0.02], objective=score,
     expected_reward=score + 0.5, kl=1.0,
     regret=1 - score, tokens=options.tokens * (2 if options.mode == "greedy" else 1), seconds=1.0,
@@ -80,8 +84,9 @@ def bench(tmp_path: Path, out: str = "out", sha: str = SHA) -> Benchmark:
         out=tmp_path / out,
         entries=tmp_path / "entries",
         threads=1,
-        fingerprint=lambda env_id: sha,
-        check=lambda record: None,
+        fingerprint=lambda env_id, settings: sha,
+        check=lambda result: None,
+        rules=lambda entry: None,
     )
 
 
@@ -114,6 +119,37 @@ def test_seeds_on_record_are_not_done_again(tmp_path: Path, dummy: str, calls: P
     run_suite(runs_of(dummy, 3), bench(tmp_path, out="elsewhere"))
     assert len(calls.read_text().splitlines()) == 3
     assert [seed.seed for seed in load_entry(tmp_path / "entries" / "Toy-v0--dummy.json").seeds] == [0, 1, 2]
+
+
+def test_settings_have_folders_of_their_own_and_make_no_entry(tmp_path: Path, dummy: str, calls: Path):
+    settings = [{}, {"horizon": 4}, {"horizon": 16}, {"horizon": 16, "start": "a b", "target": [1, 2]}]
+    runs = [
+        Run("dummy", dummy, "klrl/Toy-v0", 0, 1000, json.dumps(changed, sort_keys=True))
+        for changed in settings
+    ]
+    assert run_suite(runs, bench(tmp_path)) == []
+    found = {path.parts[-3]: load_result(path) for path in (tmp_path / "out").rglob("result.json")}
+    assert [result.env_kwargs for _, result in sorted(found.items())] == [
+        settings[0],
+        settings[2],
+        settings[3],
+        settings[1],
+    ]
+    assert {"Toy-v0--dummy", "Toy-v0--dummy--horizon=4", "Toy-v0--dummy--horizon=16"} < set(found)
+    assert [path.name for path in (tmp_path / "entries").iterdir()] == ["Toy-v0--dummy.json"]
+    assert load_entry(tmp_path / "entries" / "Toy-v0--dummy.json").env_kwargs == {}
+    assert run_suite(runs, bench(tmp_path)) == []
+    assert len(calls.read_text().splitlines()) == 4, "finished runs are not done again"
+    stamp = tmp_path / "out" / "Toy-v0--dummy--horizon=4" / "seed-0" / "run.json"
+    stamp.write_text(stamp.read_text().replace("4}", "5}"))
+    run_suite(runs, bench(tmp_path))
+    assert len(calls.read_text().splitlines()) == 5, "what was made with other settings is"
+
+
+def test_a_result_of_other_settings_is_a_failure(tmp_path: Path, dummy: str):
+    run = Run("dummy", f"{dummy} --mode deaf", "klrl/Toy-v0", 0, 1000, '{"horizon": 4}')
+    (failure,) = run_suite([run], bench(tmp_path))
+    assert failure.reason == "result.json has env_kwargs {}, not {'horizon': 4}"
 
 
 def test_another_command_or_task_is_run_anew(tmp_path: Path, dummy: str, calls: Path):
@@ -250,6 +286,70 @@ def test_suites_are_expanded_from_the_registry():
     ]
 
 
+def test_settings_are_checked_and_told_apart(tmp_path: Path):
+    path = tmp_path / "suite.json"
+    row = {"agent": "a", "command": "run a", "environments": "klrl/DiagnosticLength-v0", "seeds": [0]}
+    rows = [{**row, "settings": {"kl_coef": 0.5, "horizon": tokens}} for tokens in (4, 8)]
+    path.write_text(json.dumps(rows))
+    runs = expand(load_suite(str(path)))
+    assert [run.slug for run in runs] == ["horizon=4,kl_coef=0.5", "horizon=8,kl_coef=0.5"]
+    assert shlex.split(runs[0].template)[4:6] == ["--env-kwargs", '{"horizon": 4, "kl_coef": 0.5}']
+    assert str(runs[0]) == "a klrl/DiagnosticLength-v0 horizon=4,kl_coef=0.5 seed 0"
+    path.write_text(json.dumps([rows[0], rows[0]]))
+    with pytest.raises(ValueError, match="come twice"):
+        expand(load_suite(str(path)))
+    for settings, message in (
+        ({"colour": 1}, "may be kl_coef, horizon, reference, not colour"),
+        ({"prompts": "train"}, "not prompts"),
+    ):
+        path.write_text(json.dumps([{**row, "settings": settings}]))
+        with pytest.raises(ValueError, match=message):
+            expand(load_suite(str(path)))
+    path.write_text(json.dumps([{**row, "settings": [4]}]))
+    with pytest.raises(ValueError, match="settings of row 0 must be an object"):
+        load_suite(str(path))
+
+
+def test_the_diagnostics_suite_sweeps_every_diagnostic():
+    from klrl_envs.registry import REGISTRY, make_task
+
+    assert set(SWEEPS) == {row.gym_id for row in REGISTRY if "diagnostic" in row.tags}
+    runs = expand(SUITES["diagnostics"])
+    assert {run.agent for run in runs} == {"reference", "q_learning", "reinforce", "ppo", "sb3_ppo"}
+    for env_id, settings in SWEEPS.items():
+        for arguments in settings:
+            make_task(env_id, **arguments)
+        own = [run for run in runs if run.agent == "ppo" and run.env_id == env_id]
+        assert [run.env_kwargs for run in own if run.seed == 0] == list(settings)
+        assert len({run.slug for run in own}) == len(settings)
+
+
+def test_a_diagnostic_is_run_by_its_settings(tmp_path: Path):
+    """Real agents, in seconds: the settings reach them, and the result says how they did."""
+    suite = tmp_path / "own.json"
+    row = {"environments": ["klrl/DiagnosticLength-v0"], "seeds": [0], "settings": {"horizon": 4}}
+    command = "python -m agents.{} --episodes 64 --device cpu"
+    suite.write_text(
+        json.dumps(
+            [
+                {"agent": name, "command": command.format(name), "tokens": 2000, **row}
+                for name in ("reference", "reinforce")
+            ]
+        )
+    )
+    entries = tmp_path / "entries"
+    options = ["--suite", str(suite), "--out", str(tmp_path / "out"), "--entries", str(entries)]
+    assert main(options) == 0
+    assert not entries.exists()
+    for agent in ("reference", "reinforce"):
+        folder = tmp_path / "out" / f"DiagnosticLength-v0--{agent}--horizon=4"
+        found = load_result(folder / "seed-0" / "result.json")
+        assert found.env_kwargs == {"horizon": 4} and found.score is not None
+        assert found.diagnostics is not None and found.diagnostics.exact
+        assert found.diagnostics.reverse_kl == pytest.approx(found.regret / found.kl_coef, rel=0.2)
+        assert found.task_sha256 == task_sha256("klrl/DiagnosticLength-v0", '{"horizon": 4}')
+
+
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_fits_the_registry(name: str):
     assert expand(SUITES[name])
@@ -275,7 +375,7 @@ def test_wrong_suites_are_named(rows: list[Row], message: str):
 
 
 def test_unknown_suites_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"core, smoke or an existing \.json file, not 'cores'"):
+    with pytest.raises(ValueError, match=r"core, diagnostics, smoke or an existing \.json file, not 'cores'"):
         load_suite("cores")
     path = tmp_path / "suite.json"
     path.write_text('[{"agent": "a", "comand": "x"}]')
