@@ -1,4 +1,4 @@
-"""The command `klrl`: list, show, solve, play, evaluate, certify, fetch.
+"""The command `klrl`: list, show, solve, play, evaluate, report, certify, fetch.
 
 An error of the library is one red line and exit code 2; with KLRL_TRACEBACK=1 it is the whole traceback.
 """
@@ -186,6 +186,35 @@ def evaluate(
 
     arguments = task_arguments(kl_coef, horizon, reference, settings)
     score_policy(env_id, arguments, policy, episodes, seed, Console(), as_json=as_json)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="A folder with result.json files, at any depth.")
+    ],
+    agent: Annotated[
+        list[str] | None, typer.Option(help="Show this agent only; may be repeated. All by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where report.md, .png and .svg go; RESULTS/report by default.")
+    ] = None,
+) -> None:
+    """Say what an agent can and cannot do, from its runs on the diagnostics.
+
+    Each diagnostic tests one property: does the score fall with longer
+    texts, rarer or later rewards, more noise? Each becomes a number in
+    \\[0, 1] (0 as the reference, 1 as the optimum), a line of a figure and
+    a sentence; what was not run stays open. A checkout makes the runs with
+    python -m benchmarks.run --suite diagnostics --out runs/diagnostics,
+    and --only agent=ppo for one agent. The figure needs
+    pip install 'klrl-envs\\[plots]'.
+
+    Example: [bold]klrl report runs/diagnostics --agent ppo[/]
+    """
+    from klrl_envs.commands.report import make_report
+
+    make_report(results, agent or [], out, Console())
 
 
 @app.command()

@@ -27,7 +27,7 @@ def succeeded(result):
 
 def test_help_teaches_with_an_example_each():
     overview = succeeded(klrl("--help"))
-    for command in ("list", "show", "solve", "play", "evaluate", "certify", "fetch"):
+    for command in ("list", "show", "solve", "play", "evaluate", "report", "certify", "fetch"):
         assert command in overview
         assert f"klrl {command}" in succeeded(klrl(command, "--help")), command
 
