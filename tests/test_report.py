@@ -15,13 +15,10 @@ from klrl_envs.cli import app
 from klrl_envs.commands.capabilities import (
     CAPABILITIES,
     Finding,
-    RunResult,
     assess,
-    key,
-    outside,
-    read_runs,
 )
 from klrl_envs.commands.report import page
+from klrl_envs.commands.results import RunResult, key, outside, read_runs
 from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 LENGTH, GOLD, MODES = (f"klrl/Diagnostic{name}-v0" for name in ("Length", "Gold", "Modes"))

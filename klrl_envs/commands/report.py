@@ -14,13 +14,10 @@ from klrl_envs.commands.capabilities import (
     CAPABILITIES,
     LEVEL,
     Finding,
-    Point,
-    RunResult,
     assess,
     clip,
-    outside,
-    read_runs,
 )
+from klrl_envs.commands.results import Point, RunResult, outside, read_runs
 from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 Findings = Mapping[str, Sequence[Finding]]
