@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from klrl_envs import REGISTRY, BigramReference, RewardAutomaton, evaluate, exact_task, optimum
+from klrl_envs import REGISTRY, BigramReference, RewardAutomaton, evaluate, exact_task, make_task, optimum
 from klrl_envs.evaluation import assess, stratified_mean, with_control
 from klrl_envs.optima.forward import evaluate_markov
 from klrl_envs.optima.optimum import problem_of
@@ -362,3 +362,11 @@ def test_exact_task_is_an_environment():
         exact_task(env.task.reference, env.task.automaton, horizon=2, kl_coef=1.0, words=["a"])
     with pytest.raises(ValueError, match="kl_coef must be a finite number above 0"):
         exact_task(env.task.reference, env.task.automaton, horizon=2, kl_coef=0)
+
+
+def test_noise_on_the_reward_is_no_noise_of_the_evaluation():
+    """The mean is known, so that luck would only widen the interval of the expected reward."""
+    env_id = "klrl/DiagnosticNoise-v0"
+    lucky, still = (evaluate("reference", env_id, episodes=256, seed=1, sigma=sigma) for sigma in (3.0, 0.0))
+    assert lucky.expected_reward == still.expected_reward and lucky.score == still.score
+    assert lucky.task_sha256 == make_task(env_id, sigma=3.0).fingerprint
