@@ -25,7 +25,10 @@ Update = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """(log pi0 [C, V, 1], X [1, V, Q]) -> (log pi [C, V, Q], value [C, Q] that the signal sees to come)."""
 
 BISECTIONS = 200
-SMALLEST_SPREAD = 1e-12
+COEFFICIENTS = 2_000
+"""Trial coefficients of ``group_normalised``, a geometric row from the largest down."""
+SMALLEST_COEFFICIENT = 1e-12
+"""In units of the largest: below it a prompt's coefficient counts as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +126,10 @@ def hyperbolic(reference: FloatArray, worth: FloatArray, kl_coef: float) -> Floa
 
     Args:
         reference: float64 [C, V, 1], p, rows of axis 1 that sum to one.
-        worth: float64 [C, V, Q], X.
+        worth: float64 [C, V, Q], X; what it is where p is 0 does not matter.
     """
-    top = worth.max(axis=1, keepdims=True)
+    top = np.where(reference > 0, worth, -np.inf).max(axis=1, keepdims=True)
+    worth = np.minimum(worth, top)
     at_top = (reference * (worth == top)).sum(axis=1, keepdims=True)
     # lambda - top: beta p(top) gives a sum of one or more, beta one of at most one
     low, high = kl_coef * at_top, np.full_like(top, kl_coef)
@@ -187,20 +191,31 @@ def sequence_forward_kl(law: TerminalLaw, kl_coef: float) -> FloatArray:
 def group_normalised(law: TerminalLaw, kl_coef: float) -> FloatArray:
     """Rewards divided by their standard deviation within a prompt's group, the KL (its gradient right) not.
 
-    The coefficient of a prompt becomes beta sd(r), sd under the policy itself; large groups. Where several
-    coefficients agree with their own sd, the one that is reached from the reference: iteration from there.
-    One that has none goes to 0: the less the rewards vary, the less the KL weighs, until every text has the
-    largest reward.
+    The coefficient c of a prompt becomes beta sd(r), sd under the policy itself; large groups. Natural
+    gradient ascent from the reference stays on the tilted laws, c falling from infinity, until c = beta sd:
+    where several agree with their own sd, the largest is reached. Where none does, c goes to 0: the less the
+    rewards vary, the less the KL weighs, until every text has the largest reward.
     """
-    spread = np.sqrt(variance(law, law.probabilities))
-    for _ in range(10_000):
-        tilted = tilt(law, kl_coef * spread)
-        # half a step: sd falls as the coefficient does, and a whole one could go round in circles
-        after = np.maximum((spread + np.sqrt(variance(law, tilted))) / 2, SMALLEST_SPREAD)
-        if np.allclose(after, spread, rtol=1e-12, atol=0.0):
-            break
-        spread = after
-    return tilt(law, kl_coef * spread)
+    held = law.probabilities > 0
+    highest = np.where(held, law.rewards, -np.inf).max(axis=1)
+    width = highest - np.where(held, law.rewards, np.inf).min(axis=1)
+    # no sd is above half the width; where all texts earn the same, any coefficient will do
+    most = kl_coef * np.where(width > 0, width / 2, 1.0)
+
+    def too_large(coefficients: FloatArray) -> NDArray[np.bool_]:
+        return kl_coef * np.sqrt(variance(law, tilt(law, coefficients))) < coefficients
+
+    low, high = SMALLEST_COEFFICIENT * most, most
+    falling = np.ones(len(most), dtype=bool)
+    for share in np.geomspace(1.0, SMALLEST_COEFFICIENT, COEFFICIENTS):
+        falling &= too_large(share * most)
+        high = np.where(falling, share * most, high)
+        low = np.where(falling, low, np.maximum(low, share * most))
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        above = too_large(middle)
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return tilt(law, low)
 
 
 def variance(law: TerminalLaw, tilted: FloatArray) -> FloatArray:
@@ -212,9 +227,13 @@ def variance(law: TerminalLaw, tilted: FloatArray) -> FloatArray:
 def k3_in_the_reward(law: TerminalLaw, kl_coef: float, *, steps: int, rate: float) -> list[FloatArray]:
     """Laws [S, U] along the exact policy gradient of the reward r - beta k3, detached; sequence level.
 
-    The update descends KL(pi || pi0) - KL(pi0 || pi): the second term pays for texts that are dropped, and
-    there is no fixed point within. Natural gradient steps, log w <- log w + rate (A - mean A) with
-    A = r - beta (1/w - 1 + log w), w = pi / pi0 of a reward; A is held within 1e6, where w is 0 to rounding.
+    The update descends KL(pi || pi0) - KL(pi0 || pi): the second term pays for texts that are dropped.
+    Natural gradient steps, log w <- log w + rate (A - mean A) with A = r - beta (1/w - 1 + log w),
+    w = pi / pi0 of a reward; A is held within 1e6, where w is 0 to rounding.
+
+    Where two texts have lost probability the update cannot rest for good: dA / d log w = beta (1/w - 1) > 0
+    there, so that the one that lost more goes on losing until it is never written. A stable end has dropped
+    texts altogether; texts of one reward are taken to be dropped together here.
     """
     log_weight = np.zeros_like(law.probabilities)
     laws = [law.probabilities]

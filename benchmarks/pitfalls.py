@@ -43,7 +43,7 @@ FOLDER = Path(__file__).parent / "pitfalls"
 ONE_PRICE, PROMPTS = "klrl/DiagnosticCoefficient-v0", "klrl/DiagnosticPromptScale-v0"
 DISCOUNT = 0.95
 MOST_TEXTS = 10  # log2 of the largest n of best-of-n
-STEPS, RATE = 2_000, 0.05  # of the one signal without a fixed point
+STEPS, RATE = 2_000, 0.05  # of the one signal whose end is found by following it
 INK, SOFT, GOOD, BAD = "#1d2433", "#6b7484", "#009E73", "#D55E00"
 LOWEST, HIGHEST = -1.0, 1.35  # bars are cut here, and say so
 FARTHEST = 3.2  # times the optimum's KL: what lies beyond stands at the edge
@@ -138,7 +138,7 @@ def on_one_price() -> list[Row]:
             "k3 in the reward",
             "E[r] - beta (KL(pi || pi0) - KL(pi0 || pi)): pays for dropping texts",
             last,
-            f"no fixed point; after {STEPS:,} exact steps",
+            f"lower rewards are never written; {STEPS:,} exact steps",
         ),
         by_law(f"best of n, n = {n}", "nothing: picks the best of n texts", best_of(law, n), "best n"),
         Row(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from klrl_envs.reference.markov import MarkovReference as BigramReference
     from klrl_envs.reference.markov import UniformReference
     from klrl_envs.reference.trigram import TrigramReference
-    from klrl_envs.reference.words import words_bigram
+    from klrl_envs.reference.words import words_bigram, words_trigram
     from klrl_envs.tasks import automata
     from klrl_envs.tasks.automaton import RewardAutomaton
 
@@ -51,6 +51,7 @@ _LAZY = {
     "RewardAutomaton": ("klrl_envs.tasks.automaton", "RewardAutomaton"),
     "automata": ("klrl_envs.tasks.automata", ""),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
+    "words_trigram": ("klrl_envs.reference.words", "words_trigram"),
 }
 
 __all__ = ["REGISTRY", "Row", "make_task", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -172,13 +172,14 @@ class OptimalResidual(torch.nn.Module):
         super().__init__()
         self.states = torch.from_numpy(task.state_features)
         horizon, states = task.horizon, len(self.states)
-        times, every = np.mgrid[0:horizon, 0:states].reshape(2, -1)
-        at = np.zeros(times.size, dtype=np.int64), every, times
-        value = solution.values(*at)[:, None] / task.kl_coef
-        residual = torch.from_numpy(
-            solution.log_probs(*at) - task.reference.rows(np.zeros(1, dtype=np.int64)) + value
-        ).float()
-        self.table = torch.nn.Parameter(residual.view(horizon, states, task.vocab_size))
+        # NaN where no text leads: to read it there would spoil every gradient
+        table = torch.full((horizon, states, task.vocab_size), torch.nan)
+        for time, reached in enumerate(solution.problem.reached):
+            at = np.zeros_like(reached), reached, np.full_like(reached, time)
+            value = solution.values(*at)[:, None] / task.kl_coef
+            residual = solution.log_probs(*at) - task.reference.rows(np.zeros(1, dtype=np.int64)) + value
+            table[time, reached] = torch.from_numpy(residual).float()
+        self.table = torch.nn.Parameter(table)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         features = self.states.shape[1]

@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import klrl_envs
 import klrl_envs.assets as assets
+from klrl_envs.build import trigram
 from klrl_envs.build.__main__ import FILES
 from klrl_envs.build.cards import read_measurements, update_manifest, write_card
-from klrl_envs.reference.words import load_words
+from klrl_envs.build.corpus import Review
+from klrl_envs.build.words import OUTSIDE, count_pairs, encode, smoothed, split_words
+from klrl_envs.reference.markov import MarkovReference
+from klrl_envs.reference.trigram import TrigramReference
+from klrl_envs.reference.words import load_words, words_bigram, words_trigram
 from klrl_envs.tasks.lexicon import word_lexicon
 
 CARDS = assets.FOLDER / "cards"
@@ -117,6 +123,73 @@ def test_words_are_distributions() -> None:
     np.testing.assert_allclose(np.exp(start).sum(), 1, atol=1e-12)
     np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1, atol=1e-12)
     assert np.isfinite(rows).all() and np.isfinite(start).all()
+
+
+def test_the_trigram_meets_its_bars_and_its_card() -> None:
+    measured = read_measurements(CARDS / "words.trigram.md")
+    words, reference = words_trigram()
+    assert words == words_bigram()[0] and reference.bigram is words_bigram()[1]
+    assert (assets.FOLDER / "words.trigram.safetensors").stat().st_size <= 2.5e6
+    assert measured["pairs"] == len(reference.pairs)
+    assert measured["kappa"] == reference.kappa
+    assert measured["vocabulary"] == reference.vocab_size == len(words)
+    assert measured["held_out_perplexity_trigram"] < 0.85 * measured["held_out_perplexity_bigram"]
+    assert reference.fingerprint != reference.bigram.fingerprint
+    assert klrl_envs.words_trigram is words_trigram
+    contexts = np.random.default_rng(0).integers(reference.contexts, size=50)
+    np.testing.assert_allclose(np.exp(reference.rows(contexts)).sum(axis=1), 1, atol=1e-12)
+    # it has learnt: "one of" -> "the" is likelier than "of" -> "the"
+    one, of, the = (words.index(word) for word in ("one", "of", "the"))
+    context = reference.context_after(np.array([[one, of]]), np.array([2]))
+    assert context[0] >= len(words)
+    assert np.exp(reference.rows(context)[0, the]) > 1.5 * np.exp(reference.bigram.table[of, the])
+
+
+def test_the_trigram_that_is_counted_is_the_one_that_is_read(tmp_path: Path) -> None:
+    """Perplexity by the build's own formula and by the reference, on a few made-up reviews."""
+    from safetensors.numpy import load_file, save_file
+
+    generator = np.random.default_rng(0)
+    letters = [chr(ord("a") + place) for place in range(6)]
+    reviews = [
+        Review(" ".join(generator.choice([*letters, "zebra"], size=30)), 0, "imdb", part)
+        for part in ["reward"] * 60 + ["held_out"] * 10
+    ]
+    words = ["<end>", *letters]
+    texts = {
+        held: encode([split_words(r.text) for r in reviews if (r.part == "held_out") == held], words)
+        for held in (False, True)
+    }
+    start, pairs, _ = count_pairs(texts[False], 7)
+    row, column = (place.copy() for place in np.nonzero(pairs))
+    save_file(
+        {
+            "words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8), "start": start, "row": row,
+            "column": column, "count": pairs[row, column], "alpha": np.array([0.5]),
+        },
+        tmp_path / "words.safetensors",
+    )  # fmt: skip
+    measured = trigram.build(tmp_path, reviews)
+    table = load_file(tmp_path / "words.trigram.safetensors")
+    assert table["thirds"].sum() == len(table["third"]) == measured["distinct_triples"]
+    known = np.stack(
+        [np.repeat(table["first"], table["thirds"]), np.repeat(table["second"], table["thirds"])]
+    )
+    triples = np.concatenate([known, table["third"][None]]).T.astype(np.int64)
+    plain = [tuple(text[k : k + 3]) for text in texts[False] for k in range(len(text) - 2)]
+    for triple, count in zip(triples.tolist(), table["count"].tolist(), strict=True):
+        assert plain.count(tuple(triple)) == count >= trigram.FEWEST_OF_A_TRIPLE
+    bigram = MarkovReference(smoothed(start, 0.5), smoothed(pairs, 0.5))
+    reference = TrigramReference(bigram, triples, table["count"], float(table["kappa"][0]))
+    losses = []
+    for text in texts[True]:
+        for place in range(2, len(text)):
+            three = text[place - 2 : place + 1]
+            if (three != OUTSIDE).all():
+                context = reference.context_after(three[None, :2], np.array([2]))
+                losses.append(-reference.rows(context)[0, three[2]])
+    assert measured["held_out_triples"] == len(losses)
+    assert measured["held_out_perplexity_trigram"] == pytest.approx(np.exp(np.mean(losses)), abs=0.006)
 
 
 def test_prompts_are_distinct_and_apart() -> None:

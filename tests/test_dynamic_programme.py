@@ -27,6 +27,9 @@ from klrl_envs.reference.trigram import TrigramReference
 from klrl_envs.tasks.automaton import RewardAutomaton
 
 
+KINDS = ["", "trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
+
+
 @dataclass
 class Instance:
     """A tiny task: everything that `solve` takes."""
@@ -212,9 +215,7 @@ def test_two_hundred_random_instances_equal_enumeration(block):
         assert_solved(draw(seed))
 
 
-@pytest.mark.parametrize(
-    "kind", ["", "trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_random_instances_of_every_kind_equal_enumeration(kind):
     for seed in range(40):
         task = draw(seed, **dict.fromkeys(kind.split(), True))
@@ -282,16 +283,15 @@ def every_lane(solution: Solution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return context, state, time
 
 
-def walk(task: Instance, solution: Solution, state: int, text: tuple[int, ...]) -> float:
-    """log pi*(text | first state) by the solution's own rows."""
-    states = [state]
-    for token in text[:-1]:
+def walk(
+    task: Instance, solution: Solution, state: int, text: tuple[int, ...], prompt: tuple[int, ...] = ()
+) -> float:
+    """log pi*(text | prompt, first state) by the solution's own rows."""
+    states, contexts = [state], [task.context(prompt)]
+    for place, token in enumerate(text[:-1]):
         states.append(task.transition[states[-1]][token])
-    following = np.array(
-        [0 if task.reference.contexts == 1 else token for token in text[:-1]], dtype=np.int64
-    )
-    contexts = np.concatenate([[task.reference.start_context], following])
-    rows = solution.log_probs(contexts, states, np.arange(len(text)))
+        contexts.append(task.context((*prompt, *text[: place + 1])))
+    rows = solution.log_probs(np.array(contexts), states, np.arange(len(text)))
     return float(rows[np.arange(len(text)), text].sum())
 
 
@@ -308,15 +308,15 @@ def test_the_policy_is_the_tilted_reference():
 
 
 def assert_identity(task: Instance, seed: int, sharpness: float) -> None:
-    """J(pi) = J* - kl_coef KL(pi || pi*) of a policy that remembers the whole text and the first state."""
+    """J(pi) = J* - kl_coef KL(pi || pi*) of a policy that remembers the whole text, prompt and first state."""
     solution = task.solve()
     rng = np.random.default_rng(seed)
     rows: dict[tuple[int, ...], np.ndarray] = {}
 
-    def log_policy(state: int, text: tuple[int, ...]) -> float:
+    def log_policy(start: int, text: tuple[int, ...]) -> float:
         total = 0.0
         for length, token in enumerate(text):
-            prefix = (state, *text[:length])
+            prefix = (start, *text[:length])
             if prefix not in rows:
                 logits = rng.normal(scale=sharpness, size=task.automaton.vocab_size)
                 rows[prefix] = logits - np.logaddexp.reduce(logits)
@@ -324,19 +324,19 @@ def assert_identity(task: Instance, seed: int, sharpness: float) -> None:
         return total
 
     objective = regret = 0.0
-    for state, chance in starts(task):
-        for text, weight, reward in texts(task, state):
-            log_pi = log_policy(state, text)
+    for start, (prompt, state, chance) in enumerate(beginnings(task)):
+        for text, weight, reward in texts(task, state, prompt):
+            log_pi = log_policy(start, text)
             objective += chance * math.exp(log_pi) * (reward - task.kl_coef * (log_pi - weight))
-            regret += chance * math.exp(log_pi) * (log_pi - walk(task, solution, state, text))
+            regret += chance * math.exp(log_pi) * (log_pi - walk(task, solution, state, text, prompt))
     assert regret >= -1e-12
     assert objective == pytest.approx(solution.value - task.kl_coef * regret, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 5.0]))
-def test_regret_is_the_divergence_from_the_optimum(seed, policy_seed, sharpness):
-    task = draw(seed)
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 5.0]), st.sampled_from(KINDS))
+def test_regret_is_the_divergence_from_the_optimum(seed, policy_seed, sharpness, kind):
+    task = draw(seed, **dict.fromkeys(kind.split(), True))
     task.horizon = min(task.horizon, 3)
     assert_identity(task, policy_seed, sharpness)
 

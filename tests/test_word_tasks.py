@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import klrl_envs
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.optima.probes import probe_scores
 from klrl_envs.reference.markov import MarkovReference
@@ -285,6 +286,28 @@ def test_fingerprints_follow_the_arguments(task_id: str, arguments: dict[str, An
     assert default.fingerprint != other.fingerprint
     assert other.source is not None
     assert make_task(other.source[0], **other.source[1]).fingerprint == other.fingerprint
+
+
+def test_keywords_beside_a_trigram() -> None:
+    arguments: dict[str, Any] = {"keywords": ["film", "great"], "horizon": 8}
+    best = klrl_envs.optimum("klrl/Keywords-v0", reference="words-trigram", **arguments)
+    beside = klrl_envs.optimum("klrl/Keywords-v0", **arguments)
+    assert best.exact and best.reference_value < best.value < 1
+    assert best.value != pytest.approx(beside.value, abs=1e-4)
+    seen = klrl_envs.evaluate(
+        "optimal", "klrl/Keywords-v0", episodes=64, reference="words-trigram", **arguments
+    )
+    assert seen.objective.estimate == pytest.approx(best.value, abs=1e-9)
+
+
+def test_the_trigram_is_refused_where_it_does_not_go() -> None:
+    for task_id in ("Topic-v0", "Recall-v0", "Haiku-v0"):
+        with pytest.raises(ValueError, match=f"reference must be 'words' on {task_id}"):
+            make_task(task_id, reference="words-trigram")
+    with pytest.raises(ValueError, match="allowed on this task are 'words' or 'words-trigram'"):
+        make_task("Keywords-v0", reference="trigram")
+    with pytest.raises(ValueError, match="take a bigram, a shorter horizon or fewer states"):
+        klrl_envs.optimum("klrl/Keywords-v0", reference="words-trigram", horizon=120)
 
 
 def test_vectors_and_classes_are_sound() -> None:

@@ -15,6 +15,7 @@ EPILOG = """\
 assets, in the order in which they depend on each other:
   nano       tokenizer and language model        about 50 minutes on 2 CPU cores
   words      bigram model of the commonest words about 1 minute
+  trigram    counts of three words in a row      about 1 minute; needs words
   lexicon    vectors and classes of the words    about 1 minute; needs words
   prompts    openings of reviews                 seconds; needs the tokenizer
   sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
@@ -34,6 +35,7 @@ examples:
 FILES = {
     "nano": ("nano.tokenizer.json", "nano.safetensors"),
     "words": ("words.safetensors",),
+    "words.trigram": ("words.trigram.safetensors",),
     "words.lexicon": ("words.lexicon.safetensors",),
     "sentiment.prompts": ("sentiment.prompts.safetensors",),
     "sentiment.reward": ("sentiment.reward.safetensors",),
@@ -56,6 +58,14 @@ def build_words(out: Path, work: Path) -> Measurements:
     from klrl_envs.build import words
 
     return {"words": words.build(out)}
+
+
+def build_trigram(out: Path, work: Path) -> Measurements:
+    """Count the trigrams."""
+    from klrl_envs.build import trigram
+
+    need(out, "words.safetensors", "words")
+    return {"words.trigram": trigram.build(out)}
 
 
 def build_lexicon(out: Path, work: Path) -> Measurements:
@@ -92,6 +102,7 @@ def build_brackets(out: Path, work: Path) -> Measurements:
 BUILDERS: dict[str, Callable[[Path, Path], Measurements]] = {
     "nano": build_nano,
     "words": build_words,
+    "trigram": build_trigram,
     "lexicon": build_lexicon,
     "prompts": build_prompts,
     "sentiment": build_sentiment,

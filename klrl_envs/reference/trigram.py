@@ -30,6 +30,7 @@ class TrigramReference(MarkovModel):
         counts: float64 [M], above 0, of each triple.
         kappa: weight of the bigram, in tokens, above 0.
         name: how the reference is called in cards and errors.
+        fingerprint: SHA-256 of what the bigram, the counts and kappa come from, where that is known.
 
     Attributes:
         pairs: int64 [n, 2], the known pairs, ascending; pair i is context V + i, and arc V + i.
@@ -46,6 +47,7 @@ class TrigramReference(MarkovModel):
         kappa: float,
         *,
         name: str = "trigram",
+        fingerprint: str | None = None,
     ) -> None:
         size = bigram.vocab_size
         triples, weights = np.asarray(triples, dtype=np.int64), np.asarray(counts, dtype=np.float64)
@@ -67,6 +69,7 @@ class TrigramReference(MarkovModel):
         if len(triples) and (np.diff(codes * size + triples[:, 2]) == 0).any():
             raise ValueError("triples must be distinct, one is there twice")
         self.bigram, self.kappa, self.name = bigram, float(kappa), name
+        self._fingerprint = fingerprint
         self.vocab_size = size
         self._codes, first = np.unique(codes, return_index=True)
         self.pairs = np.stack((self._codes // size, self._codes % size), axis=1)
@@ -84,7 +87,9 @@ class TrigramReference(MarkovModel):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the bigram's, the counts and kappa."""
+        """SHA-256 of the bigram's, the counts and kappa, or what was given."""
+        if self._fingerprint is not None:
+            return self._fingerprint
         total = hashlib.sha256(f"{self.bigram.fingerprint} {self.kappa!r}".encode())
         for array in (self._codes, self._first, self._third, self._share.astype(np.float32)):
             total.update(np.ascontiguousarray(array).tobytes())

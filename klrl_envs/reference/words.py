@@ -1,7 +1,8 @@
-"""``words``, the bigram of film reviews that ships with the package."""
+"""``words``, the bigram of film reviews that ships with the package, and ``words-trigram`` beside it."""
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.markov import MarkovReference
+from klrl_envs.reference.trigram import TrigramReference
 
 END_TOKEN = 0
 
@@ -32,3 +34,20 @@ def words_bigram() -> tuple[tuple[str, ...], MarkovReference]:
     words, start, rows = load_words()
     fingerprint = asset_digest("words.safetensors")
     return words, MarkovReference(start, rows, name="words", fingerprint=fingerprint)
+
+
+@lru_cache(maxsize=1)
+def words_trigram() -> tuple[tuple[str, ...], TrigramReference]:
+    """The words and the trigram over them; loaded once a process."""
+    from safetensors.numpy import load_file
+
+    words, bigram = words_bigram()
+    name = "words.trigram.safetensors"
+    table = load_file(asset_path(name))
+    columns = [np.repeat(table[column], table["thirds"]) for column in ("first", "second")]
+    triples = np.stack([*columns, table["third"]], axis=1).astype(np.int64)
+    fingerprint = hashlib.sha256(f"{bigram.fingerprint} {asset_digest(name)}".encode()).hexdigest()
+    kappa = float(table["kappa"][0])
+    return words, TrigramReference(
+        bigram, triples, table["count"], kappa, name="words-trigram", fingerprint=fingerprint
+    )

@@ -58,10 +58,11 @@ def diversity(
 
     ## Arguments
     ``kl_coef`` (.04), ``horizon`` (24), ``classes`` (eight of the sixteen classes of words, by number; at
-    most ten), ``reference`` ("words"), ``prompts`` (there are none; both splits are alike).
+    most ten), ``reference`` ("words", or "words-trigram", which knows two words back and needs a minute
+    and 2 GB for the optimum of eight classes), ``prompts`` (there are none; both splits are alike).
 
     ## Optimum
-    Exact: a bigram times an automaton over the subsets of classes that occurred (2^8 states).
+    Exact: an n-gram times an automaton over the subsets of classes that occurred (2^8 states).
 
     ## References
     Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``.

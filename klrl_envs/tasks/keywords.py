@@ -53,10 +53,11 @@ def keywords(
 
     ## Arguments
     ``kl_coef`` (.04), ``horizon`` (24), ``keywords`` (eight words of the vocabulary; at most ten),
-    ``reference`` ("words"), ``prompts`` (there are none; both splits are alike).
+    ``reference`` ("words", or "words-trigram", which knows two words back and needs a minute and 2 GB for
+    the optimum of eight keywords, seconds for two), ``prompts`` (there are none; both splits are alike).
 
     ## Optimum
-    Exact: a bigram times an automaton over the subsets of words found (2^8 states).
+    Exact: an n-gram times an automaton over the subsets of words found (2^8 states).
 
     ## References
     Lexically constrained generation; theory of soft dynamic programming in ``klrl_envs.optima``.

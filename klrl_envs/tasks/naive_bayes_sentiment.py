@@ -56,11 +56,12 @@ def naive_bayes_sentiment(
     ``reference_log_prob`` (nats) each step; at the end ``text`` and ``log_odds``, prior + s in nats.
 
     ## Arguments
-    ``kl_coef`` (.05), ``horizon`` (24), ``prior`` (-4 nats), ``reference`` ("words"), ``prompts`` (there are
-    none; both splits are alike).
+    ``kl_coef`` (.05), ``horizon`` (24), ``prior`` (-4 nats), ``reference`` ("words", or "words-trigram",
+    which knows two words back and needs a minute and 2 GB for the optimum), ``prompts`` (there are none; both
+    splits are alike).
 
     ## Optimum
-    Exact: a bigram times an automaton whose states are the sums within the horizon (385 of them). As the
+    Exact: an n-gram times an automaton whose states are the sums within the horizon (385 of them). As the
     weights are whole numbers by definition, no sum is rounded, and none is clamped.
 
     ## References

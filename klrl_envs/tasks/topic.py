@@ -67,6 +67,8 @@ def topic(
     v0: first version.
     """
     check_split(prompts)
+    if reference != "words":
+        raise ValueError(f"reference must be 'words' on Topic-v0, got {reference!r}")
     lexicon = word_lexicon()
     target = topic_vector(topic, lexicon.words, lexicon.vectors)
     arguments = {

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from klrl_envs.reference.markov import MarkovModel, MarkovReference
-from klrl_envs.reference.words import END_TOKEN, words_bigram
+from klrl_envs.reference.words import END_TOKEN, words_bigram, words_trigram
 from klrl_envs.tasks.vocabulary import WordVocabulary
+
+LOADERS: dict[str, Callable[[], tuple[tuple[str, ...], MarkovModel]]] = {
+    "words": words_bigram,
+    "words-trigram": words_trigram,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +30,16 @@ class WordReference:
 
 @lru_cache(maxsize=2)
 def word_reference(name: str) -> WordReference:
-    """The reference called ``name``; the only one so far is "words".
+    """The reference called ``name``: "words", a bigram, or "words-trigram".
 
     Raises:
         ValueError: no such name.
     """
-    if name != "words":
-        raise ValueError(f"unknown reference {name!r}; allowed on this task is 'words'")
-    words, bigram = words_bigram()
-    return WordReference(bigram, WordVocabulary(words, END_TOKEN), END_TOKEN)
+    if name not in LOADERS:
+        allowed = " or ".join(map(repr, LOADERS))
+        raise ValueError(f"unknown reference {name!r}; allowed on this task are {allowed}")
+    words, reference = LOADERS[name]()
+    return WordReference(reference, WordVocabulary(words, END_TOKEN), END_TOKEN)
 
 
 @lru_cache(maxsize=4)
