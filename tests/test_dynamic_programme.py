@@ -26,7 +26,6 @@ from klrl_envs.reference.markov import MarkovModel, MarkovReference, UniformRefe
 from klrl_envs.reference.trigram import TrigramReference
 from klrl_envs.tasks.automaton import RewardAutomaton
 
-
 KINDS = ["", "trigram", "context_reward", "prompts", "trigram prompts", "context_reward prompts"]
 
 
@@ -308,7 +307,7 @@ def test_the_policy_is_the_tilted_reference():
 
 
 def assert_identity(task: Instance, seed: int, sharpness: float) -> None:
-    """J(pi) = J* - kl_coef KL(pi || pi*) of a policy that remembers the whole text, prompt and first state."""
+    """J(pi) = J* - kl_coef KL(pi || pi*) of a policy that remembers text, prompt and first state."""
     solution = task.solve()
     rng = np.random.default_rng(seed)
     rows: dict[tuple[int, ...], np.ndarray] = {}
