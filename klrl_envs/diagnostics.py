@@ -91,14 +91,13 @@ def evaluate_exactly(
         )
     own, ideal = both_ways(rows, task, best)
     regret = task.kl_coef * own.divergences[0]
-    gap = best.value - best.reference_value
     return ExactEvaluation(
         env_id=best.env_id,
         kl_coef=task.kl_coef,
         objective=own.objective,
         expected_reward=own.expected_reward,
         kl=own.kl,
-        score=None if gap <= 1e-12 * max(1.0, abs(best.value)) else 1.0 - regret / gap,
+        score=None if best.gap is None else 1.0 - regret / best.gap,
         regret=regret,
         diagnostics=exact_diagnostics(own, ideal, task),
         task_sha256=task.fingerprint,

@@ -231,8 +231,8 @@ def score_interval(loss: Mean, best: Optimum, optimum_error: float) -> Interval 
         best: the optimum.
         optimum_error: standard error of J*.
     """
-    gap = best.value - best.reference_value
-    if gap <= 1e-12 * max(1.0, abs(best.value)):
+    gap = best.gap
+    if gap is None:
         return None
     score = 1.0 - loss.value / gap
     reference = (1 - score) * best.reference_value_stderr

@@ -253,6 +253,8 @@ def test_a_trigram_knows_its_rows_its_arcs_and_its_transpose():
         rows = np.exp(reference.rows(contexts))
         np.testing.assert_allclose(rows.sum(axis=1), 1.0, atol=1e-12)
         assert np.log(rows.min()) >= reference.least - 1e-12
+        every = np.indices(rows.shape)
+        np.testing.assert_allclose(np.exp(reference.log_prob(*every)), rows, rtol=1e-12)
         values = rng.normal(size=(len(reference.arc_tokens), 3))
         known = np.einsum("cv,cvq->cq", rows, values[reference.arcs(contexts)])
         np.testing.assert_allclose(reference.mean(values), known, atol=1e-12)

@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 CACHED_SOLUTIONS = 4
-"""Solved tasks that a process keeps: one may take 100 MB."""
+"""Solved tasks that a process keeps."""
+
+CACHED_NUMBERS = 1 << 27
+"""Numbers that they may hold together, 1 GiB, beside the latest."""
 
 _solved: OrderedDict[tuple[Any, ...], Optimum] = OrderedDict()
 
@@ -184,7 +187,13 @@ def optimum_of(task: AutomatonTask) -> Optimum:
             method="soft dynamic programme, float64",
             policy=solution,
         )
-        while len(_solved) > CACHED_SOLUTIONS:
+        while len(_solved) > 1 and (len(_solved) > CACHED_SOLUTIONS or held_numbers() > CACHED_NUMBERS):
             _solved.popitem(last=False)
     _solved.move_to_end(key)
     return _solved[key]
+
+
+def held_numbers() -> int:
+    """Numbers in the tables of the solutions that are kept."""
+    kept = (best.policy for best in _solved.values())
+    return sum(table.size for policy in kept if policy is not None for table in policy.tables)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from klrl_envs.optima.dynamic_programme import FloatArray, IntArray
-from klrl_envs.optima.optimum import optimum_of, problem_of
+from klrl_envs.optima.optimum import optimum_of
+from klrl_envs.optima.problem import FloatArray, IntArray, Problem
 from klrl_envs.optima.result import Optimum
 from klrl_envs.tasks.base import AutomatonTask
 
@@ -30,22 +30,22 @@ def probe_scores(task: AutomatonTask) -> dict[str, float]:
         ValueError: execution is stochastic, or J* = J(pi0), so that nothing has a score.
     """
     best = optimum_of(task)
-    gap = best.value - best.reference_value
-    if task.automaton.execution is not None or gap <= 0:
+    assert best.policy is not None
+    problem, gap = best.policy.problem, best.gap
+    if task.automaton.execution is not None or gap is None:
         raise ValueError(
             f"{task.id} is stochastic beside its tokens, or pi0 is optimal: no probe has a score"
         )
-    repeat = repeat_objectives(task)
-    objectives = {"uniform": uniform_objective(task), "repeat": float(repeat.max())}
+    repeat = repeat_objectives(task, problem)
+    objectives = {"uniform": uniform_objective(task, problem), "repeat": float(repeat.max())}
     if task.end_token is not None:
         objectives["end"] = float(repeat[task.end_token])
     objectives["maximiser"] = maximiser_objective(task, best)
     return {name: (value - best.reference_value) / gap for name, value in objectives.items()}
 
 
-def uniform_objective(task: AutomatonTask) -> float:
+def uniform_objective(task: AutomatonTask, problem: Problem) -> float:
     """J of the policy that takes every token alike, by a backward pass."""
-    problem = problem_of(task)
     rows, size = task.reference.rows(np.arange(task.reference.contexts)), task.vocab_size
     own = -task.kl_coef * (-np.log(size) - rows.mean(axis=1))
     if task.automaton.context_reward is not None:
@@ -57,11 +57,13 @@ def uniform_objective(task: AutomatonTask) -> float:
     return problem.at_start(values)
 
 
-def repeat_objectives(task: AutomatonTask) -> FloatArray:
+def repeat_objectives(task: AutomatonTask, problem: Problem) -> FloatArray:
     """float64[V], J of the policies that write one token for ever."""
 
     def constant(token: int) -> float:
-        return deterministic_objective(task, lambda context, state, time: np.full_like(context, token))
+        return deterministic_objective(
+            task, problem, lambda context, state, time: np.full_like(context, token)
+        )
 
     return np.array([constant(token) for token in range(task.vocab_size)])
 
@@ -92,18 +94,18 @@ def maximiser_objective(task: AutomatonTask, best: Optimum) -> float:
         rows = policy.log_probs(context, state, np.full_like(state, time))
         return np.where(good, rows, -np.inf).argmax(axis=1)
 
-    return deterministic_objective(task, choose)
+    return deterministic_objective(task, problem, choose)
 
 
 def deterministic_objective(
-    task: AutomatonTask, choose: Callable[[IntArray, IntArray, int], IntArray]
+    task: AutomatonTask, problem: Problem, choose: Callable[[IntArray, IntArray, int], IntArray]
 ) -> float:
     """J of a deterministic policy, exactly, by following every start.
 
     Args:
         choose: (context int64[N], state int64[N], tokens written) -> token int64[N].
     """
-    problem, automaton, reference = problem_of(task), task.automaton, task.reference
+    automaton, reference = task.automaton, task.reference
     context, state, weight = problem.starts
     total = 0.0
     for time in range(task.horizon):

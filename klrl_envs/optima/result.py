@@ -75,6 +75,12 @@ class Optimum:
     certificate: Certificate | None = field(default=None, repr=False, compare=False)
 
     @property
+    def gap(self) -> float | None:
+        """J* - J(pi0), what a score is measured in; None where it is nothing but rounding."""
+        gap = self.value - self.reference_value
+        return gap if gap > 1e-12 * max(1.0, abs(self.value)) else None
+
+    @property
     def point(self) -> FrontierPoint:
         """This optimum as a point of the frontier."""
         return FrontierPoint(self.kl_coef, self.expected_reward, self.kl, self.value)

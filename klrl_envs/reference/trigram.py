@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import MarkovModel, MarkovReference, Numbers
-from klrl_envs.reference.protocol import IntArray
+from klrl_envs.reference.protocol import BoolArray, IntArray
 
 
 class TrigramReference(MarkovModel):
@@ -114,14 +114,11 @@ class TrigramReference(MarkovModel):
 
     def rows(self, contexts: IntArray) -> Numbers:
         """See ``MarkovModel``."""
-        size = self.vocab_size
-        pair = contexts - size
-        is_pair = (pair >= 0) & (contexts != self.start_context)
-        of_bigram = np.where(contexts == self.start_context, self.bigram.start_context, self._last[contexts])
-        rows = self.bigram.rows(of_bigram)
-        for lane in np.flatnonzero(is_pair).tolist():
-            inside = slice(self._first[pair[lane]], self._first[pair[lane] + 1])
-            row = rows[lane] + np.log(self._backing[pair[lane]])
+        rows = self.bigram.rows(self._of_bigram[contexts])
+        for lane in np.flatnonzero(self._is_pair(contexts)).tolist():
+            pair = contexts[lane] - self.vocab_size
+            inside = slice(self._first[pair], self._first[pair + 1])
+            row = rows[lane] + np.log(self._backing[pair])
             third = self._third[inside]
             row[third] = np.logaddexp(row[third], np.log(self._share[inside]))
             rows[lane] = row
@@ -129,8 +126,28 @@ class TrigramReference(MarkovModel):
 
     def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
         """See ``MarkovModel``."""
-        flat = self.rows(contexts.ravel())[np.arange(contexts.size), tokens.ravel()]
-        return flat.reshape(contexts.shape)
+        of_bigram = self.bigram.log_prob(self._of_bigram[contexts], tokens)
+        if not len(self._third):
+            return of_bigram
+        pair = np.where(self._is_pair(contexts), contexts - self.vocab_size, 0)
+        code = pair * self.vocab_size + tokens
+        place = np.minimum(np.searchsorted(self._counted_codes, code), len(self._third) - 1)
+        share = np.where(self._counted_codes[place] == code, self._share[place], 0.0)
+        of_pair = np.log(self._backing[pair] * np.exp(of_bigram) + share)
+        return np.where(self._is_pair(contexts), of_pair, of_bigram)
+
+    def _is_pair(self, contexts: IntArray) -> BoolArray:
+        return (contexts >= self.vocab_size) & (contexts < self.start_context)
+
+    @cached_property
+    def _of_bigram(self) -> IntArray:
+        """int64 [C], the context of the bigram that a context falls back on."""
+        return np.where(self._last < 0, self.bigram.start_context, self._last)
+
+    @cached_property
+    def _counted_codes(self) -> IntArray:
+        """int64 [M], ascending: pair times V plus third token, of every triple that was counted."""
+        return np.repeat(np.arange(len(self._codes)), np.diff(self._first)) * self.vocab_size + self._third
 
     def mean(self, values: Numbers) -> Numbers:
         """See ``MarkovModel``."""
