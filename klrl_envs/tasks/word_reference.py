@@ -61,8 +61,8 @@ def part_of_words(kept: tuple[str, ...], *, end: bool) -> WordReference:
         raise ValueError(f"kept must be distinct words of 'words'; {missing or 'one is there twice'}")
     names = (words[END_TOKEN], *kept) if end else kept
     tokens = np.array([index[word] for word in names])
-    rows = bigram.table[np.append(tokens, bigram.start_context)][:, tokens]
-    rows = rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+    rows = bigram.table[np.ix_(np.append(tokens, bigram.start_context), tokens)]
+    rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     label = f"words, {len(kept)} of them"
     reference = MarkovReference(
         rows[-1], rows[:-1], name=label, fingerprint=part_fingerprint(names, bigram.fingerprint)
