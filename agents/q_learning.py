@@ -63,7 +63,7 @@ class SoftQ:
         if states * task.vocab_size > LARGEST_TABLE:
             raise ValueError(
                 f"a table of {states} states times {task.vocab_size} tokens is too large for q_learning "
-                f"(at most {LARGEST_TABLE} entries); it fits klrl/GridNavigation-v0"
+                f"(at most {LARGEST_TABLE} entries); it fits tasks of few states, as klrl/GridNavigation-v0"
             )
         self.values = np.zeros((states, task.vocab_size))
         if task.initial_policy is not None:

@@ -4,8 +4,8 @@
 
 Every row says what a training signal really optimises, where that ends, and what it scores there. Nothing is
 sampled: fixed points are computed on the exact tasks DiagnosticCoefficient-v0 (one price of KL, no prompts)
-and DiagnosticPromptScale-v0 (prompts with unequal stakes), so that a score below 1 is the signal's own fault
-and no optimiser can mend it.
+and DiagnosticPromptScale-v0 (prompts with unequal stakes), but for one signal that is followed step by step
+(k3 in the reward). A score below 1 is the signal's own fault, which no optimiser can mend.
 """
 
 from __future__ import annotations

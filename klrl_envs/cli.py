@@ -148,8 +148,8 @@ def play(
 ) -> None:
     """Write a text yourself and see its reward, its KL and your score.
 
-    At each step give the number of an offered token, or words of your own; "end" ends the text (where
-    the task has an end token), an empty line takes the likeliest.
+    At each step give the number of an offered token (#3 where 3 itself can be written), or words of your
+    own; "end" ends the text (where the task has an end token), an empty line takes the likeliest.
 
     Example: [bold]klrl play Sentiment-v0 --prompt 3[/]
     """

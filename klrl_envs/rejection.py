@@ -41,6 +41,8 @@ class RejectionSampler:
             automaton = task.automaton
             if not automaton.deterministic or np.count_nonzero(automaton.start) > 1:
                 raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
+            if task.reward_noise:
+                raise ValueError(f"{task.id} pays a noisy reward: rejection by it does not sample pi*")
         count = len(task.prompts.tokens)
         if np.shape(log_partition) != (count,):
             raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")

@@ -134,3 +134,16 @@ def test_what_cannot_be_made_is_refused() -> None:
         from_sum([0, 100_000], 4, lambda sums: sums)
     with pytest.raises(ValueError, match="vocabularies must be one"):
         product(from_keywords([0], 3), from_keywords([0], 4))
+
+
+def test_a_product_adds_rewards_of_context_and_token():
+    extra = np.arange(12.0).reshape(4, 3)
+    plain = RewardAutomaton([[0, 0, 0]], final_reward=[1.0])
+    paying = RewardAutomaton([[0, 0, 0]], context_reward=extra)
+    assert product(plain, plain).context_reward is None
+    np.testing.assert_array_equal(product(plain, paying).context_reward, extra)
+    np.testing.assert_array_equal(product(paying, paying).context_reward, 2 * extra)
+    with pytest.raises(ValueError, match="must be of one reference"):
+        product(paying, RewardAutomaton([[0, 0, 0]], context_reward=np.zeros((1, 3))))
+    with pytest.raises(ValueError, match="context_reward must have shape"):
+        RewardAutomaton([[0, 0, 0]], context_reward=1.0)

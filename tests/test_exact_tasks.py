@@ -26,7 +26,9 @@ from klrl_envs.engine import Engine
 from klrl_envs.optima.forward import evaluate_markov, terminal_law
 from klrl_envs.optima.optimum import optimum_of, problem_of
 from klrl_envs.optima.probes import probe_scores
+from klrl_envs.optima.problem import Problem
 from klrl_envs.registry import REGISTRY, make_task
+from klrl_envs.rejection import RejectionSampler
 from klrl_envs.rollout import roll_out
 from klrl_envs.sampling import sample_rows
 from klrl_envs.tasks.arithmetic import hashed_pairs, hint_of
@@ -548,7 +550,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("DiagnosticDelay-v0", {"delay": 17}, "delay must be a whole number of tokens"),
     ("DiagnosticNoise-v0", {"sigma": -0.5}, "sigma must be a finite number"),
     ("DiagnosticNoise-v0", {"sigma": math.inf}, "sigma must be a finite number"),
-    ("DiagnosticReference-v0", {"temperature": 0.0}, "temperature must be a finite number above 0"),
+    ("DiagnosticReference-v0", {"temperature": 0.0}, "temperature must be a number from 0.05 to 20"),
     *((task_id, {"reference": "no-such-model"}, "reference must be") for task_id in IDS),
 ]
 
@@ -613,3 +615,21 @@ def test_scale_is_the_lock_that_it_is_said_to_be() -> None:
     keys = [place % 8 for place in range(11)]
     contexts = [model.reference.start_context, *keys[:-1]]
     assert model.reference.log_prob(np.array(contexts), np.array(keys)).sum() == pytest.approx(math.log(1e-4))
+
+
+def test_horizons_that_leave_nothing_to_do_and_prompts_that_lead_nowhere_are_refused() -> None:
+    with pytest.raises(ValueError, match="horizon must be at least shortest, 12"):
+        task_of("Brackets-v0", horizon=8, shortest=12, longest=16)
+    with pytest.raises(ValueError, match="horizon must be a whole number of at least 1 token, got None"):
+        task_of("DiagnosticDelay-v0", horizon=None)
+    with pytest.raises(ValueError, match="temperature must be a number from"):
+        task_of("DiagnosticReference-v0", temperature=1e-30)
+    task = task_of("DiagnosticPromptScale-v0")
+    for state in (-1, 99):
+        with pytest.raises(ValueError, match="prompts must lead to a state in"):
+            Problem(task.reference, task.automaton, 3, 0, (np.array([0]), np.array([state])))
+
+
+def test_rejection_refuses_a_noisy_reward() -> None:
+    with pytest.raises(ValueError, match="pays a noisy reward"):
+        RejectionSampler(task_of("DiagnosticNoise-v0"), np.zeros(1))

@@ -18,9 +18,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import klrl_envs
+from klrl_envs.engine import Engine
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
 from klrl_envs.integrations.trl import as_reward_fn
 from klrl_envs.registry import make_task
+from klrl_envs.sampling import sample_rows
 from klrl_envs.vector_env import TokenVectorEnv
 
 GRID = "klrl/GridNavigationFeatures-v0"
@@ -199,6 +201,40 @@ def test_rewards_for_trl_average_over_random_starts() -> None:
         as_reward_fn("klrl/GridNavigation-v0", slip=0.1)
     with pytest.raises(ValueError, match="pair up"):
         reward(["", ""], ["forward"])
+
+
+EXACT = [row.gym_id for row in klrl_envs.REGISTRY if "exact" in row.tags and "grid" not in row.tags]
+
+
+@pytest.mark.parametrize("env_id", EXACT)
+def test_rewards_for_trl_are_those_of_every_exact_environment(env_id: str) -> None:
+    """Texts of the optimum and of the reference, from several prompts; of a noisy reward the mean is paid."""
+    noiseless = {"sigma": 0.0} if "Noise" in env_id else {}
+    task: Any = make_task(env_id, prompts="evaluation", **noiseless)
+    policy = klrl_envs.optimum(env_id, **noiseless).policy
+    assert policy is not None
+    lanes = 16
+    engine = Engine(task, lanes)
+    rng = np.random.default_rng(3)
+    for lane in range(lanes):
+        engine.seed(lane, np.random.default_rng(lane))
+    engine.reset(np.arange(lanes), np.arange(lanes) % len(task.prompts.tokens))
+    paid = np.zeros(lanes)
+    while not engine.done.all():
+        active = ~engine.done
+        best = policy.log_probs(engine.context[active], engine.state[active], engine.time[active])
+        rows = np.where(np.arange(active.sum())[:, None] % 2, best, engine.reference_log_probs()[active])
+        tokens = np.zeros(lanes, dtype=np.int64)
+        tokens[active] = sample_rows(rows, rng)
+        paid += engine.step(tokens, active).reward
+    prompts = [task.text(row) for row in engine.tokens[:, : task.prompt_length]]
+    texts = [task.text(row) for row in engine.written()]
+    reward = as_reward_fn(env_id, prompts="evaluation")
+    assert reward(prompts, texts) == pytest.approx(paid.tolist(), abs=1e-12)
+    assert np.isfinite(reward.reward_range).all()
+    if task.prompt_length:
+        with pytest.raises(ValueError, match="is none of the"):
+            reward(["no such prompt"], texts[:1])
 
 
 def test_the_public_name() -> None:

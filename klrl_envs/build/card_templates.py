@@ -125,7 +125,7 @@ The end token and the ten marks have a zero vector, no class and no syllables; t
 0.
 
 Topic-v0 uses the vectors, Recall-v0 and Diversity-v0 the classes, NaiveBayesSentiment-v0 the log-odds, and
-Haiku-v0 the syllables.
+Haiku-v0 the syllables, and the classes for the ends of its lines.
 
 ## Data
 {_DATA}

@@ -138,10 +138,10 @@ def tell_staying(capability: Capability, points: Sequence[Point]) -> str:
 
 
 def tell_start(capability: Capability, points: Sequence[Point]) -> str:
-    """Where it began and where it ended."""
+    """Where it must begin, and where it ended."""
     begun = exactly("initial", points[0]).score
     assert begun is not None
-    return f"It begins at a score of {begun:.2f} and ends at {points[0].mean('score'):.2f}."
+    return f"The initial policy scores {begun:.2f}; it ends at {points[0].mean('score'):.2f}."
 
 
 def tell_gold(capability: Capability, points: Sequence[Point]) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.engine import Engine
+from klrl_envs.evaluation import without_luck
 from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
 from klrl_envs.rendering import as_text
 from klrl_envs.tasks.base import AutomatonTask, Task
@@ -28,7 +29,7 @@ def play_text(
     console: Console,
 ) -> None:
     """Play an episode from standard input, to its end or the input's."""
-    task = evaluation_task(env_id, arguments)
+    task = without_luck(evaluation_task(env_id, arguments))
     try:
         best = optimum(env_id, **arguments)
     except NotCertified:
@@ -37,7 +38,10 @@ def play_text(
     engine.seed(0, np.random.default_rng(seed))
     engine.reset(ONE, prompt)
     state = int(engine.state[0])
-    console.print("A number takes that token; words are written as they are; an empty line takes the first.")
+    console.print(
+        "A number takes that token (#3 where 3 can be written); words are written as they are; an empty line "
+        "takes the first."
+    )
     reward = log_prob = 0.0
     while not engine.done[0]:
         rows = engine.reference_log_probs()[0]
@@ -88,13 +92,23 @@ def tokens_of(line: str, task: Task, likeliest: Any) -> list[int]:
         if task.end_token is None:
             raise ValueError(f"{task.id} has no end token: write {task.horizon} tokens")
         return [task.end_token]
-    if line.isdecimal() and int(line) <= len(likeliest):
-        if int(line) < 1:
-            raise ValueError(f"number must be 1 to {len(likeliest)}, got {line}")
-        return [int(likeliest[int(line) - 1])]
+    number = line.removeprefix("#")
+    own = line == number and isinstance(task, AutomatonTask) and writes(task, line)
+    if number.isdecimal() and int(number) <= len(likeliest) and not own:
+        if int(number) < 1:
+            raise ValueError(f"number must be 1 to {len(likeliest)}, got {number}")
+        return [int(likeliest[int(number) - 1])]
     # byte-pair vocabularies have the space before a word in its token
-    spaced = f" {line}" if task.prompt_length else line
-    return task.vocabulary.encode(spaced)
+    return task.vocabulary.encode(line if isinstance(task, AutomatonTask) else f" {line}")
+
+
+def writes(task: Task, line: str) -> bool:
+    """Whether a task's vocabulary can write a line."""
+    try:
+        task.vocabulary.encode(line)
+    except ValueError:
+        return False
+    return True
 
 
 def verdict(

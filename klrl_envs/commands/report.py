@@ -24,7 +24,7 @@ Findings = Mapping[str, Sequence[Finding]]
 
 INK, SOFT, TRACK, BAND = "#1d2433", "#6b7484", "#e3e7ed", "#f6f7f9"
 BAR = "#56B4E9"  # of Okabe and Ito's colours, which the colour-blind tell apart too
-DOTS = "Blues"  # light for the mildest setting, dark for the hardest: told apart by lightness alone
+DOTS = "Blues"  # light for the first setting, dark for the last: told apart by lightness alone
 ACROSS = 4  # strips side by side
 
 

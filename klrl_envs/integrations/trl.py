@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from klrl_envs.exact import reward_range
 from klrl_envs.registry import find_row, make_task
 from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
 
@@ -37,6 +38,8 @@ class RewardFunction:
         self.task = task
         self.kl_coef = task.kl_coef
         self.reward_range = task.reward_range
+        if isinstance(task, AutomatonTask):  # of the mean, where the task has noise
+            self.reward_range = reward_range(task.automaton, task.horizon)
         self.__name__ = name
 
     def __call__(
@@ -50,7 +53,7 @@ class RewardFunction:
         if isinstance(self.task, TextTask):
             return self._score(self.task, [text_of(p) for p in prompts], [text_of(c) for c in completions])
         assert isinstance(self.task, AutomatonTask)
-        return [self._run(self.task, text_of(completion)) for completion in completions]
+        return [self._run(self.task, text_of(p), text_of(c)) for p, c in zip(prompts, completions)]
 
     @staticmethod
     def _score(task: TextTask, prompts: list[str], completions: list[str]) -> list[float]:
@@ -68,21 +71,22 @@ class RewardFunction:
             row[: len(ids)] = ids
         return task.score_texts(tokens, lengths, texts)[0].tolist()
 
-    @staticmethod
-    def _run(task: AutomatonTask, text: str) -> float:
-        automaton = task.automaton
+    def _run(self, task: AutomatonTask, prompt: str, text: str) -> float:
+        automaton, reference = task.automaton, task.reference
+        context, state, weight = starts_of(task, prompt)
         try:
             tokens = task.vocabulary.encode(text)[: task.horizon]
         except ValueError:
-            return float(task.reward_range[0])
+            return float(self.reward_range[0])
         if task.end_token is not None and len(tokens) < task.horizon:
             tokens.append(task.end_token)
-        state = np.flatnonzero(automaton.start)
-        weight = automaton.start[state]
         total = np.zeros(len(state))
         going = np.ones(len(state), dtype=np.bool_)
         for token in tokens:
             total += np.where(going, automaton.reward[state, token], 0.0)
+            if automaton.context_reward is not None:
+                total += np.where(going, automaton.context_reward[context, token], 0.0)
+            context = reference.next_context(context, np.array(token))
             state = np.where(going, automaton.transition[state, token], state)
             ends = going & (automaton.absorbing[state] | (token == task.end_token))
             total += np.where(ends, automaton.final_reward[state], 0.0)
@@ -91,16 +95,33 @@ class RewardFunction:
         return float(weight @ total)
 
 
+def starts_of(task: AutomatonTask, prompt: str) -> tuple[Any, Any, Any]:
+    """Contexts, states and probabilities, [N] each, at which a completion of a prompt starts.
+
+    Raises:
+        ValueError: the task has prompts, and this is none of them.
+    """
+    if task.prompt_states is None:
+        state = np.flatnonzero(task.automaton.start)
+        return np.full_like(state, task.reference.start_context), state, task.automaton.start[state]
+    known = {task.text(row): place for place, row in enumerate(task.prompts.tokens)}
+    if prompt not in known:
+        raise ValueError(f"{prompt!r} is none of the {len(known)} prompts of {task.id}")
+    place = np.array([known[prompt]])
+    context = task.reference.context_after(task.prompts.tokens[place], task.prompts.lengths[place])
+    return context, task.prompt_states[place], np.ones(1)
+
+
 def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
     """The reward of an environment as a reward function for TRL's trainers.
 
     Prompts and completions are plain strings, or conversations (lists of messages with ``content``): then
     the last message of the prompt and those of the completion count. A neural task scores prompt and
     completion as one text, joined as they are, of the completion what its horizon has room for in its
-    own tokens. An exact task reads the completion alone, encoded with its
-    vocabulary, up to its horizon: a text that the vocabulary cannot write is paid the least reward, a
-    shorter text ends with the end token where the task has one, and where the start is random the mean
-    over starts is paid.
+    own tokens. An exact task reads the completion, encoded with its vocabulary, up to its horizon, and the
+    prompt where it has prompts (one of them, as its ``text``): a text that the vocabulary cannot write is
+    paid the least reward, a shorter text ends with the end token where the task has one, and where the
+    start is random or the reward noisy the mean is paid.
 
     Args:
         env_id: such as "klrl/Sentiment-v0".

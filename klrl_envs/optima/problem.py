@@ -61,7 +61,13 @@ class Problem:
         plain = reference.arc_tokens.size == reference.vocab_size
         if not plain and (extra is not None or automaton.execution is not None):
             raise ValueError("context_reward and execution need a bigram or the uniform reference")
-        if self.prompts is not None and automaton.absorbing[self.prompts[1]].any():
+        if self.prompts is None:
+            return
+        limits = {"context": reference.contexts, "state": automaton.states}
+        for (name, limit), values in zip(limits.items(), self.prompts):
+            if not (values.size and values.min() >= 0 and values.max() < limit):
+                raise ValueError(f"prompts must lead to a {name} in 0..{limit - 1}, got {values}")
+        if automaton.absorbing[self.prompts[1]].any():
             raise ValueError("a prompt must not lead to an absorbing state: nothing can follow")
 
     @cached_property

@@ -1,7 +1,8 @@
 """Ways to make a ``RewardAutomaton``: from keywords, a count, a sum, a regular expression, or two others.
 
-All pay at the end alone, the same whether an end token or the horizon ends the text. The end token is a
-token like the others to an automaton: give it as ``end_token`` where it must not count.
+What is made from nothing else pays at the end alone, the same whether an end token or the horizon ends the
+text. The end token is a token like the others to an automaton: give it as ``end_token`` where it must not
+count.
 """
 
 from __future__ import annotations
@@ -145,6 +146,9 @@ def product(
     """
     if first.vocab_size != second.vocab_size:
         raise ValueError(f"vocabularies must be one, got {first.vocab_size} and {second.vocab_size} tokens")
+    extras = [each.context_reward for each in (first, second) if each.context_reward is not None]
+    if len({extra.shape for extra in extras}) > 1:
+        raise ValueError("the two rewards of context and token must be of one reference")
     if not (first.deterministic and second.deterministic):
         raise ValueError("a product is of automata whose chosen token is the one that is executed")
     start = np.outer(first.start, second.start)
@@ -173,6 +177,7 @@ def product(
         horizon_reward=combine(first.horizon_reward[left], second.horizon_reward[right]),
         start=start[left, right],
         absorbing=first.absorbing[left] | second.absorbing[right],
+        context_reward=np.sum(extras, axis=0) if extras else None,
     )
 
 

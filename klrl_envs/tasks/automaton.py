@@ -291,8 +291,8 @@ def _execution(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
 
 
 def _context_reward(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
-    contexts = _array("context_reward", value).shape[0]
-    return _numbers("context_reward", value, (contexts, tokens))
+    array = _array("context_reward", value)
+    return _numbers("context_reward", value, (*array.shape[:1], tokens))
 
 
 def _distributions(name: str, rows: NDArray[np.float64]) -> None:

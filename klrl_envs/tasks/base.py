@@ -69,8 +69,7 @@ class Task:
     source: tuple[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1:
-            raise ValueError(f"horizon must be a whole number of at least 1 token, got {self.horizon!r}")
+        check_horizon(self.horizon)
         check_kl_coef(self.kl_coef)
         longest = self.reference.longest
         if longest is not None and self.max_length > longest:
@@ -197,6 +196,13 @@ def digest(*arrays: NDArray[Any]) -> str:
         total.update(f"{array.dtype.str}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
+
+
+def check_horizon(horizon: object) -> int:
+    """Return a horizon, in tokens; raise ValueError where it is no whole number of at least 1."""
+    if not isinstance(horizon, (int, np.integer)) or isinstance(horizon, bool) or horizon < 1:
+        raise ValueError(f"horizon must be a whole number of at least 1 token, got {horizon!r}")
+    return int(horizon)
 
 
 def check_split(prompts: str) -> None:

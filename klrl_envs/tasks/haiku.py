@@ -74,6 +74,8 @@ def haiku(
     check_split(prompts)
     if reference != "words":
         raise ValueError(f"reference must be 'words' on Haiku-v0, got {reference!r}")
+    if not isinstance(content_ends, bool):
+        raise ValueError(f"content_ends must be true or false, got {content_ends!r}")
     lexicon = word_lexicon()
     known = lexicon.syllables > 0
     kept = tuple(word for word, has in zip(lexicon.words, known, strict=True) if has)

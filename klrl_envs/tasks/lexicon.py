@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.assets import asset_path
 from klrl_envs.reference.words import END_TOKEN, words_bigram
 
 FILE = "words.lexicon.safetensors"
@@ -27,7 +27,6 @@ class Lexicon:
         weights: int64 [V], naive Bayes log-odds of a positive review in units of ``eta`` nats.
         eta: nats.
         syllables: int64 [V], 0 where they are unknown.
-        fingerprint: SHA-256 of the file.
     """
 
     words: tuple[str, ...]
@@ -37,7 +36,6 @@ class Lexicon:
     weights: NDArray[np.int64]
     eta: float
     syllables: NDArray[np.int64]
-    fingerprint: str
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +53,6 @@ def word_lexicon() -> Lexicon:
         words=words_bigram()[0],
         vectors=vectors,
         eta=float(table["eta"][0]),
-        fingerprint=asset_digest(FILE),
         **wide,
     )
 

@@ -20,7 +20,7 @@ WORDS = (
 """Enough words for small sentences; with the end token V = 27."""
 
 WANTED = ("great", "best", "funny")
-"""The words of the plain reward; a text of twelve tokens has .36 of the three."""
+"""The words of the plain reward; a text of twelve tokens earns .12 on average."""
 
 
 def few_words(reference: str) -> WordReference:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split
 from klrl_envs.tasks.diagnostics.common import few_words, tokens_of, word_task
 
 FIRST = ("very", "really", "so")
@@ -86,7 +86,7 @@ def delay(
         automaton,
         features,
         {"kl_coef": kl_coef, "horizon": horizon, "delay": int(delay), "reference": reference},
-        reward_range=(0.0, PAID * (max(int(horizon), 1) // 2)),
+        reward_range=(0.0, PAID * (check_horizon(horizon) // 2)),
     )
 
 

@@ -56,7 +56,8 @@ def gold(
     ## What must hold
     Along the proxy's optimum, from a large ``kl_coef`` to a small one, the proxy rises and the gold first
     rises and then falls: over-optimisation, exactly. An agent's gold at its own KL may be compared with
-    that curve; its proxy, as on every task, cannot be above the frontier. Sweep ``kl_coef`` from 1 to .02.
+    that curve; its proxy, as on every task, cannot be above the frontier. Vary ``kl_coef`` from 1 to .02 to
+    see it.
 
     ## References
     Gao, Schulman and Hilton 2022 (arXiv 2210.10760), scaling laws of over-optimisation.

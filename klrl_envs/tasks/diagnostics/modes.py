@@ -57,7 +57,7 @@ def modes(
     ## What must hold
     At the optimum the modes have the odds that they have under pi0, at every ``kl_coef``: a text of equal
     reward is tilted alike. Collapse to the easiest mode is cheap in J and dear in forward KL(pi* || pi),
-    which is what should be reported here. Sweep ``kl_coef`` from .1 to 1.
+    which is what should be reported here. So it is at every ``kl_coef``, from .1 to 1.
 
     ## References
     Korbak, Perez and Buckley 2022 (arXiv 2205.11275) on the collapse of distributions; Go et al. 2023

@@ -62,7 +62,7 @@ def prompt_scale(
     ## What must hold
     KL* of a prompt follows its scale: next to nothing at .1, nearly all that the words cost at 10. An agent
     that divides the advantages of a prompt's texts by their standard deviation sees three equal scales, pays
-    as much KL where a hundredth of the reward is at stake, and loses on both ends.
+    as much KL where a hundredth of the reward is at stake, and loses wherever less is at stake.
 
     ## References
     Liu et al. 2025 (arXiv 2503.20783) on the bias of normalising by the standard deviation of a group.

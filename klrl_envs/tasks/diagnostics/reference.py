@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.diagnostics.common import few_words, wanted_words, word_task
+
+LEAST, MOST = 0.05, 20.0
+"""Temperatures: beyond, the rows of the initial policy come near to zeros."""
 
 
 def reference(
@@ -21,8 +22,8 @@ def reference(
     """DiagnosticReference-v0
 
     ## Description
-    Three words are wanted. The agent does not start at the reference but at a colder copy of it, which
-    repeats the commonest phrases: part of its work is the way back.
+    Three words are wanted. The agent does not start at the reference but at another temperature of it, at
+    the default a colder copy, which repeats the commonest phrases: part of its work is the way back.
 
     ## Action Space
     ``Discrete(27)``: 26 words and marks of ``words``, its bigram restricted to them and renormalised; 0 ends
@@ -49,18 +50,18 @@ def reference(
     ``reference_log_prob`` (nats, of the reference) each step; at the end ``text``.
 
     ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (12), ``temperature`` (.5; the sweep is .25 to 2) of the initial policy,
-    which is pi0^(1/temperature), renormalised in each context; ``reference`` ("words"), ``prompts`` (there
+    ``kl_coef`` (.1), ``horizon`` (12), ``temperature`` (.5; .05 to 20) of the initial policy, which is
+    pi0^(1/temperature), renormalised in each context; ``reference`` ("words"), ``prompts`` (there
     are none; both splits are alike).
 
     ## Optimum
     Exact: the subsets of the words found are the states. The initial policy has no part in it.
 
     ## What must hold
-    J*, J(pi0) and the score's zero do not move with ``temperature``; the score of the initial policy is
-    below 0 unless the temperature is 1. An agent whose KL is to where it started, or to its last update,
-    finds another optimum and is caught here and nowhere else in the suite, as elsewhere agents start at
-    pi0.
+    J*, J(pi0) and the score's zero do not move with ``temperature``; the initial policy scores -.98 at the
+    default (a slightly hotter copy of pi0, up to about 1.17, a little above 0). An agent whose KL is to
+    where it started, or to its last update, finds another optimum and is caught here and nowhere else in the
+    suite, as elsewhere agents start at pi0.
 
     ## References
     Schulman et al. 2017 (arXiv 1707.06347) for the KL to the last policy, which is another KL.
@@ -69,8 +70,8 @@ def reference(
     v0: first version.
     """
     check_split(prompts)
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be a finite number above 0, got {temperature!r}")
+    if not (isinstance(temperature, (int, float)) and LEAST <= temperature <= MOST):
+        raise ValueError(f"temperature must be a number from {LEAST} to {MOST}, got {temperature!r}")
     model = few_words(reference)
     automaton, features = wanted_words(model)
     colder = model.reference.rows(np.arange(model.reference.contexts)) / temperature

@@ -1,4 +1,4 @@
-"""The sweeps as data: the arguments over which each diagnostic is run, from the mildest to the hardest."""
+"""The sweeps as data: the arguments over which each diagnostic is run, in the order shown."""
 
 from __future__ import annotations
 
