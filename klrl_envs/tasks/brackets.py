@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.vocabulary import WordVocabulary
 
 OPENING, CLOSING = "([{", ")]}"
@@ -64,8 +64,8 @@ def brackets(
     somewhere and that could still succeed, or did.
 
     ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (20), ``shortest`` (10) and ``longest`` (16) in tokens, ``reference``
-    ("code", a bigram over the 9 symbols estimated from Python's standard library, see
+    ``kl_coef`` (.1), ``horizon`` (20; below ``shortest`` nothing can be earned), ``shortest`` (10) and
+    ``longest`` (16) in tokens, ``reference`` ("code", a bigram over the 9 symbols estimated from Python's standard library, see
     ``assets/cards/brackets.md``), ``prompts`` (there are none; both splits are alike).
 
     ## Optimum
@@ -84,8 +84,6 @@ def brackets(
         raise ValueError(
             f"shortest and longest must be 4 <= shortest <= longest <= 64, got {shortest!r}, {longest!r}"
         )
-    if check_horizon(horizon) < shortest:
-        raise ValueError(f"horizon must be at least shortest, {shortest} tokens, got {horizon}")
     if reference != "code":
         raise ValueError(f"reference must be 'code' on Brackets-v0, got {reference!r}")
     symbols, bigram = code_bigram()
