@@ -65,8 +65,8 @@ def brackets(
 
     ## Arguments
     ``kl_coef`` (.1), ``horizon`` (20; below ``shortest`` nothing can be earned), ``shortest`` (10) and
-    ``longest`` (16) in tokens, ``reference`` ("code", a bigram over the 9 symbols estimated from Python's standard library, see
-    ``assets/cards/brackets.md``), ``prompts`` (there are none; both splits are alike).
+    ``longest`` (16) in tokens, ``reference`` ("code", a bigram over the 9 symbols estimated from Python's
+    standard library, see ``assets/cards/brackets.md``), ``prompts`` (there are none; both splits are alike).
 
     ## Optimum
     Exact: a bigram times an automaton whose states are the open brackets, the length and whether the text is
