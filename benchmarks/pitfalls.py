@@ -34,6 +34,7 @@ from benchmarks.fixed_points import (
     sequence_forward_kl,
     tilt,
 )
+from benchmarks.plots import INK, LOOK, METADATA, SOFT
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import Optimum
@@ -44,7 +45,7 @@ ONE_PRICE, PROMPTS = "klrl/DiagnosticCoefficient-v0", "klrl/DiagnosticPromptScal
 DISCOUNT = 0.95
 MOST_TEXTS = 10  # log2 of the largest n of best-of-n
 STEPS, RATE = 2_000, 0.05  # of the one signal whose end is found by following it
-INK, SOFT, GOOD, BAD = "#1d2433", "#6b7484", "#009E73", "#D55E00"
+GOOD, BAD = "#009E73", "#D55E00"
 LOWEST, HIGHEST = -1.0, 1.35  # bars are cut here, and say so
 FARTHEST = 3.2  # times the optimum's KL: what lies beyond stands at the edge
 
@@ -203,12 +204,8 @@ def draw(rows: Sequence[Row], out: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    look: Any = {
-        "svg.hashsalt": "klrl", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": INK,
-    }  # fmt: skip
     ordered = sorted(rows, key=lambda row: row.score)
-    with mpl.rc_context(look):
+    with mpl.rc_context(LOOK):
         figure, (plane, bars) = pyplot.subplots(
             1, 2, figsize=(12.5, 5.2), width_ratios=(1.15, 1), layout="constrained"
         )
@@ -219,7 +216,7 @@ def draw(rows: Sequence[Row], out: Path) -> None:
             "What well-known mistakes cost: exact fixed points, scored against the exact optimum",
             x=0.01, ha="left", fontsize=13, color=INK,
         )  # fmt: skip
-        figure.savefig(out / "pitfalls.svg", metadata={"Creator": None, "Date": None})
+        figure.savefig(out / "pitfalls.svg", metadata=METADATA)
         figure.savefig(out / "pitfalls.png", dpi=150, metadata={"Software": None})
         pyplot.close(figure)
 

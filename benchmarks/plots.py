@@ -42,6 +42,15 @@ INK, SOFT = "#1d2433", "#6b7484"
 LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a frontier beyond the declared optimum is noise
 FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
 LOWEST_SCORE = -0.5  # bars are cut here, and say so
+LOOK: Any = {
+    "svg.hashsalt": "klrl",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": INK,
+}
 METADATA = {"Creator": None, "Date": None}
 
 
@@ -215,17 +224,8 @@ def draw(
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    look: Any = {
-        "svg.hashsalt": "klrl",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": SOFT,
-        "xtick.color": SOFT,
-        "ytick.color": INK,
-    }
     env_id = entries[0].env_id
-    with mpl.rc_context(look):
+    with mpl.rc_context(LOOK):
         figure, (plane, scores) = pyplot.subplots(
             1, 2, figsize=(11, 4.6), width_ratios=(1.5, 1), layout="constrained"
         )

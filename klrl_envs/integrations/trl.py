@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from klrl_envs.exact import reward_range
+from klrl_envs.optima.optimum import problem_of
+from klrl_envs.optima.problem import FloatArray, IntArray
 from klrl_envs.registry import find_row, make_task
 from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
 
@@ -40,6 +42,8 @@ class RewardFunction:
         self.reward_range = task.reward_range
         if isinstance(task, AutomatonTask):  # of the mean, where the task has noise
             self.reward_range = reward_range(task.automaton, task.horizon)
+            self._starts = problem_of(task).starts
+            self._place = {task.text(row): place for place, row in enumerate(task.prompts.tokens)}
         self.__name__ = name
 
     def __call__(
@@ -73,7 +77,7 @@ class RewardFunction:
 
     def _run(self, task: AutomatonTask, prompt: str, text: str) -> float:
         automaton, reference = task.automaton, task.reference
-        context, state, weight = starts_of(task, prompt)
+        context, state, weight = self._starts_of(prompt)
         try:
             tokens = task.vocabulary.encode(text)[: task.horizon]
         except ValueError:
@@ -94,22 +98,19 @@ class RewardFunction:
         total += np.where(going, automaton.horizon_reward[state], 0.0)
         return float(weight @ total)
 
+    def _starts_of(self, prompt: str) -> tuple[IntArray, IntArray, FloatArray]:
+        """Contexts, states and probabilities, [N] each, at which a completion of a prompt starts.
 
-def starts_of(task: AutomatonTask, prompt: str) -> tuple[Any, Any, Any]:
-    """Contexts, states and probabilities, [N] each, at which a completion of a prompt starts.
-
-    Raises:
-        ValueError: the task has prompts, and this is none of them.
-    """
-    if task.prompt_states is None:
-        state = np.flatnonzero(task.automaton.start)
-        return np.full_like(state, task.reference.start_context), state, task.automaton.start[state]
-    known = {task.text(row): place for place, row in enumerate(task.prompts.tokens)}
-    if prompt not in known:
-        raise ValueError(f"{prompt!r} is none of the {len(known)} prompts of {task.id}")
-    place = np.array([known[prompt]])
-    context = task.reference.context_after(task.prompts.tokens[place], task.prompts.lengths[place])
-    return context, task.prompt_states[place], np.ones(1)
+        Raises:
+            ValueError: the task has prompts, and this is none of them.
+        """
+        context, state, weight = self._starts
+        if not self.task.prompt_length:
+            return context, state, weight
+        if prompt not in self._place:
+            raise ValueError(f"{prompt!r} is none of the {len(self._place)} prompts of {self.task.id}")
+        place = [self._place[prompt]]
+        return context[place], state[place], np.ones(1)
 
 
 def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:

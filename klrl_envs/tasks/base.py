@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,9 +198,14 @@ def digest(*arrays: NDArray[Any]) -> str:
     return total.hexdigest()
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether an argument is a whole number, of Python or NumPy; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def check_horizon(horizon: object) -> int:
     """Return a horizon, in tokens; raise ValueError where it is no whole number of at least 1."""
-    if not isinstance(horizon, (int, np.integer)) or isinstance(horizon, bool) or horizon < 1:
+    if not is_whole(horizon) or horizon < 1:
         raise ValueError(f"horizon must be a whole number of at least 1 token, got {horizon!r}")
     return int(horizon)
 

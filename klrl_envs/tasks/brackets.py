@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
 from klrl_envs.tasks.vocabulary import WordVocabulary
 
 OPENING, CLOSING = "([{", ")]}"
@@ -79,8 +79,7 @@ def brackets(
     v0: first version.
     """
     check_split(prompts)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in (shortest, longest))
-    if not whole or not 4 <= shortest <= longest <= 64:
+    if not (is_whole(shortest) and is_whole(longest)) or not 4 <= shortest <= longest <= 64:
         raise ValueError(
             f"shortest and longest must be 4 <= shortest <= longest <= 64, got {shortest!r}, {longest!r}"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
 from klrl_envs.tasks.lexicon import CLASSES, word_lexicon
 from klrl_envs.tasks.word_reference import WordReference, word_reference
 
@@ -72,9 +72,8 @@ def diversity(
     """
     check_split(prompts)
     given = list(classes)
-    whole = all(isinstance(one, (int, np.integer)) and not isinstance(one, bool) for one in given)
     if (
-        not whole
+        not all(map(is_whole, given))
         or not 1 <= len(given) <= MOST_CLASSES
         or len(set(given)) != len(given)
         or not all(0 <= one < CLASSES for one in given)

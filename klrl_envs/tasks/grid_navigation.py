@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import UniformReference
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, StateView, check_split
+from klrl_envs.tasks.base import AutomatonTask, StateView, check_split, is_whole
 from klrl_envs.tasks.vocabulary import WordVocabulary
 
 ACTIONS = ("forward", "back", "left", "right")
@@ -81,8 +81,7 @@ def grid_navigation(
         raise ValueError(f"reference must be 'uniform' on GridNavigation-v0, got {reference!r}")
     check_split(prompts)
     goal = (size - 3, size - 3) if target is None and size > 2 else tuple(target or (size - 1, size - 1))
-    whole = all(isinstance(part, (int, np.integer)) and not isinstance(part, bool) for part in goal)
-    if len(goal) != 2 or not whole or not all(0 <= part < size for part in goal):
+    if len(goal) != 2 or not all(map(is_whole, goal)) or not all(0 <= part < size for part in goal):
         raise ValueError(f"target must be two whole numbers in 0..{size - 1}, got {target}")
     states = state_table(size)
     automaton = navigation_automaton(states, size, goal, slip)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.tasks.automata import from_sum
-from klrl_envs.tasks.base import AutomatonTask, check_split, digest
+from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split, digest
 from klrl_envs.tasks.lexicon import word_lexicon
 from klrl_envs.tasks.word_reference import WordReference, word_reference
 
@@ -111,8 +111,7 @@ def sentiment_task(
     Raises:
         ValueError: a horizon below one token, or a prior that is not finite.
     """
-    if not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        raise ValueError(f"horizon must be a whole number of at least 1 token, got {horizon!r}")
+    check_horizon(horizon)
     if not np.isfinite(prior):
         raise ValueError(f"prior must be a finite number of nats, got {prior}")
     automaton = from_sum(weights, horizon, lambda sums: probability(prior + eta * sums.astype(np.float64)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split, digest
+from klrl_envs.tasks.base import AutomatonTask, check_split, digest, is_whole
 from klrl_envs.tasks.lexicon import CLASSES, every_word, word_lexicon
 from klrl_envs.tasks.word_reference import WordReference, part_of_words
 
@@ -77,8 +77,7 @@ def recall(
     lexicon = word_lexicon()
     classes = lexicon.nearest_classes.copy()
     classed = np.flatnonzero(classes >= 0)  # by falling frequency, as all tokens that are words
-    whole = isinstance(commonest, (int, np.integer)) and not isinstance(commonest, bool)
-    if not whole or not 0 <= commonest < len(classed):
+    if not is_whole(commonest) or not 0 <= commonest < len(classed):
         raise ValueError(f"commonest must be a whole number in 0..{len(classed) - 1}, got {commonest}")
     classes[classed[:commonest]] = -1
     arguments = {

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from klrl_envs.tasks.base import is_whole
 from klrl_envs.wrappers.base import single
 
 
@@ -72,7 +73,7 @@ class DelayedReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordC
         gym.utils.RecordConstructorArgs.__init__(self, delay=delay)
         single(env, "DelayedReward")
         gym.Wrapper.__init__(self, env)
-        if isinstance(delay, bool) or not isinstance(delay, (int, np.integer)) or delay < 0:
+        if not is_whole(delay) or delay < 0:
             raise ValueError(f"delay must be an integer of at least 0 steps, got {delay!r}")
         self._delay = int(delay)
         self._pending: deque[float] = deque()

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from klrl_envs.sampling import sample_rows
+from klrl_envs.tasks.base import is_whole
 from klrl_envs.wrappers.base import single
 from klrl_envs.wrappers.rewards import own_generator
 
@@ -39,7 +40,7 @@ class RandomStart(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordCon
         self._token_env = single(env, "RandomStart")
         gym.Wrapper.__init__(self, env)
         horizon = self._token_env.task.horizon
-        if isinstance(tokens, bool) or not isinstance(tokens, (int, np.integer)) or not 0 <= tokens < horizon:
+        if not is_whole(tokens) or not 0 <= tokens < horizon:
             raise ValueError(f"tokens must be an integer in 0..{horizon - 1}, got {tokens!r}")
         if source not in ("reference", "uniform"):
             raise ValueError(f"source must be 'reference' or 'uniform', got {source!r}")

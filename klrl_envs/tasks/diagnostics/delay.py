@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split, is_whole
 from klrl_envs.tasks.diagnostics.common import few_words, tokens_of, word_task
 
 FIRST = ("very", "really", "so")
@@ -74,7 +74,7 @@ def delay(
     v0: first version.
     """
     check_split(prompts)
-    if isinstance(delay, bool) or not isinstance(delay, (int, np.integer)) or not 0 <= delay <= MOST_DELAY:
+    if not is_whole(delay) or not 0 <= delay <= MOST_DELAY:
         raise ValueError(f"delay must be a whole number of tokens in 0..{MOST_DELAY}, got {delay!r}")
     model = few_words(reference)
     automaton, features = delayed_pairs(

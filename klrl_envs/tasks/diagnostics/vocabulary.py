@@ -8,7 +8,7 @@ import numpy as np
 
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split
+from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
 from klrl_envs.tasks.diagnostics.common import few_words, wanted_words, word_task
 from klrl_envs.tasks.vocabulary import WordVocabulary
 from klrl_envs.tasks.word_reference import WordReference, part_fingerprint
@@ -74,11 +74,7 @@ def vocabulary(
     v0: first version.
     """
     check_split(prompts)
-    if (
-        isinstance(clones, bool)
-        or not isinstance(clones, (int, np.integer))
-        or not 1 <= clones <= MOST_CLONES
-    ):
+    if not is_whole(clones) or not 1 <= clones <= MOST_CLONES:
         raise ValueError(f"clones must be a whole number in 1..{MOST_CLONES}, got {clones!r}")
     one = few_words(reference)
     plain, features = wanted_words(one)
