@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 import klrl_envs
-from agents.common import parse
-from agents.episodes import make_engine
-from agents.policies import Policy, make_policy
+from agents.networks.episodes import make_engine
+from agents.networks.residual import Policy, make_policy
 from agents.ppo import DEFAULTS, PPOArguments, learn
+from agents.run import parse
 from klrl_envs.optima.optimum import Optimum
 from klrl_envs.tasks.base import Task
 

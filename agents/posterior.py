@@ -10,9 +10,9 @@ expected reward, from new samples, is. Sources: Korbak, Perez and Buckley 2022 (
 from __future__ import annotations
 
 import klrl_envs
-from agents.common import Arguments, Run, parse, report
-from klrl_envs.evaluation import as_policy
-from klrl_envs.rejection import RejectionSampler
+from agents.run import Arguments, Run, parse, report
+from klrl_envs.evaluation.evaluate import as_policy
+from klrl_envs.evaluation.rejection import RejectionSampler
 
 
 def train(args: Arguments) -> float | None:

@@ -21,8 +21,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.common import Arguments, Run, mean, parse, report
-from klrl_envs.sampling import sample_rows
+from agents.run import Arguments, Run, mean, parse, report
+from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import AutomatonTask
 from klrl_envs.wrappers.observations import VectorStateIndex
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.common import Arguments, Run, parse, report
+from agents.run import Arguments, Run, parse, report
 
 
 def train(args: Arguments) -> float | None:

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.common import Arguments, Run, learning_rate, parse, prepare, report, settings_of
-from agents.episodes import make_engine
-from agents.policies import WeightAverage, for_evaluation, make_policy
+from agents.networks.episodes import make_engine
+from agents.networks.residual import WeightAverage, for_evaluation, make_policy
+from agents.run import Arguments, Run, learning_rate, parse, prepare, report, settings_of
 
 
 @dataclass

@@ -21,9 +21,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from agents.common import Arguments, Run, learning_rate, mean, parse, prepare, report, settings_of
-from agents.policies import ResidualPolicy
-from agents.text_policy import perceptron
+from agents.networks.heads import perceptron
+from agents.networks.residual import ResidualPolicy
+from agents.run import Arguments, Run, learning_rate, mean, parse, prepare, report, settings_of
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
 from klrl_envs.policies import SB3Policy
 from klrl_envs.reference.protocol import NeuralReference

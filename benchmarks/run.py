@@ -27,11 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.progress import Clock, duration, progress
-from benchmarks.statistics import mean_interval
 from benchmarks.suites import RESULTS_ONLY, Run, expand, load_suite
-from leaderboard.schema import (
-    ENTRIES,
+from klrl_envs.results.progress import Clock, duration, progress
+from klrl_envs.results.schema import (
     Entry,
     Result,
     check_rules,
@@ -45,6 +43,8 @@ from leaderboard.schema import (
     to_json,
     write_atomically,
 )
+from leaderboard.folder import ENTRIES
+from leaderboard.statistics import mean_interval
 
 LOG_TAIL = 30  # lines of a failed run's log that are shown
 # Over the command's tokens: the last batch weighs more in a small budget than in the environment's own.
@@ -88,7 +88,7 @@ class Benchmark:
     def folder(self, run: Run) -> Path:
         """Where a run writes."""
         # an agent's name holds no "=", and settings always do
-        name = "--".join(filter(None, (entry_path(run.env_id, run.agent).stem, run.slug)))
+        name = "--".join(filter(None, (entry_path(run.env_id, run.agent, ENTRIES).stem, run.slug)))
         return self.out / name / f"seed-{run.seed}"
 
     def finished(self, run: Run) -> Result | None:

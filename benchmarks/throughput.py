@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import klrl_envs
-from klrl_envs.sampling import sample_rows
+from klrl_envs.reference.sampling import sample_rows
 
 GRID_LANES = 1024
 FROZEN_LAKE_LANES = (1, 16, 128, 1024)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from klrl_envs.registry import REGISTRY, Row, make_task, register_all
 
 if TYPE_CHECKING:
-    from klrl_envs.diagnostics import (
+    from klrl_envs.envs.exact import exact_task
+    from klrl_envs.evaluation.comparison import (
         Diagnostics,
         ExactEvaluation,
         evaluate_exactly,
         metrics_along_frontier,
     )
-    from klrl_envs.evaluation import Evaluation, evaluate
-    from klrl_envs.exact import exact_task
+    from klrl_envs.evaluation.evaluate import Evaluation, evaluate
     from klrl_envs.integrations.trl import as_reward_fn
     from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
     from klrl_envs.reference.hub import fetch_reference
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from klrl_envs.reference.markov import UniformReference
     from klrl_envs.reference.trigram import TrigramReference
     from klrl_envs.reference.words import words_bigram, words_trigram
-    from klrl_envs.tasks import automata
-    from klrl_envs.tasks.automaton import RewardAutomaton
+    from klrl_envs.reward import automata
+    from klrl_envs.reward.automaton import RewardAutomaton
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Evaluation": ("klrl_envs.evaluation", "Evaluation"),
-    "evaluate": ("klrl_envs.evaluation", "evaluate"),
-    "Diagnostics": ("klrl_envs.diagnostics", "Diagnostics"),
-    "ExactEvaluation": ("klrl_envs.diagnostics", "ExactEvaluation"),
-    "evaluate_exactly": ("klrl_envs.diagnostics", "evaluate_exactly"),
-    "metrics_along_frontier": ("klrl_envs.diagnostics", "metrics_along_frontier"),
-    "exact_task": ("klrl_envs.exact", "exact_task"),
+    "Evaluation": ("klrl_envs.evaluation.evaluate", "Evaluation"),
+    "evaluate": ("klrl_envs.evaluation.evaluate", "evaluate"),
+    "Diagnostics": ("klrl_envs.evaluation.comparison", "Diagnostics"),
+    "ExactEvaluation": ("klrl_envs.evaluation.comparison", "ExactEvaluation"),
+    "evaluate_exactly": ("klrl_envs.evaluation.comparison", "evaluate_exactly"),
+    "metrics_along_frontier": ("klrl_envs.evaluation.comparison", "metrics_along_frontier"),
+    "exact_task": ("klrl_envs.envs.exact", "exact_task"),
     "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
     "NotCertified": ("klrl_envs.optima.optimum", "NotCertified"),
     "Optimum": ("klrl_envs.optima.optimum", "Optimum"),
@@ -48,8 +48,8 @@ _LAZY = {
     "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
     "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
     "TrigramReference": ("klrl_envs.reference.trigram", "TrigramReference"),
-    "RewardAutomaton": ("klrl_envs.tasks.automaton", "RewardAutomaton"),
-    "automata": ("klrl_envs.tasks.automata", ""),
+    "RewardAutomaton": ("klrl_envs.reward.automaton", "RewardAutomaton"),
+    "automata": ("klrl_envs.reward.automata", ""),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
     "words_trigram": ("klrl_envs.reference.words", "words_trigram"),
 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.reference.protocol import BoolArray, FloatArray, IntArray
-from klrl_envs.sampling import sample_rows
+from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
 
 NAMES = ("reference", "uniform", "optimal")

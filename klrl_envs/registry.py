@@ -275,7 +275,7 @@ def register_all() -> None:
                 continue
             gym.register(
                 env_id,
-                entry_point="klrl_envs.token_env:TokenEnv",
-                vector_entry_point="klrl_envs.vector_env:TokenVectorEnv",
+                entry_point="klrl_envs.envs.token_env:TokenEnv",
+                vector_entry_point="klrl_envs.envs.vector_env:TokenVectorEnv",
                 kwargs={"task": row.id, "features": features},
             )

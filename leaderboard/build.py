@@ -3,7 +3,7 @@
     python -m leaderboard.build            write TABLE.md, index.html and the table in the README
     python -m leaderboard.build --check    write nothing; exit code 1 where one of them, or a figure, is stale
 
-Figures come from `python -m benchmarks.plots`, which needs the optima; this needs the entries only. Nothing
+Figures come from `python -m leaderboard.plots`, which needs the optima; this needs the entries only. Nothing
 that is written depends on the day, the machine or the order of files.
 """
 
@@ -16,9 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from leaderboard.environments import with_environments
-from leaderboard.schema import (
-    ENTRIES,
+from klrl_envs.results.schema import (
     Aggregate,
     Entry,
     check_rules,
@@ -29,6 +27,8 @@ from leaderboard.schema import (
     task_sha256,
     write_atomically,
 )
+from leaderboard.environments import with_environments
+from leaderboard.folder import ENTRIES
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
@@ -115,7 +115,7 @@ AGGREGATE_HEADINGS = ("agent", "interquartile mean score [95 %]", "environments"
 
 def figure_of(env_id: str, folder: Path) -> Path:
     """Where the figure of an environment lies."""
-    return folder / "figures" / f"{entry_path(env_id, '').stem.removesuffix('--')}.svg"
+    return folder / "figures" / f"{entry_path(env_id, '', ENTRIES).stem.removesuffix('--')}.svg"
 
 
 def table_text(entries: Sequence[Entry], aggregate: Aggregate, folder: Path) -> str:
@@ -202,20 +202,20 @@ def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path
     """Where figures and aggregate are not those of the entries."""
     found: list[str] = []
     if aggregate is None or aggregate.entries_digest != digest(entries):
-        found.append("aggregate.json is stale: run `python -m benchmarks.plots`")
+        found.append("aggregate.json is stale: run `python -m leaderboard.plots`")
     for env_id in environments(entries):
         figure = figure_of(env_id, folder)
         own = [entry for entry in entries if entry.env_id == env_id]
         drawn = figure.exists() and figure.with_suffix(".png").exists()
         if not drawn or digest(own) not in figure.read_text(encoding="utf-8"):
-            found.append(f"figures/{figure.name} is stale: run `python -m benchmarks.plots`")
+            found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")
     return found
 
 
 def verify(entries: Sequence[Entry]) -> None:
     """Raise ValueError where an entry breaks a rule or is of a task that has changed since."""
     for entry in entries:
-        name = entry_path(entry.env_id, entry.agent.name).name
+        name = entry_path(entry.env_id, entry.agent.name, ENTRIES).name
         try:
             check_rules(entry)
         except ValueError as error:

@@ -18,27 +18,27 @@ RANKS = {
     "klrl_envs.kl": 0,
     "klrl_envs.assets": 0,
     "klrl_envs.reference": 1,
-    "klrl_envs.sampling": 1,
+    "klrl_envs.reference.sampling": 1,
     "klrl_envs.tasks": 2,
     "klrl_envs.registry": 2,
-    "klrl_envs.engine": 3,
-    "klrl_envs.observation": 4,
-    "klrl_envs.rendering": 4,
-    "klrl_envs.token_env": 4,
-    "klrl_envs.vector_env": 4,
+    "klrl_envs.envs.engine": 3,
+    "klrl_envs.envs.observation": 4,
+    "klrl_envs.envs.rendering": 4,
+    "klrl_envs.envs.token_env": 4,
+    "klrl_envs.envs.vector_env": 4,
     "klrl_envs.wrappers": 5,
     "klrl_envs.optima": 5,
-    "klrl_envs.exact": 5,
-    "klrl_envs.rollout": 5,
-    "klrl_envs.evaluation": 5,
-    "klrl_envs.estimators": 5,
-    "klrl_envs.diagnostics": 5,
+    "klrl_envs.envs.exact": 5,
+    "klrl_envs.evaluation.rollout": 5,
+    "klrl_envs.evaluation.evaluate": 5,
+    "klrl_envs.evaluation.estimators": 5,
+    "klrl_envs.evaluation.comparison": 5,
     "klrl_envs.policies": 5,
-    "klrl_envs.rejection": 5,
+    "klrl_envs.evaluation.rejection": 5,
     "klrl_envs.integrations": 6,
     "klrl_envs.commands": 6,
-    "klrl_envs.cli": 6,
-    "klrl_envs.build": 7,
+    "klrl_envs.cli.app": 6,
+    "klrl_envs.assets.build": 7,
     "klrl_envs": 8,  # the public names
 }
 
@@ -129,13 +129,13 @@ def test_imports_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "klrl_envs" / "engine.py").write_text("")
     (package / "lazy.py").write_text(
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    import klrl_envs.cli\n"
+        "if TYPE_CHECKING:\n    import klrl_envs.cli.app\n"
         "def late():\n    from .. import engine\n    from ..evaluation import evaluate\n"
         "    import agents.ppo\n"
     )
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     seen = imports_of(package / "lazy.py")
-    assert seen == {"klrl_envs.engine", "klrl_envs.evaluation", "agents.ppo"}
+    assert seen == {"klrl_envs.envs.engine", "klrl_envs.evaluation.evaluate", "agents.ppo"}
 
 
 def test_outside_packages_have_an_empty_init():

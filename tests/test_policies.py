@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from klrl_envs import BigramReference, RewardAutomaton, exact_task
-from klrl_envs.engine import Engine
+from klrl_envs.envs.engine import Engine
+from klrl_envs.envs.token_env import TokenEnv
+from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
 from klrl_envs.kl import kl_divergence
 from klrl_envs.optima.optimum import optimum
 from klrl_envs.policies import (
@@ -22,8 +24,6 @@ from klrl_envs.policies import (
     TokenRows,
     TorchPolicy,
 )
-from klrl_envs.rejection import RejectionSampler, draw_reference
-from klrl_envs.token_env import TokenEnv
 
 SIZE, END, HORIZON = 4, 0, 3
 

@@ -31,9 +31,9 @@ except ImportError as error:
         "klrl_envs.integrations.sb3 needs stable-baselines3: pip install 'klrl-envs[agents]'"
     ) from error
 
+from klrl_envs.envs.vector_env import TokenVectorEnv, as_autoreset_mode
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.registry import find_row
-from klrl_envs.vector_env import TokenVectorEnv, as_autoreset_mode
 
 
 class KLCallback(BaseCallback):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from klrl_envs.exact import reward_range
+from klrl_envs.envs.exact import reward_range
 from klrl_envs.optima.optimum import problem_of
 from klrl_envs.optima.problem import FloatArray, IntArray
 from klrl_envs.registry import find_row, make_task

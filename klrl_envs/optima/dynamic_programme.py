@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.problem import BoolArray, FloatArray, IntArray, Problem
 from klrl_envs.reference.markov import MarkovModel
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 
 TRUSTED_TOTAL = 1e-250
 """Totals of pi0 exp(X/beta) below this go through log-sum-exp. exp(X/beta), shifted to a column maximum of 1,

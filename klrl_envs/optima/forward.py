@@ -24,7 +24,7 @@ from klrl_envs.optima.dynamic_programme import (
     solve_problem,
 )
 from klrl_envs.optima.result import FrontierPoint
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 
 PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]
 """(context int64[N], state int64[N], time int64[N]) -> log-prob rows float[N, V]."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import MarkovModel
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.vocabulary import SymbolVocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, Prompts, check_split
-from klrl_envs.tasks.vocabulary import SymbolVocabulary
 
 DIGITS = "0123456789"
 SYMBOLS = ("<end>", *DIGITS, "+", "=", *(f"~{digit}:" for digit in DIGITS))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reference.protocol import IntArray, Reference
-from klrl_envs.tasks.automaton import RewardAutomaton
-from klrl_envs.tasks.vocabulary import Vocabulary
+from klrl_envs.reference.vocabulary import Vocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 
 Metrics = dict[str, NDArray[Any]]
 ScoreTexts = Callable[[IntArray, IntArray, Sequence[str]], tuple[NDArray[np.float64], Metrics]]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
 from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
-from klrl_envs.tasks.vocabulary import WordVocabulary
 
 OPENING, CLOSING = "([{", ")]}"
 DEEPEST = 5

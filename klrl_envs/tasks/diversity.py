@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.catalogue import WordReference, word_reference
+from klrl_envs.reference.lexicon import CLASSES, word_lexicon
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
-from klrl_envs.tasks.lexicon import CLASSES, word_lexicon
-from klrl_envs.tasks.word_reference import WordReference, word_reference
 
 DIVERSE = (0, 2, 3, 6, 8, 9, 10, 11)
 """Numbers, names, blame, praise, craft, places, family, genres: the classes that are topics, not grammar."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reference.markov import UniformReference
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, StateView, check_split, is_whole
-from klrl_envs.tasks.vocabulary import WordVocabulary
 
 ACTIONS = ("forward", "back", "left", "right")
 HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))

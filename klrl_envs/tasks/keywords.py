@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from klrl_envs.tasks.automata import from_keywords
+from klrl_envs.reference.catalogue import word_reference
+from klrl_envs.reward.automata import from_keywords
 from klrl_envs.tasks.base import AutomatonTask, check_split
-from klrl_envs.tasks.word_reference import word_reference
 
 KEYWORDS = ("film", "movie", "story", "good", "great", "acting", "plot", "funny")
 MOST_KEYWORDS = 10

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.catalogue import WordReference, part_of_words
+from klrl_envs.reference.lexicon import CLASSES, every_word, word_lexicon
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split, digest, is_whole
-from klrl_envs.tasks.lexicon import CLASSES, every_word, word_lexicon
-from klrl_envs.tasks.word_reference import WordReference, part_of_words
 
 START, NO_CLASS = 0, 1
 

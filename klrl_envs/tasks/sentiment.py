@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.reference.byte_pairs import nano_vocabulary
 from klrl_envs.reference.protocol import IntArray
+from klrl_envs.reference.text_reference import TextReference, text_reference
+from klrl_envs.reward.classifier import SentimentClassifier
 from klrl_envs.tasks.base import Metrics, Prompts, TextTask, check_split
-from klrl_envs.tasks.byte_pairs import nano_vocabulary
-from klrl_envs.tasks.classifier import SentimentClassifier
-from klrl_envs.tasks.text_reference import TextReference, text_reference
 
 
 def sentiment(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.catalogue import WordReference, word_reference
+from klrl_envs.reference.lexicon import word_lexicon
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split, digest
-from klrl_envs.tasks.lexicon import word_lexicon
-from klrl_envs.tasks.word_reference import WordReference, word_reference
 
 
 def topic(

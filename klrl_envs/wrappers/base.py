@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from klrl_envs.token_env import TokenEnv
-from klrl_envs.vector_env import TokenVectorEnv
+from klrl_envs.envs.token_env import TokenEnv
+from klrl_envs.envs.vector_env import TokenVectorEnv
 
 
 def single(env: Any, wrapper: str, other: str = "") -> TokenEnv:

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from klrl_envs.engine import Engine
-from klrl_envs.observation import observer_of
+from klrl_envs.envs.engine import Engine
+from klrl_envs.envs.observation import observer_of
 from klrl_envs.tasks.base import AutomatonTask, Task
 from klrl_envs.wrappers.base import refuse_same_step, single, vector
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
 from numpy.typing import NDArray
 
-from klrl_envs.vector_env import TokenVectorEnv
+from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.wrappers.base import single, vector
 
 SUMMED = ("kl", "k1", "task_reward")

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from klrl_envs.sampling import sample_rows
+from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import is_whole
 from klrl_envs.wrappers.base import single
 from klrl_envs.wrappers.rewards import own_generator

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automata import from_keywords
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.catalogue import WordReference, part_of_words
+from klrl_envs.reward.automata import from_keywords
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask
-from klrl_envs.tasks.word_reference import WordReference, part_of_words
 
 WORDS = (
     "the", "a", "this", "it", "film", "movie", "story", "is", "was", "and", "of", "with", "but", "not",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.diagnostics.common import few_words, tokens_of, word_task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, Prompts, check_split
 from klrl_envs.tasks.diagnostics.common import WANTED, few_words, tokens_of, wanted_words, word_task
 

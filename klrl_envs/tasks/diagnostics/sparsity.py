@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from klrl_envs.reference.catalogue import WordReference
 from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.diagnostics.common import word_task
-from klrl_envs.tasks.vocabulary import WordVocabulary
-from klrl_envs.tasks.word_reference import WordReference
 
 KEYS = ("do", "re", "mi", "fa", "sol", "la", "si", "ut")
 

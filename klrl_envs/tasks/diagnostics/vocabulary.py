@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from klrl_envs.reference.catalogue import WordReference, part_fingerprint
 from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
 from klrl_envs.tasks.diagnostics.common import few_words, wanted_words, word_task
-from klrl_envs.tasks.vocabulary import WordVocabulary
-from klrl_envs.tasks.word_reference import WordReference, part_fingerprint
 
 MOST_CLONES = 256
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from klrl_envs.tasks.automaton import RewardAutomaton
+from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import AutomatonTask, check_split
 from klrl_envs.tasks.diagnostics.common import few_words, word_task
 

@@ -1,0 +1,1 @@
+"""What the torch agents train, apart from how."""

@@ -1,0 +1,1 @@
+"""Studies: where training signals end, without any sampling."""

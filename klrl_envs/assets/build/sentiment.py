@@ -1,0 +1,239 @@
+"""``sentiment``: the classifier that pays (``reward``) and the one that only watches (``gold``).
+
+Each is a linear model of distinct uni- and bigrams (``klrl_envs.reward.classifier``), and each sees the
+labels of its own half of the reviews alone. Half the labels are few for passages of 32 tokens, most of
+which say little, so the text of the other half is used too, without its labels:
+
+1. fit whole reviews and short ones of the own half; label the other half's whole reviews by that fit
+   (their passages then have a label that nine times in ten is right);
+2. fit passages of 32 tokens, short reviews and whole ones, own and borrowed;
+3. the four numbers of the calibration come from the same two steps with 15 % of the own half left out.
+
+The price is that the two classifiers share more errors than labels alone would make them share; the cards
+say how alike they are.
+
+A fit minimises log loss + penalty / 2 * |w - m|^2, where m are the log-odds of naive Bayes (after the
+NB-SVM of Wang and Manning 2012, https://aclanthology.org/P12-2018): what the data do not contradict
+stays a naive Bayes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from scipy.optimize import minimize
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from klrl_envs.assets.build import sentiment_measures as measures
+from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.reward.classifier import NAMES, SentimentClassifier, calibrated, features, find
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.bool_]
+
+SEED = 0
+FORMAT = 1
+WINDOW = 32
+LEAST_COUNT = 3
+SMOOTHING = 1.0
+WHOLE_PENALTY = 0.3
+PENALTY = 3.0
+ITERATIONS = 20
+VALIDATION_PERCENT = 15
+PASSAGE, SHORT, WHOLE = range(3)
+KINDS = {"windows": PASSAGE, "short reviews": SHORT, "whole reviews": WHOLE}
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Every text of every review: its windows of WINDOW tokens and itself, all arrays [K]."""
+
+    texts: list[str]
+    label: NDArray[np.int64]
+    review: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    part: NDArray[np.str_]
+
+    def rows(self, part: str, *kinds: int) -> Rows:
+        """Mask of the texts of a part that are of these kinds."""
+        return (self.part == part) & np.isin(self.kind, kinds)
+
+
+def cut(reviews: Sequence[Review], tokenizer: Tokenizer) -> Passages:
+    """Whole IMDB reviews, their non-overlapping full windows as text, and Rotten Tomatoes sentences."""
+    texts: list[str] = []
+    rows: list[tuple[int, int, int, str]] = []
+    encodings = tokenizer.encode_batch_fast([review.text for review in reviews])
+    for index, (review, encoding) in enumerate(zip(reviews, encodings, strict=True)):
+        pieces, kinds = [review.text], [WHOLE if review.source == "imdb" else SHORT]
+        if review.source == "imdb":
+            last = len(encoding.ids) - WINDOW + 1
+            windows = [encoding.ids[start : start + WINDOW] for start in range(0, last, WINDOW)]
+            pieces += tokenizer.decode_batch(windows)
+            kinds += [PASSAGE] * len(windows)
+        texts += pieces
+        rows += [(review.label, index, kind, review.part) for kind in kinds]
+    label, review_index, kind, part = zip(*rows, strict=True)
+    return Passages(texts, np.array(label), np.array(review_index), np.array(kind), np.array(part))
+
+
+@dataclass(frozen=True)
+class Design:
+    """The n-grams that have weights, uint32 [F] ascending, and the texts as rows [K, F] over sqrt(n)."""
+
+    keys: NDArray[np.uint32]
+    matrix: Any
+    words: NDArray[np.int64]
+
+
+def design(passages: Passages) -> Design:
+    """n-grams that at least LEAST_COUNT texts outside the held-out tenth have, and all texts in them."""
+    parts = [
+        features(passages.texts[first : first + 8192])
+        for first in tqdm(range(0, len(passages.texts), 8192), desc="n-grams", unit="8192 texts")
+    ]
+    text = np.concatenate([part[0] + 8192 * index for index, part in enumerate(parts)])
+    keys = np.concatenate([part[1] for part in parts])
+    words = np.concatenate([part[2] for part in parts])
+    table, counts = np.unique(keys[passages.part[text] != "held_out"], return_counts=True)
+    table = table[counts >= LEAST_COUNT]
+    column, known = find(table, keys)
+    text, column = text[known], column[known]
+    value = (1 / np.sqrt(words[text])).astype(np.float32)
+    return Design(table, sp.csr_matrix((value, (text, column)), shape=(len(words), len(table))), words)
+
+
+def log_odds(matrix: Any, target: Floats) -> Floats:
+    """Naive Bayes: smoothed log-odds of each n-gram [F], a text counting its n-grams once."""
+    present = matrix.copy()
+    present.data = np.ones_like(present.data)
+    positive, negative = (present.T @ side + SMOOTHING for side in (target, 1 - target))
+    return np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+
+
+def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqdm[Any]) -> Floats:
+    """Weights [F] and the intercept, [F + 1] together, near ``mean``.
+
+    L-BFGS in coordinates scaled by the diagonal of the curvature, without which the commonest words
+    keep it from converging.
+    """
+    transposed = matrix.T.tocsr()
+    curvature = 0.2 * (transposed.power(2) @ np.ones(len(target)))
+    scale = 1 / np.sqrt(np.append(curvature + penalty, 0.2 * len(target)))
+    start = np.append(mean, 0.0)
+    goal = target.astype(np.float32)
+
+    def loss(scaled: Floats) -> tuple[float, Floats]:
+        step = scale * scaled
+        weights = (start + step).astype(np.float32)
+        logit = np.clip(matrix @ weights[:-1] + weights[-1], -60, 60)
+        error = 1 / (1 + np.exp(-logit)) - goal
+        pull = np.append(penalty * step[:-1], 0.0)
+        value = (np.logaddexp(0, logit) - goal * logit).sum(dtype=np.float64) + 0.5 * pull @ step
+        gradient = np.append(transposed @ error, error.sum(dtype=np.float64)) + pull
+        return float(value), scale * gradient
+
+    result = minimize(
+        loss,
+        np.zeros_like(start),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": ITERATIONS, "maxcor": 8},
+        callback=lambda _: progress.update(),
+    )
+    progress.update(ITERATIONS - result.nit)
+    return start + scale * result.x
+
+
+def train(passages: Passages, table: Design, name: str, use: Rows, progress: tqdm[Any]) -> Floats:
+    """The two fits. ``use`` masks the texts whose labels may be seen; returns [F + 1]."""
+    other = NAMES[1 - NAMES.index(name)]
+    label = passages.label.astype(np.float64)
+    own, wholes = passages.rows(name, SHORT, WHOLE) & use, passages.rows(other, WHOLE)
+    mean = log_odds(table.matrix[own], label[own])
+    first = fit(table.matrix[own], label[own], mean, WHOLE_PENALTY, progress)
+    guess = np.full(passages.review.max() + 1, np.nan)
+    guess[passages.review[wholes]] = table.matrix[wholes] @ first[:-1] + first[-1] > 0
+    target = np.where(passages.part == other, guess[passages.review], label)
+    both = own | wholes
+    mean = log_odds(table.matrix[both], target[both])
+    rows = (passages.rows(name, PASSAGE, SHORT, WHOLE) & use) | passages.rows(other, PASSAGE, WHOLE)
+    return fit(table.matrix[rows], target[rows], mean, PENALTY, progress)
+
+
+def calibrate(evidence: Floats, words: NDArray[np.int64], label: Floats, weight: Floats) -> Floats:
+    """(a, b, c, d) of the classifier's formula, of least weighted log loss."""
+
+    def loss(parameters: Floats) -> float:
+        logit = calibrated(evidence, words, parameters)
+        return float(weight @ (np.logaddexp(0, logit) - label * logit))
+
+    return minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="BFGS").x
+
+
+def calibration(passages: Passages, table: Design, name: str, weights: Floats, unseen: Rows) -> Floats:
+    """Calibration on the own half's texts in ``unseen``; windows and whole reviews weigh the same."""
+    rows = passages.rows(name, PASSAGE, WHOLE) & unseen
+    kind = passages.kind[rows]
+    evidence = table.matrix[rows] @ weights[:-1] + weights[-1]
+    share = np.where(kind == PASSAGE, 1 / (kind == PASSAGE).sum(), 1 / (kind == WHOLE).sum())
+    return calibrate(evidence, table.words[rows], passages.label[rows].astype(float), share)
+
+
+def recipe_digest(reviews: Sequence[Review], tokenizer_path: Path) -> str:
+    """What a kept intermediate result depends on."""
+    constants = (FORMAT, SEED, WINDOW, LEAST_COUNT, SMOOTHING, WHOLE_PENALTY, PENALTY, ITERATIONS)
+    digest = hashlib.sha256(repr((*constants, VALIDATION_PERCENT)).encode())
+    digest.update(tokenizer_path.read_bytes())
+    for review in reviews:
+        digest.update(f"{review.part} {review.label} {review.text}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def build(out: Path, work: Path, reviews: Sequence[Review] | None = None) -> dict[str, dict[str, object]]:
+    """Write both classifiers to ``out``; return the measurements by name.
+
+    Fits that are finished are kept in ``work`` and not done again.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    reviews = load_reviews() if reviews is None else reviews
+    tokenizer_path = out / "nano.tokenizer.json"
+    passages = cut(reviews, Tokenizer.from_file(str(tokenizer_path)))
+    table = design(passages)
+    recipe = recipe_digest(reviews, tokenizer_path)
+    left_out = np.random.default_rng(SEED).random(len(reviews)) * 100 < VALIDATION_PERCENT
+    unseen = left_out[passages.review]
+    for name in tqdm(NAMES, desc="classifiers", unit="classifier"):
+        weights = {}
+        for stage, use in (("validation", ~unseen), ("all", np.ones_like(unseen))):
+            kept = work / f"sentiment.{recipe}.{name}.{stage}.npy"
+            if not kept.exists():
+                with tqdm(total=2 * ITERATIONS, desc=f"{name}, {stage}", unit="iteration") as progress:
+                    weights[stage] = train(passages, table, name, use, progress)
+                with (partial := kept.with_suffix(".partial")).open("wb") as file:
+                    np.save(file, weights[stage])
+                partial.replace(kept)
+            weights[stage] = np.load(kept)
+        a, b, c, d = calibration(passages, table, name, weights["validation"], unseen)
+        # The intercept of the fit joins the calibration: (a + b log n)(s + i) + c + d log n.
+        intercept = weights["all"][-1]
+        folded = np.array([a, b, c + a * intercept, d + b * intercept])
+        save_file(
+            {
+                "keys": table.keys,
+                "weights": weights["all"][:-1].astype(np.float16),
+                "calibration": folded,
+            },
+            out / f"sentiment.{name}.safetensors",
+        )
+    classifiers = {n: SentimentClassifier.read(out / f"sentiment.{n}.safetensors") for n in NAMES}
+    return {name: measures.measure(classifiers, name, passages) for name in NAMES}

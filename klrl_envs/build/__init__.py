@@ -1,1 +1,0 @@
-"""How each shipped asset was made, from the reviews to the file: ``python -m klrl_envs.build --help``."""

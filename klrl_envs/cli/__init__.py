@@ -1,0 +1,1 @@
+"""The command `klrl`: list, show, solve, play, evaluate, report, certify, fetch."""

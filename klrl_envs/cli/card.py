@@ -1,0 +1,198 @@
+"""`klrl show` and `klrl solve`: an environment's card, its optimum and its frontier."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from klrl_envs.envs.engine import Engine
+from klrl_envs.evaluation.comparison import metrics_along_frontier
+from klrl_envs.evaluation.evaluate import as_policy
+from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
+from klrl_envs.evaluation.rollout import row_source
+from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
+from klrl_envs.reference.sampling import sample_rows
+from klrl_envs.registry import find_row
+from klrl_envs.tasks.base import Task
+
+SAMPLES = 3
+STEPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def show_card(env_id: str, arguments: dict[str, Any], seed: int, console: Console) -> None:
+    """Print the specification, the spaces, the optimum and sample texts."""
+    row = find_row(env_id)
+    task = evaluation_task(row.gym_id, arguments)
+    console.print(Markdown(specification(row.function())))
+    console.print(numbers_table(spaces_of(row.gym_id, row.gym_features_id, arguments)))
+    console.print(Text("Texts of pi0", style="bold"))
+    print_texts(reference_texts(task, seed), console)
+    try:
+        best = optimum(row.gym_id, **arguments)
+    except NotCertified as error:
+        console.print(Text(f"Optimum: {error}", style="yellow"))
+        return
+    console.print(Text("Texts of pi*", style="bold"))
+    print_texts(optimal_texts(task, best, seed), console)
+    console.print(numbers_table(optimum_numbers(best)))
+
+
+def show_solution(
+    env_id: str, arguments: dict[str, Any], frontier: str | None, console: Console, *, as_json: bool
+) -> None:
+    """Print the optimum and the frontier."""
+    best = optimum(env_id, **arguments)
+    if as_json:
+        console.print(best.to_json(), markup=False, soft_wrap=True, highlight=False)
+        return
+    if frontier is None:
+        coefficients = [best.kl_coef * step for step in STEPS]
+    else:
+        coefficients = [number(text) for text in frontier.split(",")]
+    console.print(numbers_table(optimum_numbers(best)))
+    metrics: list[dict[str, float]] = [{} for _ in coefficients]
+    if best.exact:
+        metrics = metrics_along_frontier(env_id, coefficients, **arguments)
+    names = [escape(f"E*[{name}]") for name in metrics[0]]
+    table = Table(
+        "kl_coef", escape("E*[r]"), "KL* (nats)", "J*", *names, title="frontier of reward against KL"
+    )
+    for point, means in zip(best.frontier(coefficients), metrics):
+        style = "bold" if point.kl_coef == best.kl_coef else None
+        values = (point.kl_coef, point.expected_reward, point.kl, point.value, *means.values())
+        table.add_row(*(f"{value:.5g}" for value in values), style=style)
+    console.print(table)
+
+
+def specification(function: Any) -> str:
+    """A task's docstring, its first line as the title."""
+    text = inspect.getdoc(function) or ""
+    title, _, rest = text.partition("\n")
+    return f"# {title}\n{rest}"
+
+
+def spaces_of(gym_id: str, features_id: str, arguments: dict[str, Any]) -> dict[str, str]:
+    """Action and observation spaces of both ids, in short."""
+    env = gym.make(gym_id, **arguments)
+    features = gym.make(features_id, **arguments).observation_space
+    return {
+        "action space": str(env.action_space),
+        "observation space": short_space(env.observation_space),
+        f"observation space of {features_id}": short_space(features),
+    }
+
+
+def short_space(space: Any) -> str:
+    """A Box by its shape, type and the range of its bounds: bounds that differ would fill pages."""
+    if isinstance(space, gym.spaces.Box):
+        return f"Box({space.dtype}, {space.shape}, {space.low.min():g} to {space.high.max():g})"
+    return str(space)
+
+
+def optimum_numbers(best: Optimum) -> dict[str, str]:
+    """An optimum in words and numbers."""
+    value = f"{best.value:.6g}"
+    if not best.exact:
+        value += f"  (95 %: {best.lower:.6g} to {best.upper:.6g}; "
+        value += f"rigorous: {best.rigorous_lower:.4g} to {best.rigorous_upper:.4g})"
+    numbers = {
+        "kl_coef": f"{best.kl_coef:g}",
+        "J(pi0), the reference": f"{best.reference_value:.6g}",
+        "J*, the optimum": value,
+        "E*[r], its expected reward": f"{best.expected_reward:.6g}",
+        "KL*, its KL to pi0 (nats)": f"{best.kl:.6g}",
+    }
+    if best.effective_samples is not None:
+        numbers["effective samples"] = f"{best.effective_samples:.4g}"
+    return {**numbers, "method": best.method}
+
+
+def numbers_table(rows: dict[str, str]) -> Table:
+    """Two columns without a head."""
+    table = Table(show_header=False)
+    for name, value in rows.items():
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def print_texts(texts: list[tuple[str, str, float]], console: Console) -> None:
+    """Print prompts, texts and rewards."""
+    for prompt, written, reward in texts:
+        console.print(Text.assemble((f"  {reward:8.3f}  ", "cyan"), (prompt, "dim"), written))
+
+
+def reference_texts(task: Task, seed: int) -> list[tuple[str, str, float]]:
+    """Prompt, text and reward of a few samples of pi0."""
+    rng = np.random.default_rng(seed)
+    engine = seeded_engine(task, rng)
+    written, rewards, _ = draw_reference(engine, prompts_of(task), rng)
+    return shown(task, engine, written, rewards)
+
+
+def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, float]]:
+    """Prompt, text and reward of a few samples of pi*: of the solution, or by rejection."""
+    rng = np.random.default_rng([seed, 1])
+    policy = as_policy("optimal", task, best)
+    engine = seeded_engine(task, rng)
+    engine.reset(np.arange(SAMPLES), prompts_of(task))
+    drawn = None
+    if isinstance(policy, RejectionSampler):
+        drawn, _ = policy.sample(engine.tokens[:, : task.prompt_length], rng)
+        rows = None
+    else:
+        rows = row_source(policy, engine, features=False)
+    rewards = np.zeros(SAMPLES)
+    tokens = None
+    for time in range(task.horizon):
+        if engine.done.all():
+            break
+        lanes = np.flatnonzero(~engine.done)
+        chosen = np.zeros(SAMPLES, dtype=np.int64)
+        if rows is None:
+            assert drawn is not None
+            chosen[lanes] = drawn[lanes, time]
+        else:
+            chosen[lanes] = sample_rows(np.asarray(rows(lanes, tokens)), rng)
+        rewards += engine.step(chosen, ~engine.done).reward
+        tokens = chosen
+    return shown(task, engine, engine.written(), rewards)
+
+
+def prompts_of(task: Task) -> Any:
+    """A few prompts int64[3], the same for both policies."""
+    return np.arange(SAMPLES) % len(task.prompts.tokens)
+
+
+def seeded_engine(task: Task, rng: np.random.Generator) -> Engine:
+    """An engine of a few lanes."""
+    engine = Engine(task, SAMPLES)
+    for lane, generator in enumerate(rng.spawn(SAMPLES)):
+        engine.seed(lane, generator)
+    return engine
+
+
+def shown(task: Task, engine: Engine, written: Any, rewards: Any) -> list[tuple[str, str, float]]:
+    """Texts of prompts and of what was written, with rewards."""
+    prompts = [task.text(row) for row in engine.tokens[:, : task.prompt_length]]
+    texts = [task.text(row) for row in written]
+    return list(zip(prompts, texts, rewards.tolist(), strict=True))
+
+
+def number(text: str) -> float:
+    """A number of a list.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--frontier takes numbers with commas between, as .02,.05, got {text!r}") from None

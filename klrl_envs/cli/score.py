@@ -1,0 +1,171 @@
+"""`klrl evaluate` and `klrl certify`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from klrl_envs.evaluation.evaluate import Evaluation, Interval
+from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
+from klrl_envs.optima.certify import certify as certify_task
+from klrl_envs.optima.optimum import certificate_folder, certificate_name, evaluation_task
+from klrl_envs.policies import NAMES, CallablePolicy, SequencePolicy, StatePolicy, TokenPolicy
+from klrl_envs.tasks.base import AutomatonTask, Prompts, Task
+
+
+def score_policy(
+    env_id: str,
+    arguments: dict[str, Any],
+    name: str,
+    episodes: int,
+    seed: int,
+    console: Console,
+    *,
+    as_json: bool,
+) -> None:
+    """Evaluate a policy by its name and print the result."""
+    result = evaluate_policy(load_policy(name), env_id, episodes=episodes, seed=seed, **arguments)
+    if as_json:
+        console.print(result.to_json(), markup=False, soft_wrap=True, highlight=False)
+    else:
+        console.print(evaluation_table(result))
+
+
+def load_policy(name: str) -> Any:
+    """A policy by its name, "module:object" or "file.py:object".
+
+    Raises:
+        ValueError: not of this form.
+        ImportError: no such module or object.
+        TypeError: the object is no policy.
+    """
+    if name in NAMES:
+        return name
+    place, colon, attribute = name.rpartition(":")
+    if not colon or not place:
+        allowed = ", ".join(NAMES)
+        raise ValueError(f"--policy takes module:object, file.py:object or one of {allowed}, got {name!r}")
+    module = load_module(place)
+    try:
+        found = getattr(module, attribute)
+    except AttributeError:
+        raise ImportError(f"the module {place!r} has no {attribute!r}") from None
+    policy = found() if isinstance(found, type) else found
+    if isinstance(policy, (TokenPolicy, StatePolicy, SequencePolicy)):
+        return policy
+    if callable(policy):
+        return CallablePolicy(policy)
+    raise TypeError(f"{name} is a {type(policy).__name__} and no policy: see klrl_envs.policies")
+
+
+def load_module(place: str) -> Any:
+    """A module by its name, the current folder searched too, or by its file."""
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        if spec is None or spec.loader is None or not Path(place).is_file():
+            raise ImportError(f"there is no file {place!r}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # as dataclasses and pickles expect it
+        sys.path.insert(0, str(Path(place).resolve().parent))
+        spec.loader.exec_module(module)
+        return module
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(place)
+
+
+def evaluation_table(result: Evaluation) -> Table:
+    """An evaluation with its intervals."""
+    table = Table("", "estimate", "95 % interval", title=f"{result.env_id}, kl_coef {result.kl_coef:g}")
+
+    def add(name: str, value: Interval) -> None:
+        table.add_row(name, f"{value.estimate:.5g}", f"{value.lower:.5g} to {value.upper:.5g}")
+
+    if result.score is None:
+        table.add_row("score", "none", "J* = J(pi0): the regret counts")
+    else:
+        add("score" if result.bound == "exact" else f"score ({result.bound} bound)", result.score)
+    add("objective J", result.objective)
+    add("expected reward", result.expected_reward)
+    add("KL (nats)", result.kl)
+    add("regret", result.regret)
+    add("J*, the optimum", result.optimum)
+    table.add_row("J(pi0), the reference", f"{result.reference_value:.5g}", "")
+    for name, value in result.metrics.items():
+        table.add_row(Text(name), f"{value:.5g}", "")
+    if result.diagnostics is not None:
+        found = result.diagnostics
+        table.add_section()
+        add("KL(pi || pi*) (nats)", found.reverse_kl)
+        add("KL(pi* || pi) (nats)", found.forward_kl)
+        add("entropy (nats)", found.entropy)
+        add("entropy of pi* (nats)", found.optimal_entropy)
+        for name, value in found.optimal_metrics.items():
+            add(f"{name} under pi*", value)
+    shared = f"{result.episodes:,} episodes on {result.prompts} prompts"
+    table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s"
+    return table
+
+
+def make_certificate(
+    env_id: str,
+    arguments: dict[str, Any],
+    samples: int,
+    seed: int,
+    prompts_file: Path | None,
+    out: Path | None,
+    console: Console,
+) -> None:
+    """Certify a task and say where the certificate is and what it states."""
+    from tqdm import tqdm
+
+    task = evaluation_task(env_id, arguments)
+    if isinstance(task, AutomatonTask):
+        raise ValueError(f"{task.id} is solved exactly, which klrl solve does: there is nothing to certify")
+    if prompts_file is not None:
+        if out is None:
+            raise ValueError("--prompts-file needs --out: the certificate is for Certificate.load to read")
+        task = with_prompts(task, prompts_file)
+    with tqdm(total=len(task.prompts.tokens), unit="prompt", file=sys.stderr, delay=1) as bar:
+
+        def progress(done: int, _: int, seconds_left: float) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix_str(f"{seconds_left:.0f} s left")
+
+        certificate = certify_task(task, samples, seed, out, progress)
+    path = certificate_folder() / certificate_name(task) if out is None else out
+    best = certificate.optimum(task.kl_coef)
+    console.print(str(path), markup=False, soft_wrap=True, highlight=False)
+    console.print(
+        f"J* {best.value:.5g} (95 %: {best.lower:.5g} to {best.upper:.5g}) at kl_coef {best.kl_coef:g}, "
+        f"J(pi0) {best.reference_value:.5g}, {best.method}",
+        soft_wrap=True,
+    )
+
+
+def with_prompts(task: Task, path: Path) -> Task:
+    """The task with prompts of one's own, one a line; it has another fingerprint.
+
+    Raises:
+        ValueError: the task has no prompts, or the file has none.
+    """
+    if not task.prompt_length:
+        raise ValueError(f"{task.id} has no prompts: leave --prompts-file out")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"--prompts-file {str(path)!r} has no line of text")
+    rows = [task.vocabulary.encode(line) for line in lines]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    tokens = np.full((len(rows), int(lengths.max())), task.pad, dtype=np.int64)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return dataclasses.replace(task, prompts=Prompts(tokens, lengths), source=None)

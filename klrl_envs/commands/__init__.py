@@ -1,1 +1,0 @@
-"""What the commands of `klrl` do; `klrl_envs.cli` has their options and help."""

@@ -1,0 +1,125 @@
+"""What an environment shows of the engine: tokens, a small state vector, or float32 features."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from klrl_envs.envs.engine import Engine
+from klrl_envs.reference.protocol import FloatArray, IntArray, NeuralReference
+from klrl_envs.registry import is_features_id
+from klrl_envs.tasks.base import AutomatonTask, StateView, Task
+
+
+class Observer(Protocol):
+    """A space and the observations [N, ...] of an engine's lanes in it."""
+
+    space: spaces.Box
+
+    def observe(self, engine: Engine) -> NDArray[np.int64] | NDArray[np.float32]: ...
+
+
+class TokenObserver:
+    """The padded tokens, int64 [L]."""
+
+    def __init__(self, task: Task) -> None:
+        self.space = spaces.Box(0, max(task.pad, task.vocab_size - 1), (task.max_length,), np.int64)
+
+    def observe(self, engine: Engine) -> IntArray:
+        """Tokens [N, L], a copy."""
+        return engine.tokens.copy()
+
+
+class StateObserver:
+    """The automaton's state as a small integer vector, int64 [D]."""
+
+    def __init__(self, view: StateView) -> None:
+        self._table = view.table
+        self.space = spaces.Box(np.zeros_like(view.high), view.high, dtype=np.int64)
+
+    def observe(self, engine: Engine) -> IntArray:
+        """Rows of the table [N, D]."""
+        return self._table[engine.state]
+
+    def encode(self, context: IntArray, state: IntArray, time: IntArray) -> IntArray:
+        """Observations [N, D] of states [N] of an exact task, whatever context and time."""
+        return self._table[state]
+
+
+class AutomatonFeatures:
+    """Exact tasks: state features [F], time left in [0, 1], and log pi0(.|s) [V], float32.
+
+    The last row stands for the n-gram context, which is all that pi0 depends on: together they are
+    Markov. Where the task names an initial policy, its row [V] follows.
+    """
+
+    def __init__(self, task: AutomatonTask) -> None:
+        self._task = task  # not its tables: a copy of an environment remakes the task
+        count = task.state_features.shape[1] + 1
+        rows, least = 1, task.reference.least
+        if task.initial_policy is not None:
+            rows, least = 2, min(least, float(task.initial_policy.min()))
+        floor = np.nextafter(np.float32(least), np.float32(-np.inf))
+        low = np.zeros(count + rows * task.vocab_size, dtype=np.float32)
+        high = np.zeros_like(low)
+        high[:count] = 1
+        low[count:] = floor
+        self.space = spaces.Box(low, high, dtype=np.float32)
+
+    def observe(self, engine: Engine) -> NDArray[np.float32]:
+        """Features [N, F + 1 + V], or [N, F + 1 + 2 V]."""
+        return self._joined(engine.context, engine.state, engine.time, engine.reference_log_probs())
+
+    def encode(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float32]:
+        """The same of states [N] of reference and automaton, and tokens written [N]."""
+        return self._joined(context, state, time, self._task.reference.rows(context))
+
+    def _joined(
+        self, context: IntArray, state: IntArray, time: IntArray, rows: FloatArray
+    ) -> NDArray[np.float32]:
+        left = 1 - time[:, None] / self._task.horizon
+        parts = [self._task.state_features[state], left, rows]
+        if self._task.initial_policy is not None:
+            parts.append(self._task.initial_policy[context])
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+class HiddenStateFeatures:
+    """Neural tasks: the reference's final normalised hidden state [width] and the time left, float32."""
+
+    def __init__(self, reference: NeuralReference) -> None:
+        bound = np.float32(np.nextafter(np.float32(reference.hidden_bound * (1 + 1e-5)), np.float32(np.inf)))
+        low = np.full(reference.width + 1, -bound, dtype=np.float32)
+        high = -low
+        low[-1], high[-1] = 0, 1
+        self.space = spaces.Box(low, high, dtype=np.float32)
+
+    def observe(self, engine: Engine) -> NDArray[np.float32]:
+        """Features [N, width + 1]."""
+        left = 1 - engine.time[:, None] / engine.task.horizon
+        return np.concatenate((engine.reference_lanes.hidden(), left), axis=1, dtype=np.float32)
+
+
+def observer_of(task: Task, *, features: bool) -> Observer:
+    """The observer of a task: of its features id, or of its plain id."""
+    if features and isinstance(task, AutomatonTask):
+        return AutomatonFeatures(task)
+    if features:
+        return HiddenStateFeatures(task.reference)  # pyright: ignore[reportArgumentType]
+    if isinstance(task, AutomatonTask) and task.view is not None:
+        return StateObserver(task.view)
+    return TokenObserver(task)
+
+
+def shows_features(env_or_id: Any, task: Task) -> bool:
+    """Whether an id, or an environment, is one whose observations are features."""
+    if isinstance(env_or_id, str):
+        return is_features_id(env_or_id)
+    env: Any = env_or_id.unwrapped
+    space = (
+        env.single_observation_space if hasattr(env, "single_observation_space") else env.observation_space
+    )
+    return space != observer_of(task, features=False).space

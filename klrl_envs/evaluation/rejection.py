@@ -1,0 +1,138 @@
+"""Exact draws from pi* by rejection from the reference, where the reference is all that can be sampled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.envs.engine import Engine
+from klrl_envs.policies import LogProbKind
+from klrl_envs.reference.protocol import IntArray
+from klrl_envs.reference.sampling import sample_rows
+from klrl_envs.tasks.base import AutomatonTask, Task
+
+
+class RejectionSampler:
+    """Exact draws from pi* of a deterministic task: reference samples x kept with odds exp((r(x) - b)/beta).
+
+    b is the declared upper bound of the reward. log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt), exact
+    but for the error of log Z where a certificate states it. On the task from whose samples that log Z
+    comes, a score of 1 therefore says nothing by itself: compare the expected reward.
+
+    Args:
+        task: its prompts are those that can be asked for.
+        log_partition: float64[P], log Z of each prompt in nats.
+        lanes: reference samples a round.
+        most: reference samples after which it gives up, in all calls together.
+
+    Attributes:
+        drawn, accepted: int64[P], reference samples seen and kept, by prompt.
+
+    Raises:
+        ValueError: pi* is not a tilted reference there (random start or execution), or another shape.
+    """
+
+    log_prob_kind: LogProbKind = "exact"
+
+    def __init__(
+        self, task: Task, log_partition: NDArray[np.float64], *, lanes: int = 512, most: int = 10_000_000
+    ) -> None:
+        if isinstance(task, AutomatonTask):
+            automaton = task.automaton
+            if not automaton.deterministic or np.count_nonzero(automaton.start) > 1:
+                raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
+            if task.reward_noise:
+                raise ValueError(f"{task.id} pays a noisy reward: rejection by it does not sample pi*")
+        count = len(task.prompts.tokens)
+        if np.shape(log_partition) != (count,):
+            raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")
+        self._task = task
+        self._log_partition = np.asarray(log_partition, dtype=np.float64)
+        self._lanes = lanes
+        self._most = most
+        self._index = {row.tobytes(): i for i, row in enumerate(padded_prompts(task))}
+        self.drawn = np.zeros(count, dtype=np.int64)
+        self.accepted = np.zeros(count, dtype=np.int64)
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Of the reference samples seen so far, the share kept; NaN before the first."""
+        return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
+
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
+        """Exact draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
+
+        Raises:
+            ValueError: a prompt is not one of the task's.
+            RuntimeError: ``most`` reference samples were not enough.
+        """
+        task = self._task
+        try:
+            wanted = np.array([self._index[np.ascontiguousarray(row).tobytes()] for row in prompts])
+        except KeyError:
+            raise ValueError(f"prompts must be among the {len(self.drawn)} of {task.id}") from None
+        tokens = np.full((len(prompts), task.horizon), task.pad, dtype=np.int64)
+        log_prob = np.zeros(len(prompts))
+        engine = Engine(task, self._lanes)
+        for lane, generator in enumerate(rng.spawn(self._lanes)):
+            engine.seed(lane, generator)
+        open_requests = [list(np.flatnonzero(wanted == prompt))[::-1] for prompt in range(len(self.drawn))]
+        while any(open_requests):
+            if self.drawn.sum() >= self._most:
+                raise RuntimeError(
+                    f"{self._most} reference samples of {task.id} gave {int(self.accepted.sum())} of pi*: "
+                    f"its acceptance rate is about {self.acceptance_rate:.2g}; take a larger kl_coef"
+                )
+            assigned = self._assign(np.array([len(requests) for requests in open_requests]))
+            texts, rewards, reference = draw_reference(engine, assigned, rng)
+            chance = np.exp((rewards - task.reward_range[1]) / task.kl_coef)
+            kept = rng.random(len(assigned)) < chance
+            np.add.at(self.drawn, assigned, 1)
+            np.add.at(self.accepted, assigned[kept], 1)
+            for lane in np.flatnonzero(kept):
+                requests = open_requests[assigned[lane]]
+                if requests:
+                    place = requests.pop()
+                    tokens[place] = texts[lane]
+                    tilt = rewards[lane] / task.kl_coef - self._log_partition[assigned[lane]]
+                    log_prob[place] = reference[lane] + tilt
+        return tokens, log_prob
+
+    def _assign(self, needed: IntArray) -> IntArray:
+        """Prompts int64[lanes], in proportion to what each still needs over its acceptance rate so far."""
+        rate = (self.accepted + 1) / (self.drawn + 2)
+        share = needed / rate
+        edges = np.cumsum(share) / share.sum()
+        places = (np.arange(self._lanes) + 0.5) / self._lanes
+        return np.minimum(np.searchsorted(edges, places, side="right"), len(needed) - 1)
+
+
+def draw_reference(
+    engine: Engine, prompts: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, NDArray[np.float64], NDArray[np.float64]]:
+    """An episode of the reference in every lane.
+
+    Args:
+        engine: seeded, with N lanes.
+        prompts: int64[N], the prompt of each lane.
+        rng: draws the tokens.
+
+    Returns:
+        What was written int64[N, T] padded, rewards float64[N], log pi0 float64[N] in nats.
+    """
+    every = np.arange(engine.lanes)
+    engine.reset(every, prompts)
+    rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
+    while not engine.done.all():
+        active = ~engine.done
+        rows = engine.reference_log_probs()
+        tokens = sample_rows(rows, rng)
+        log_prob[active] += rows[every, tokens][active]
+        rewards += engine.step(tokens, active).reward
+    return engine.written(), rewards, log_prob
+
+
+def padded_prompts(task: Task) -> IntArray:
+    """The prompts int64[M, P], padded on the right with the task's pad."""
+    inside = np.arange(task.prompt_length) < task.prompts.lengths[:, None]
+    return np.where(inside, task.prompts.tokens, task.pad)

@@ -1,0 +1,292 @@
+"""Episodes of a policy with the exact KL at every state: what ``evaluate`` averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.envs.engine import Engine
+from klrl_envs.envs.observation import TokenObserver, observer_of
+from klrl_envs.policies import (
+    NAMES,
+    CachedPolicy,
+    LogProbKind,
+    SequencePolicy,
+    StatePolicy,
+    TokenPolicy,
+    TokenRows,
+)
+from klrl_envs.reference.protocol import IntArray
+from klrl_envs.tasks.base import AutomatonTask, Task
+
+FloatArray = NDArray[np.float64]
+
+NUMBERS = 1 << 20
+"""Entries of the largest array of rows [lanes, V] that a batch may have."""
+
+Rows = Callable[[IntArray, IntArray | None], Any]
+"""(lanes int64[K], tokens int64[N] of the step before or None at the start) -> rows float[K, V]."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What E episodes gave, each sum over the tokens written and nothing after the end.
+
+    Attributes:
+        prompt: int64[E].
+        reward: float64[E].
+        log_ratio: float64[E], log pi - log pi0 of the text, nats; a bound where ``kind`` says so.
+        kl: float64[E], the exact KL(pi(.|s) || pi0(.|s)) summed over states, nats; None where the policy
+            has no form token by token.
+        entropy: float64[E], the entropy of pi(.|s) summed over states, nats; None likewise.
+        other_kl: float64[E], KL(pi(.|s) || other(.|s)) summed over states; None where there is no other.
+        length: int64[E], tokens.
+        metrics: float64[E] arrays by name.
+        kind: what the policy's log-probs are.
+    """
+
+    prompt: IntArray
+    reward: FloatArray
+    log_ratio: FloatArray
+    kl: FloatArray | None
+    entropy: FloatArray | None
+    other_kl: FloatArray | None
+    length: IntArray
+    metrics: dict[str, FloatArray]
+    kind: LogProbKind
+
+
+def lanes_of(task: Task) -> int:
+    """How many lanes keep a batch within bounded memory: 16 to 1,024."""
+    return int(np.clip(NUMBERS // task.vocab_size, 16, 1024))
+
+
+def roll_out(
+    policy: Any,
+    task: Task,
+    *,
+    episodes: int,
+    seed: int,
+    features: bool = False,
+    other: Any = None,
+    other_features: bool = False,
+) -> Episodes:
+    """Sample episodes of a policy, the task's prompts in turn.
+
+    Args:
+        policy: see ``klrl_envs.policies``; of the names only "reference" and "uniform" here.
+        task: on the prompts to use.
+        episodes: how many, E; episode e has prompt e modulo the number of prompts.
+        seed: of the tokens, the starts and whatever else is drawn.
+        features: show the observations of the features id.
+        other: another policy that has rows, to compare with at every state, or None.
+        other_features: show that one the observations of the features id.
+
+    Raises:
+        TypeError: not a policy, or one that this task cannot show its state to.
+        ValueError: rows of a wrong shape, with NaN, or not normalised.
+    """
+    count = len(task.prompts.tokens)
+    lanes = min(lanes_of(task), episodes)
+    # batches of equal size, so that the last one does not waste lanes
+    batches = -(-episodes // lanes)
+    engine = Engine(task, -(-episodes // batches))
+    rng = np.random.default_rng(seed)
+    for lane, generator in enumerate(rng.spawn(engine.lanes)):
+        engine.seed(lane, generator)
+    if is_sequence_policy(policy):
+        play: Callable[[int], _Batch] = _SequencePlayer(policy, engine, rng)
+        kind: LogProbKind = getattr(policy, "log_prob_kind", "exact")
+    else:
+        beside = None if other is None else row_source(other, engine, other_features)
+        play, kind = _TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
+    parts: list[_Batch] = []
+    for first, size in _batches(episodes, engine.lanes):
+        prompts = (first + np.arange(engine.lanes)) % count
+        engine.reset(np.arange(engine.lanes), prompts)
+        parts.append(play(size))
+    return _joined(parts, np.arange(episodes) % count, kind)
+
+
+def is_sequence_policy(policy: Any) -> bool:
+    """Whether a policy samples whole texts and has no rows."""
+    return isinstance(policy, SequencePolicy) and not isinstance(policy, (TokenPolicy, StatePolicy))
+
+
+def row_source(policy: Any, engine: Engine, features: bool) -> Rows:
+    """How to ask a policy for its rows along an engine's lanes.
+
+    Raises:
+        TypeError: not a policy, or one that needs what the task does not have.
+        ValueError: an unknown name.
+    """
+    task = engine.task
+    if isinstance(policy, str):
+        return _named_rows(policy, engine)
+    if isinstance(policy, StatePolicy):
+        if isinstance(task, AutomatonTask):
+            return lambda lanes, _: policy.state_log_probs(
+                engine.context[lanes], engine.state[lanes], engine.time[lanes]
+            )
+        if not isinstance(policy, TokenPolicy):
+            raise TypeError(
+                f"state_log_probs needs an exact environment, and {task.id} is none: give log_probs"
+            )
+    if not isinstance(policy, TokenPolicy):
+        raise TypeError(
+            "a policy has log_probs(observations), state_log_probs(context, state, time) or "
+            f"sample(prompts, rng), or is one of {NAMES}, got {type(policy).__name__}; "
+            "klrl_envs.policies has adapters for functions, torch, SB3 and transformers"
+        )
+    observer = observer_of(task, features=features)
+    if isinstance(policy, CachedPolicy) and isinstance(observer, TokenObserver):
+        start, step = policy.start, policy.step
+
+        def cached(lanes: IntArray, tokens: IntArray | None) -> Any:
+            rows = start(engine.tokens[:, : task.prompt_length].copy()) if tokens is None else step(tokens)
+            return rows if len(lanes) == engine.lanes else rows[lanes]
+
+        return cached
+    return lambda lanes, _: policy.log_probs(observer.observe(engine)[lanes])
+
+
+def _named_rows(name: str, engine: Engine) -> Rows:
+    if name == "reference":
+        return lambda lanes, _: engine.reference_log_probs()[lanes]
+    if name == "uniform":
+        size = engine.task.vocab_size
+        return lambda lanes, _: np.full((len(lanes), size), -np.log(size))
+    raise ValueError(f"policy must be one of {NAMES} or an object, got {name!r}")
+
+
+@dataclass
+class _Batch:
+    """Sums over the episodes of a batch, arrays [N]."""
+
+    reward: FloatArray
+    log_ratio: FloatArray
+    kl: FloatArray | None
+    entropy: FloatArray | None
+    other_kl: FloatArray | None
+    length: IntArray
+    metrics: dict[str, FloatArray]
+
+    @classmethod
+    def empty(cls, size: int) -> _Batch:
+        def zeros() -> FloatArray:
+            return np.zeros(size)
+
+        return cls(zeros(), zeros(), None, None, None, np.zeros(size, dtype=np.int64), {})
+
+    def note(self, finished: IntArray, metrics: dict[str, NDArray[Any]]) -> None:
+        """Keep the numbers among the metrics of lanes that ended."""
+        for name, values in metrics.items():
+            if values.dtype.kind in "fiub" and values.ndim == 1:
+                self.metrics.setdefault(name, np.zeros(len(self.reward)))[finished] = values
+
+
+class _TokenPlayer:
+    """Plays a policy that has rows."""
+
+    def __init__(self, rows: Rows, engine: Engine, rng: np.random.Generator, other: Rows | None) -> None:
+        self._rows, self._engine, self._rng, self._other = rows, engine, rng, other
+
+    def __call__(self, size: int) -> _Batch:
+        engine = self._engine
+        batch = _Batch.empty(size)
+        batch.kl = np.zeros(size)
+        batch.entropy = np.zeros(size)
+        batch.other_kl = None if self._other is None else np.zeros(size)
+        active = np.arange(engine.lanes) < size
+        tokens: IntArray | None = None
+        while active.any():
+            lanes = np.flatnonzero(active)
+            shape = (len(lanes), engine.task.vocab_size)
+            rows = TokenRows(self._rows(lanes, tokens), shape, "the policy")
+            whole = engine.reference_log_probs()
+            reference = whole if len(lanes) == engine.lanes else whole[lanes]
+            chosen = rows.sample(self._rng)
+            batch.kl[lanes] += rows.kl(reference)
+            batch.log_ratio[lanes] += rows.log_prob(chosen) - reference[np.arange(len(lanes)), chosen]
+            batch.entropy[lanes] += rows.entropy()
+            if self._other is not None and batch.other_kl is not None:
+                beside = TokenRows(self._other(lanes, tokens), shape, "the other policy")
+                batch.other_kl[lanes] += rows.kl(beside.normalised())
+            tokens = np.zeros(engine.lanes, dtype=np.int64)
+            tokens[lanes] = chosen
+            result = engine.step(tokens, active)
+            batch.reward += result.reward[:size]
+            batch.note(result.finished, result.metrics)
+            active &= ~result.terminated
+        batch.length[:] = engine.time[:size]
+        return batch
+
+
+class _SequencePlayer:
+    """Plays what samples whole texts."""
+
+    def __init__(self, policy: SequencePolicy, engine: Engine, rng: np.random.Generator) -> None:
+        self._policy, self._engine, self._rng = policy, engine, rng
+
+    def __call__(self, size: int) -> _Batch:
+        engine, task = self._engine, self._engine.task
+        prompts = engine.tokens[:size, : task.prompt_length].copy()
+        tokens, log_prob = self._policy.sample(prompts, self._rng)
+        tokens, log_prob = np.asarray(tokens), np.asarray(log_prob, dtype=np.float64)
+        if tokens.ndim != 2 or len(tokens) != size or log_prob.shape != (size,):
+            raise ValueError(
+                f"sample must return tokens [{size}, T] and log_prob [{size}], "
+                f"returned shapes {tokens.shape} and {log_prob.shape}"
+            )
+        if not np.isfinite(log_prob).all():
+            wrong = log_prob[~np.isfinite(log_prob)][0]
+            raise ValueError(f"a text that was sampled has a finite log_prob, sample returned {wrong}")
+        batch = _Batch.empty(size)
+        batch.log_ratio += log_prob
+        active = np.arange(engine.lanes) < size
+        for time in range(task.horizon):
+            if not active.any():
+                break
+            if time >= tokens.shape[1]:
+                raise ValueError(
+                    f"sample returned {tokens.shape[1]} tokens, and a text had not ended by then"
+                )
+            column = np.zeros(engine.lanes, dtype=np.int64)
+            column[:size] = np.where(active[:size], tokens[:, time], 0)
+            result = engine.step(column, active)
+            batch.reward += result.reward[:size]
+            assert result.reference_log_prob is not None
+            batch.log_ratio -= result.reference_log_prob[:size]
+            batch.note(result.finished, result.metrics)
+            active &= ~result.terminated
+        batch.length[:] = engine.time[:size]
+        return batch
+
+
+def _batches(episodes: int, lanes: int) -> Iterator[tuple[int, int]]:
+    """First episode and size of each batch."""
+    for first in range(0, episodes, lanes):
+        yield first, min(lanes, episodes - first)
+
+
+def _joined(parts: list[_Batch], prompt: IntArray, kind: LogProbKind) -> Episodes:
+    def together(name: str) -> FloatArray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    names = parts[0].metrics.keys()
+    return Episodes(
+        prompt=prompt,
+        reward=np.concatenate([part.reward for part in parts]),
+        log_ratio=np.concatenate([part.log_ratio for part in parts]),
+        kl=together("kl"),
+        entropy=together("entropy"),
+        other_kl=together("other_kl"),
+        length=np.concatenate([part.length for part in parts]),
+        metrics={name: np.concatenate([part.metrics[name] for part in parts]) for name in names},
+        kind=kind,
+    )

@@ -1,0 +1,1 @@
+"""What a text is worth: automata, expressions over words, classifiers."""
