@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import klrl_envs
 from agents.run import Arguments, Run, parse, report
-from klrl_envs.evaluation.evaluate import as_policy
+from klrl_envs.evaluation.evaluate import optimal_policy
 from klrl_envs.evaluation.rejection import RejectionSampler
 
 
@@ -19,7 +19,7 @@ def train(args: Arguments) -> float | None:
     """Solve or sample, and evaluate; returns the score."""
     run = Run(args, "posterior", budget=0)
     best = klrl_envs.optimum(run.row.gym_id, **args.env_kwargs)
-    policy = as_policy("optimal", run.evaluation_task, best)
+    policy = optimal_policy(run.evaluation_task, best)
     evaluation = run.finish(policy)
     print(report(evaluation))
     if isinstance(policy, RejectionSampler):

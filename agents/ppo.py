@@ -10,7 +10,7 @@ gradient (one without the other descends something else). That gradient pulls ba
 vocabulary, not only those that were sampled, and so undoes what drift the noise of the rest has caused.
 
 The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. The
-policy starts at the reference (see ``agents.networks.residual`` and ``agents.networks.heads``), steps decay, and the
+policy starts at the reference (see ``agents.networks``), steps decay, and the
 last weights are averaged: a step that is too large buys reward with needless KL, and the score shows it.
 Sources: Schulman et al. 2016 (arXiv 1506.02438) and 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv
 1909.08593).

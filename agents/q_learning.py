@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from agents.run import Arguments, Run, mean, parse, report
 from klrl_envs.reference.sampling import sample_rows
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.wrappers.observations import VectorStateIndex
 
 LARGEST_TABLE = 1 << 26

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -233,7 +233,7 @@ class Run:
             "hardware": hardware(self.args.device),
             "versions": versions(),
             "commit": commit(),
-            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "diagnostics": diagnostics_of(evaluation),
         }
         temporary = self.out / f".result.json.{os.getpid()}"

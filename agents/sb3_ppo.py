@@ -27,7 +27,8 @@ from agents.run import Arguments, Run, learning_rate, mean, parse, prepare, repo
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
 from klrl_envs.policies import SB3Policy
 from klrl_envs.reference.protocol import NeuralReference
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import Task
 
 
 @dataclass

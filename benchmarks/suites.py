@@ -19,7 +19,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
+from klrl_envs.registry import sweeps
+
+SWEEPS = sweeps()
 
 EXACT_SEEDS = (0, 1, 2, 3, 4)
 NEURAL_SEEDS = (0, 1, 2)

@@ -1,7 +1,8 @@
 """Reinforcement learning of language models under a KL penalty, each task with its exact optimum.
 
 ``import klrl_envs`` registers every environment under ``klrl/`` and imports neither torch nor SciPy;
-the other public names are loaded when they are first used.
+the other public names are loaded when they are first used. Its public modules are ``automata``, ``kl``,
+``policies``, ``wrappers`` and ``integrations``.
 """
 
 from __future__ import annotations
@@ -9,62 +10,101 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from klrl_envs.registry import REGISTRY, Row, make_task, register_all
+from klrl_envs.registry import REGISTRY, Row, find_row, make_task, register, register_with_gymnasium
 
 if TYPE_CHECKING:
+    from klrl_envs import integrations, kl, policies, wrappers
+    from klrl_envs.envs.engine import Engine
     from klrl_envs.envs.exact import exact_task
+    from klrl_envs.envs.lookup import evaluation_task
+    from klrl_envs.envs.observation import observer_of
     from klrl_envs.evaluation.comparison import (
-        Diagnostics,
+        Comparison,
         ExactEvaluation,
         evaluate_exactly,
         metrics_along_frontier,
     )
-    from klrl_envs.evaluation.evaluate import Evaluation, evaluate
+    from klrl_envs.evaluation.evaluate import Evaluation, evaluate, optimal_policy
+    from klrl_envs.evaluation.rejection import RejectionSampler
     from klrl_envs.integrations.trl import as_reward_fn
     from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
+    from klrl_envs.reference.catalogue import load as load_reference
     from klrl_envs.reference.hub import fetch_reference
+    from klrl_envs.reference.language_model import LanguageModel
     from klrl_envs.reference.markov import MarkovReference as BigramReference
     from klrl_envs.reference.markov import UniformReference
+    from klrl_envs.reference.protocol import NeuralReference
+    from klrl_envs.reference.sampling import sample_rows
     from klrl_envs.reference.trigram import TrigramReference
     from klrl_envs.reference.words import words_bigram, words_trigram
     from klrl_envs.reward import automata
     from klrl_envs.reward.automaton import RewardAutomaton
+    from klrl_envs.tasks.automaton_task import AutomatonTask
+    from klrl_envs.tasks.base import Prompts, Task
+    from klrl_envs.tasks.text_task import TextTask
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AutomatonTask": ("klrl_envs.tasks.automaton_task", "AutomatonTask"),
+    "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
+    "Comparison": ("klrl_envs.evaluation.comparison", "Comparison"),
+    "Engine": ("klrl_envs.envs.engine", "Engine"),
     "Evaluation": ("klrl_envs.evaluation.evaluate", "Evaluation"),
-    "evaluate": ("klrl_envs.evaluation.evaluate", "evaluate"),
-    "Diagnostics": ("klrl_envs.evaluation.comparison", "Diagnostics"),
     "ExactEvaluation": ("klrl_envs.evaluation.comparison", "ExactEvaluation"),
-    "evaluate_exactly": ("klrl_envs.evaluation.comparison", "evaluate_exactly"),
-    "metrics_along_frontier": ("klrl_envs.evaluation.comparison", "metrics_along_frontier"),
-    "exact_task": ("klrl_envs.envs.exact", "exact_task"),
-    "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
+    "LanguageModel": ("klrl_envs.reference.language_model", "LanguageModel"),
+    "NeuralReference": ("klrl_envs.reference.protocol", "NeuralReference"),
     "NotCertified": ("klrl_envs.optima.optimum", "NotCertified"),
     "Optimum": ("klrl_envs.optima.optimum", "Optimum"),
-    "optimum": ("klrl_envs.optima.optimum", "optimum"),
-    "fetch_reference": ("klrl_envs.reference.hub", "fetch_reference"),
-    "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
-    "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
-    "TrigramReference": ("klrl_envs.reference.trigram", "TrigramReference"),
+    "Prompts": ("klrl_envs.tasks.base", "Prompts"),
+    "RejectionSampler": ("klrl_envs.evaluation.rejection", "RejectionSampler"),
     "RewardAutomaton": ("klrl_envs.reward.automaton", "RewardAutomaton"),
+    "Task": ("klrl_envs.tasks.base", "Task"),
+    "TextTask": ("klrl_envs.tasks.text_task", "TextTask"),
+    "TrigramReference": ("klrl_envs.reference.trigram", "TrigramReference"),
+    "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
+    "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
     "automata": ("klrl_envs.reward.automata", ""),
+    "evaluate": ("klrl_envs.evaluation.evaluate", "evaluate"),
+    "evaluate_exactly": ("klrl_envs.evaluation.comparison", "evaluate_exactly"),
+    "evaluation_task": ("klrl_envs.envs.lookup", "evaluation_task"),
+    "exact_task": ("klrl_envs.envs.exact", "exact_task"),
+    "fetch_reference": ("klrl_envs.reference.hub", "fetch_reference"),
+    "integrations": ("klrl_envs.integrations", ""),
+    "kl": ("klrl_envs.kl", ""),
+    "load_reference": ("klrl_envs.reference.catalogue", "load"),
+    "metrics_along_frontier": ("klrl_envs.evaluation.comparison", "metrics_along_frontier"),
+    "observer_of": ("klrl_envs.envs.observation", "observer_of"),
+    "optimal_policy": ("klrl_envs.evaluation.evaluate", "optimal_policy"),
+    "optimum": ("klrl_envs.optima.optimum", "optimum"),
+    "policies": ("klrl_envs.policies", ""),
+    "sample_rows": ("klrl_envs.reference.sampling", "sample_rows"),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
     "words_trigram": ("klrl_envs.reference.words", "words_trigram"),
+    "wrappers": ("klrl_envs.wrappers", ""),
 }
+"""Name -> the module that has it, and its name there ("" for the module itself)."""
 
-__all__ = ["REGISTRY", "Row", "make_task", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
+_OLD = {"Diagnostics": "Comparison"}
+"""Names that are still found, and not listed."""
+
+__all__ = ["REGISTRY", "Row", "find_row", "make_task", "register", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    known = _OLD.get(name, name)
+    if known not in _LAZY:
         raise AttributeError(f"module 'klrl_envs' has no attribute {name!r}")
-    module, attribute = _LAZY[name]
+    module, attribute = _LAZY[known]
     found = importlib.import_module(module)
     value = getattr(found, attribute) if attribute else found
     globals()[name] = value
     return value
 
 
-register_all()
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
+for _row in REGISTRY:
+    register_with_gymnasium(_row)

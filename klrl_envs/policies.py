@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klrl_envs.reference.protocol import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
 
@@ -64,7 +64,7 @@ class SequencePolicy(Protocol):
     Where the attribute is missing, "exact" is meant.
     """
 
-    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
         """Tokens int64[B, T] after prompts [B, P], and their log pi float64[B].
 
         What stands after the end of a text is ignored.
@@ -109,20 +109,20 @@ class TokenRows:
         """A token of each row, int64[K]."""
         return sample_rows(self.rows, rng)
 
-    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+    def log_prob(self, tokens: IntArray) -> FloatArray:
         """log pi(token|s) float64[K] in nats of tokens [K]."""
         return self.rows[np.arange(len(self.rows)), tokens].astype(np.float64) - self._log_total
 
-    def normalised(self) -> FloatArray:
+    def normalised(self) -> LogProbs:
         """The rows [K, V] with what they lack to one divided out."""
         return self.rows - self._log_total[:, None].astype(self.rows.dtype)
 
-    def entropy(self) -> NDArray[np.float64]:
+    def entropy(self) -> FloatArray:
         """Entropy of pi(.|s), float64[K] in nats."""
         product = np.where(self.probabilities > 0, self.rows, 0.0) * self.probabilities
         return self._log_total - product.sum(axis=1, dtype=np.float64) / np.exp(self._log_total)
 
-    def kl(self, reference: FloatArray) -> NDArray[np.float64]:
+    def kl(self, reference: LogProbs) -> FloatArray:
         """Exact KL(pi(.|s) || reference) float64[K] in nats; reference rows [K, V] are normalised."""
         difference = self.rows - reference
         if np.isneginf(self.rows.min(initial=0.0)):
@@ -139,6 +139,14 @@ def as_array(values: Any) -> NDArray[Any]:
         values = values if values.dtype.itemsize >= 4 else values.float()
         return values.numpy()
     return np.asarray(values)
+
+
+def as_policy(policy: Any) -> Any:
+    """A plain function from observations [B, ...] to log-probs [B, V] as a policy; others as they are."""
+    known = isinstance(policy, (str, TokenPolicy, StatePolicy, SequencePolicy))
+    return (
+        CallablePolicy(policy) if callable(policy) and not known and not isinstance(policy, type) else policy
+    )
 
 
 class CallablePolicy:
@@ -226,7 +234,7 @@ class PolicyLanes(Protocol):
         """Append tokens [N]; all lanes are active."""
         ...
 
-    def log_probs(self) -> FloatArray:
+    def log_probs(self) -> LogProbs:
         """log pi(.|s) [N, V] in nats."""
         ...
 
@@ -244,19 +252,19 @@ class LanesPolicy:
         self._task = task
         self._lanes: PolicyLanes | None = None
 
-    def log_probs(self, observations: IntArray) -> FloatArray:
+    def log_probs(self, observations: IntArray) -> LogProbs:
         """Rows [B, V] after padded tokens [B, L], computed from the beginning."""
         lanes = self._make(len(observations), self._task.max_length)
-        lanes.reset(np.arange(len(observations)), observations, text_lengths(self._task, observations))
+        lanes.reset(np.arange(len(observations)), observations, self._task.lengths(observations))
         return lanes.log_probs()
 
-    def start(self, prompts: IntArray) -> FloatArray:
+    def start(self, prompts: IntArray) -> LogProbs:
         """See ``CachedPolicy.start``."""
         self._lanes = self._make(len(prompts), self._task.max_length)
-        self._lanes.reset(np.arange(len(prompts)), prompts, text_lengths(self._task, prompts))
+        self._lanes.reset(np.arange(len(prompts)), prompts, self._task.lengths(prompts))
         return self._lanes.log_probs()
 
-    def step(self, tokens: IntArray) -> FloatArray:
+    def step(self, tokens: IntArray) -> LogProbs:
         """See ``CachedPolicy.step``."""
         if self._lanes is None:
             raise RuntimeError("call start before step")
@@ -304,7 +312,7 @@ class CausalLMPolicy:
         import torch
 
         first = 0 if self._start_token is None else 1
-        lengths = text_lengths(self._task, tokens) + first
+        lengths = self._task.lengths(tokens) + first
         longest = int(lengths.max(initial=0))
         if len(tokens) and lengths.min() == 0:
             raise ValueError("start_token is None and a text is empty: give the token that precedes texts")
@@ -343,11 +351,6 @@ class OptimalPolicy:
     def __init__(self, solution: Any) -> None:
         self._solution = solution
 
-    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float64]:
+    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> FloatArray:
         """See ``StatePolicy``."""
         return self._solution.log_probs(context, state, time)
-
-
-def text_lengths(task: Task, rows: IntArray) -> IntArray:
-    """Tokens in each padded row [B, L] before the pad; L may be 0."""
-    return task.lengths(rows) if rows.shape[1] else np.zeros(len(rows), dtype=np.int64)

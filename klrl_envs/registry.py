@@ -1,66 +1,25 @@
-"""The suite as data: one row an environment, one loop registers them, one function makes a task."""
+"""The suite as data: one row an environment. ``register`` is open to users, and one function makes a task."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 
-from klrl_envs.tasks.base import Task
+from klrl_envs.kl import check_kl_coef
+from klrl_envs.tasks.base import Task, is_whole
+from klrl_envs.tasks.row import NAMESPACE, Row, Settings, diagnostic, lock
 
-NAMESPACE = "klrl"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An environment.
-
-    Attributes:
-        id: without the namespace, such as "Keywords-v0".
-        task: "module:function" that makes the ``Task``; its docstring is the specification.
-        kl_coef: the coefficient that the leaderboard scores, in reward per nat.
-        token_budget: tokens that an agent may write in training to enter the leaderboard.
-        tags: "exact" or "neural", "text" or "grid", and "diagnostic" for those of one property each.
-        summary: one line for lists.
-    """
-
-    id: str
-    task: str
-    kl_coef: float
-    token_budget: int
-    tags: tuple[str, ...]
-    summary: str
-
-    @property
-    def features_id(self) -> str:
-        """The id whose observations are float32 features: "KeywordsFeatures-v0"."""
-        name, version = self.id.rsplit("-", 1)
-        return f"{name}Features-{version}"
-
-    @property
-    def gym_id(self) -> str:
-        """The id that ``gym.make`` takes."""
-        return f"{NAMESPACE}/{self.id}"
-
-    @property
-    def gym_features_id(self) -> str:
-        """The features id that ``gym.make`` takes."""
-        return f"{NAMESPACE}/{self.features_id}"
-
-    def function(self) -> Callable[..., Task]:
-        """The function that makes the task."""
-        module, name = self.task.split(":")
-        return getattr(importlib.import_module(module), name)
-
+ID = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_]+-v[0-9]+")
 
 REGISTRY: tuple[Row, ...] = (
     Row(
         "GridNavigation-v0",
-        "klrl_envs.tasks.grid_navigation:grid_navigation",
+        "klrl_envs.tasks.grid_navigation:task",
         kl_coef=8.0,
         token_budget=1_000_000,
         tags=("exact", "grid"),
@@ -68,7 +27,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Keywords-v0",
-        "klrl_envs.tasks.keywords:keywords",
+        "klrl_envs.tasks.keywords:task",
         kl_coef=0.04,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -76,7 +35,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "NaiveBayesSentiment-v0",
-        "klrl_envs.tasks.naive_bayes_sentiment:naive_bayes_sentiment",
+        "klrl_envs.tasks.naive_bayes_sentiment:task",
         kl_coef=0.05,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -84,7 +43,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Topic-v0",
-        "klrl_envs.tasks.topic:topic",
+        "klrl_envs.tasks.topic:task",
         kl_coef=0.23,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -92,7 +51,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Haiku-v0",
-        "klrl_envs.tasks.haiku:haiku",
+        "klrl_envs.tasks.haiku:task",
         kl_coef=0.1,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -100,7 +59,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Recall-v0",
-        "klrl_envs.tasks.recall:recall",
+        "klrl_envs.tasks.recall:task",
         kl_coef=0.1,
         token_budget=1_000_000,
         tags=("exact", "text"),
@@ -108,7 +67,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Diversity-v0",
-        "klrl_envs.tasks.diversity:diversity",
+        "klrl_envs.tasks.diversity:task",
         kl_coef=0.04,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -116,7 +75,7 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Brackets-v0",
-        "klrl_envs.tasks.brackets:brackets",
+        "klrl_envs.tasks.brackets:task",
         kl_coef=0.1,
         token_budget=500_000,
         tags=("exact", "text"),
@@ -124,103 +83,87 @@ REGISTRY: tuple[Row, ...] = (
     ),
     Row(
         "Arithmetic-v0",
-        "klrl_envs.tasks.arithmetic:arithmetic",
+        "klrl_envs.tasks.arithmetic:task",
         kl_coef=0.16,
         token_budget=1_000_000,
         tags=("exact", "text"),
         summary="answer sums of two numbers, with a hint that is sometimes wrong",
     ),
-    Row(
-        "DiagnosticZeroReward-v0",
-        "klrl_envs.tasks.diagnostics.zero_reward:zero_reward",
-        kl_coef=0.1,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="no reward at all: stay at the reference",
+    diagnostic(
+        "ZeroReward",
+        "zero_reward",
+        0.1,
+        "no reward at all: stay at the reference",
     ),
-    Row(
-        "DiagnosticLength-v0",
-        "klrl_envs.tasks.diagnostics.length:length",
-        kl_coef=0.2,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="the first token decides, the reward comes at the end of a long text",
+    diagnostic(
+        "Length",
+        "length",
+        0.2,
+        "the first token decides, the reward comes at the end of a long text",
+        tuple({"horizon": tokens} for tokens in (4, 16, 64, 256)),
     ),
-    Row(
-        "DiagnosticVocabulary-v0",
-        "klrl_envs.tasks.diagnostics.vocabulary:vocabulary",
-        kl_coef=0.1,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="every word has clones that mean the same",
+    diagnostic(
+        "Vocabulary",
+        "vocabulary",
+        0.1,
+        "every word has clones that mean the same",
+        tuple({"clones": number} for number in (1, 4, 16, 64)),
     ),
-    Row(
-        "DiagnosticSparsity-v0",
-        "klrl_envs.tasks.diagnostics.sparsity:sparsity",
-        kl_coef=0.13,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="a combination lock that opens with a given probability",
+    diagnostic(
+        "Sparsity",
+        "sparsity",
+        0.13,
+        "a combination lock that opens with a given probability",
+        tuple(lock(10.0**-digits) for digits in range(1, 7)),
     ),
-    Row(
-        "DiagnosticDelay-v0",
-        "klrl_envs.tasks.diagnostics.delay:delay",
-        kl_coef=0.15,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="the same reward, paid some tokens later",
+    diagnostic(
+        "Delay",
+        "delay",
+        0.15,
+        "the same reward, paid some tokens later",
+        tuple({"delay": tokens} for tokens in (0, 4, 12)),
     ),
-    Row(
-        "DiagnosticNoise-v0",
-        "klrl_envs.tasks.diagnostics.noise:noise",
-        kl_coef=0.1,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="normal noise on the reward",
+    diagnostic(
+        "Noise",
+        "noise",
+        0.1,
+        "normal noise on the reward",
+        tuple({"sigma": sigma} for sigma in (0.0, 1.0, 3.0)),
     ),
-    Row(
-        "DiagnosticCoefficient-v0",
-        "klrl_envs.tasks.diagnostics.coefficient:coefficient",
-        kl_coef=0.1,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="one reward at many prices of KL",
+    diagnostic(
+        "Coefficient",
+        "coefficient",
+        0.1,
+        "one reward at many prices of KL",
+        tuple({"kl_coef": price} for price in (0.02, 0.1, 0.5, 2.0)),
     ),
-    Row(
-        "DiagnosticReference-v0",
-        "klrl_envs.tasks.diagnostics.reference:reference",
-        kl_coef=0.1,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="start at an initial policy that is not the reference",
+    diagnostic(
+        "Reference",
+        "reference",
+        0.1,
+        "start at an initial policy that is not the reference",
     ),
-    Row(
-        "DiagnosticGold-v0",
-        "klrl_envs.tasks.diagnostics.gold:gold",
-        kl_coef=0.06,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="a proxy is paid, what was meant is only reported",
+    diagnostic(
+        "Gold",
+        "gold",
+        0.06,
+        "a proxy is paid, what was meant is only reported",
     ),
-    Row(
-        "DiagnosticModes-v0",
-        "klrl_envs.tasks.diagnostics.modes:modes",
-        kl_coef=0.18,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="several ways to succeed, none better than another",
+    diagnostic(
+        "Modes",
+        "modes",
+        0.18,
+        "several ways to succeed, none better than another",
     ),
-    Row(
-        "DiagnosticPromptScale-v0",
-        "klrl_envs.tasks.diagnostics.prompt_scale:prompt_scale",
-        kl_coef=0.2,
-        token_budget=200_000,
-        tags=("exact", "text", "diagnostic"),
-        summary="prompts whose rewards differ a hundredfold",
+    diagnostic(
+        "PromptScale",
+        "prompt_scale",
+        0.2,
+        "prompts whose rewards differ a hundredfold",
     ),
     Row(
         "Sentiment-v0",
-        "klrl_envs.tasks.sentiment:sentiment",
+        "klrl_envs.tasks.sentiment:task",
         kl_coef=0.05,
         token_budget=2_000_000,
         tags=("neural", "text"),
@@ -228,24 +171,47 @@ REGISTRY: tuple[Row, ...] = (
     ),
 )
 
+_users: dict[str, Row] = {}
+
+
+def all_rows() -> tuple[Row, ...]:
+    """The suite, then what ``register`` was given."""
+    return (*REGISTRY, *_users.values())
+
+
+def sweeps() -> dict[str, tuple[Settings, ...]]:
+    """The sweep of every diagnostic of the suite, by its id."""
+    return {row.gym_id: row.sweep for row in REGISTRY if row.sweep}
+
 
 def find_row(env_id: str) -> Row:
-    """The row of an id, with or without the namespace, or of a features id.
+    """The row of an id or a features id; the namespace of the suite may be left out.
+
+    An id may name the module that registers it, as for ``gym.make``: "my.module:me/Praise-v0".
 
     Raises:
         ValueError: no such environment.
+        ImportError: no such module.
     """
-    name = env_id.removeprefix("klrl_envs:").removeprefix(f"{NAMESPACE}/")
-    for row in REGISTRY:
-        if name in (row.id, row.features_id):
+    name = plain_id(env_id)
+    for row in all_rows():
+        if name in (row.gym_id, row.gym_features_id):
             return row
-    known = ", ".join(row.gym_id for row in REGISTRY)
+    known = ", ".join(row.gym_id for row in all_rows())
     raise ValueError(f"unknown environment {env_id!r}; known are {known} and their features ids")
+
+
+def plain_id(env_id: str) -> str:
+    """An id with its namespace and without a module, which is imported."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return name if "/" in name else f"{NAMESPACE}/{name}"
 
 
 def is_features_id(env_id: str) -> bool:
     """Whether an id is that of a features environment."""
-    return find_row(env_id).id != env_id.removeprefix("klrl_envs:").removeprefix(f"{NAMESPACE}/")
+    return find_row(env_id).gym_features_id == plain_id(env_id)
 
 
 def make_task(task_id: str, **arguments: Any) -> Task:
@@ -255,27 +221,69 @@ def make_task(task_id: str, **arguments: Any) -> Task:
         ValueError: no such environment, or an argument out of range.
         TypeError: an argument that the environment does not have.
     """
-    row = find_row(task_id)
-    function = row.function()
-    allowed = inspect.signature(function).parameters
-    unknown = [name for name in arguments if name not in allowed]
-    if unknown:
-        raise TypeError(
-            f"{row.gym_id} has no argument {unknown[0]!r}; it has {', '.join(allowed)}, "
-            "and features, reference_log_prob, render_mode"
-        )
-    return function(**{"kl_coef": row.kl_coef, **arguments})
+    return find_row(task_id).make(**arguments)
 
 
-def register_all() -> None:
-    """Register every row and its features id with Gymnasium; does nothing the second time."""
-    for row in REGISTRY:
-        for env_id, features in ((row.gym_id, False), (row.gym_features_id, True)):
-            if env_id in gym.registry:
-                continue
+def register(
+    id: str,
+    task: str | Callable[..., Task],
+    *,
+    kl_coef: float,
+    token_budget: int,
+    summary: str = "",
+    tags: Sequence[str] = ("exact", "text"),
+    sweep: Sequence[Settings] = (),
+) -> Row:
+    """Register an environment of one's own: it gets an id, a features id, a page, its optimum and its score.
+
+    Call it in a module that is imported before the id is used (``--import`` of agents and of ``klrl``).
+
+    Args:
+        id: with a namespace of one's own and a version, as "me/Praise-v0".
+        task: a function of keyword arguments, kl_coef among them, that returns a ``Task`` (see
+            ``AutomatonTask.of``), or where it is, as "module:function". Its docstring, or its module's, is
+            the environment's page. A task with prompts takes ``prompts``, "train" or "evaluation".
+        kl_coef: the coefficient that scores count, in reward per nat.
+        token_budget: tokens that an agent may write in training.
+        summary: one line for lists.
+        tags: "exact" or "neural" among them, as the task is.
+        sweep: settings that show one property, where the environment is a diagnostic.
+
+    Returns:
+        Its row.
+
+    Raises:
+        ValueError: an id of another form, in the namespace of the suite, or of another function; a number
+            out of range; tags without a kind.
+        TypeError: a function without ``kl_coef``.
+    """
+    if not ID.fullmatch(id) or id.startswith(f"{NAMESPACE}/"):
+        raise ValueError(f"id must be like 'me/Praise-v0', in a namespace of your own, got {id!r}")
+    if not is_whole(token_budget) or token_budget < 1:
+        raise ValueError(f"token_budget must be a whole number of at least 1, got {token_budget!r}")
+    if len({"exact", "neural"} & set(tags)) != 1:
+        raise ValueError(f"tags must have either 'exact' or 'neural', got {tuple(tags)}")
+    if callable(task) and "kl_coef" not in inspect.signature(task).parameters:
+        raise TypeError(f"the function of {id} must take kl_coef as a keyword")
+    namespace, name = id.split("/")
+    row = Row(
+        name, task, check_kl_coef(kl_coef), int(token_budget), tuple(tags), summary,
+        tuple(dict(each) for each in sweep), namespace,
+    )  # fmt: skip
+    if _users.get(id, row) != row:
+        raise ValueError(f"{id} is registered already, as another environment")
+    _users[id] = row
+    register_with_gymnasium(row)
+    return row
+
+
+def register_with_gymnasium(row: Row) -> None:
+    """Register a row's two ids with Gymnasium; does nothing the second time."""
+    for env_id, features in ((row.gym_id, False), (row.gym_features_id, True)):
+        if env_id not in gym.registry:
             gym.register(
                 env_id,
                 entry_point="klrl_envs.envs.token_env:TokenEnv",
                 vector_entry_point="klrl_envs.envs.vector_env:TokenVectorEnv",
-                kwargs={"task": row.id, "features": features},
+                kwargs={"task": row.task_id, "features": features},
             )

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from agents.networks.episodes import Episodes, Writer, residual_scores
 from klrl_envs.envs.engine import Engine
 from klrl_envs.reference.protocol import NeuralReference
-from klrl_envs.tasks.base import Task, TextTask
+from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.text_task import TextTask
 
 MOST_PAIRS = 1 << 24  # vocabularies of up to 4,096 tokens
 

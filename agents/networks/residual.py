@@ -20,7 +20,9 @@ from agents.networks.heads import TextLanes, TextPolicy
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import observer_of
 from klrl_envs.policies import LanesPolicy, TorchPolicy
-from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.text_task import TextTask
 
 TIME_WAVES = 8
 

@@ -38,7 +38,7 @@ from leaderboard.plots import INK, LOOK, METADATA, SOFT
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import Optimum
-    from klrl_envs.tasks.base import AutomatonTask
+    from klrl_envs.tasks.automaton_task import AutomatonTask
 
 FOLDER = Path(__file__).parent / "pitfalls"
 ONE_PRICE, PROMPTS = "klrl/DiagnosticCoefficient-v0", "klrl/DiagnosticPromptScale-v0"

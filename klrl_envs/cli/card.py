@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -14,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.envs.engine import Engine
+from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.comparison import metrics_along_frontier
-from klrl_envs.evaluation.evaluate import as_policy
+from klrl_envs.evaluation.evaluate import optimal_policy
 from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
 from klrl_envs.evaluation.rollout import row_source
-from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
+from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
@@ -31,7 +31,7 @@ def show_card(env_id: str, arguments: dict[str, Any], seed: int, console: Consol
     """Print the specification, the spaces, the optimum and sample texts."""
     row = find_row(env_id)
     task = evaluation_task(row.gym_id, arguments)
-    console.print(Markdown(specification(row.function())))
+    console.print(Markdown(f"# {row.id}\n\n{row.specification()}"))
     console.print(numbers_table(spaces_of(row.gym_id, row.gym_features_id, arguments)))
     console.print(Text("Texts of pi0", style="bold"))
     print_texts(reference_texts(task, seed), console)
@@ -70,13 +70,6 @@ def show_solution(
         values = (point.kl_coef, point.expected_reward, point.kl, point.value, *means.values())
         table.add_row(*(f"{value:.5g}" for value in values), style=style)
     console.print(table)
-
-
-def specification(function: Any) -> str:
-    """A task's docstring, its first line as the title."""
-    text = inspect.getdoc(function) or ""
-    title, _, rest = text.partition("\n")
-    return f"# {title}\n{rest}"
 
 
 def spaces_of(gym_id: str, features_id: str, arguments: dict[str, Any]) -> dict[str, str]:
@@ -140,7 +133,7 @@ def reference_texts(task: Task, seed: int) -> list[tuple[str, str, float]]:
 def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, float]]:
     """Prompt, text and reward of a few samples of pi*: of the solution, or by rejection."""
     rng = np.random.default_rng([seed, 1])
-    policy = as_policy("optimal", task, best)
+    policy = optimal_policy(task, best)
     engine = seeded_engine(task, rng)
     engine.reset(np.arange(SAMPLES), prompts_of(task))
     drawn = None
@@ -174,8 +167,7 @@ def prompts_of(task: Task) -> Any:
 def seeded_engine(task: Task, rng: np.random.Generator) -> Engine:
     """An engine of a few lanes."""
     engine = Engine(task, SAMPLES)
-    for lane, generator in enumerate(rng.spawn(SAMPLES)):
-        engine.seed(lane, generator)
+    engine.seed_lanes(rng)
     return engine
 
 

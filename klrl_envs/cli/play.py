@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.envs.engine import Engine
+from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.envs.rendering import as_text
-from klrl_envs.evaluation.evaluate import without_luck
-from klrl_envs.optima.optimum import NotCertified, Optimum, evaluation_task, optimum
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
+from klrl_envs.tasks.base import Task
 
 ONE = np.zeros(1, dtype=np.int64)
 
@@ -29,13 +29,13 @@ def play_text(
     console: Console,
 ) -> None:
     """Play an episode from standard input, to its end or the input's."""
-    task = without_luck(evaluation_task(env_id, arguments))
+    task = evaluation_task(env_id, arguments).without_noise()
     try:
         best = optimum(env_id, **arguments)
     except NotCertified:
         best = None
     engine = Engine(task, 1)
-    engine.seed(0, np.random.default_rng(seed))
+    engine.seed_lanes([np.random.default_rng(seed)])
     engine.reset(ONE, prompt)
     state = int(engine.state[0])
     console.print(
@@ -93,13 +93,13 @@ def tokens_of(line: str, task: Task, likeliest: Any) -> list[int]:
             raise ValueError(f"{task.id} has no end token: write {task.horizon} tokens")
         return [task.end_token]
     number = line.removeprefix("#")
-    own = line == number and isinstance(task, AutomatonTask) and writes(task, line)
+    own = line == number and task.exact is not None and writes(task, line)
     if number.isdecimal() and int(number) <= len(likeliest) and not own:
         if int(number) < 1:
             raise ValueError(f"number must be 1 to {len(likeliest)}, got {number}")
         return [int(likeliest[int(number) - 1])]
     # byte-pair vocabularies have the space before a word in its token
-    return task.vocabulary.encode(line if isinstance(task, AutomatonTask) else f" {line}")
+    return task.vocabulary.encode(f" {line}" if task.exact is None else line)
 
 
 def writes(task: Task, line: str) -> bool:
@@ -128,11 +128,11 @@ def verdict(
     if best is None:
         table.add_row("score", "the optimum is not certified for these arguments: see klrl certify")
         return table
-    if isinstance(task, AutomatonTask) and task.automaton.execution is not None:
+    if task.exact is not None and not task.exact.automaton.deterministic:
         table.add_row("score", "none: actions slip, and the reward of one episode is a draw")
         return table
     start, top = best.reference_value, best.value
-    if isinstance(task, AutomatonTask):
+    if task.exact is not None:
         start, top = ends_from(prompt, state, best)
     elif best.certificate is not None and best.log_partition is not None:
         start = float(best.certificate.rewards[prompt].mean(dtype=np.float64))

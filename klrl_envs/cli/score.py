@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.evaluate import Evaluation, Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
 from klrl_envs.optima.certify import certify as certify_task
-from klrl_envs.optima.optimum import certificate_folder, certificate_name, evaluation_task
+from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, CallablePolicy, SequencePolicy, StatePolicy, TokenPolicy
-from klrl_envs.tasks.base import AutomatonTask, Prompts, Task
+from klrl_envs.tasks.base import Prompts, Task
 
 
 def score_policy(
@@ -129,7 +129,7 @@ def make_certificate(
     from tqdm import tqdm
 
     task = evaluation_task(env_id, arguments)
-    if isinstance(task, AutomatonTask):
+    if task.exact is not None:
         raise ValueError(f"{task.id} is solved exactly, which klrl solve does: there is nothing to certify")
     if prompts_file is not None:
         if out is None:
@@ -164,8 +164,4 @@ def with_prompts(task: Task, path: Path) -> Task:
     if not lines:
         raise ValueError(f"--prompts-file {str(path)!r} has no line of text")
     rows = [task.vocabulary.encode(line) for line in lines]
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    tokens = np.full((len(rows), int(lengths.max())), task.pad, dtype=np.int64)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return dataclasses.replace(task, prompts=Prompts(tokens, lengths), source=None)
+    return dataclasses.replace(task, prompts=Prompts.padded(rows, task.pad), source=None)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.reference.protocol import BoolArray, FloatArray, IntArray, ReferenceLanes
-from klrl_envs.tasks.base import AutomatonTask, Metrics, Task, TextTask
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
+from klrl_envs.reference.protocol import ReferenceLanes
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import Metrics, Task
+from klrl_envs.tasks.text_task import TextTask
 
 BLOCK = 64
 
@@ -27,9 +31,9 @@ class StepResult:
             ``reference_log_prob`` [K, T], zero after the end.
     """
 
-    reward: NDArray[np.float64]
+    reward: FloatArray
     terminated: BoolArray
-    reference_log_prob: NDArray[np.float64] | None
+    reference_log_prob: FloatArray | None
     finished: IntArray
     metrics: Metrics = field(default_factory=dict[str, NDArray[Any]])
 
@@ -47,7 +51,7 @@ class LaneRandomness:
         self._generators[lane] = generator
         self._cursor[lane] = BLOCK
 
-    def draw(self, lanes: IntArray) -> NDArray[np.float64]:
+    def draw(self, lanes: IntArray) -> FloatArray:
         """One uniform number [K] in [0, 1) for each of the lanes [K]."""
         empty: IntArray = lanes[self._cursor[lanes] >= BLOCK]
         for place in range(len(empty)):
@@ -61,7 +65,7 @@ class LaneRandomness:
         self._cursor[lanes] += 1
         return drawn
 
-    def draw_normal(self, lanes: IntArray) -> NDArray[np.float64]:
+    def draw_normal(self, lanes: IntArray) -> FloatArray:
         """A standard normal number [K] for each of the lanes [K], from two uniform ones (Box and Muller)."""
         radius = np.sqrt(-2 * np.log1p(-self.draw(lanes)))
         return radius * np.cos(2 * np.pi * self.draw(lanes))
@@ -103,7 +107,7 @@ class Engine:
         self._every_lane = np.arange(lanes)
         self._randomness = LaneRandomness(lanes)
         self._reference_lanes: ReferenceLanes | None = None
-        self._cumulative_start: NDArray[np.float64] | None = None
+        self._cumulative_start: FloatArray | None = None
         if isinstance(task, AutomatonTask) and task.prompt_states is None:
             self._cumulative_start = np.cumsum(task.automaton.start)[:-1]
 
@@ -113,6 +117,12 @@ class Engine:
     def seed(self, lane: int, generator: np.random.Generator) -> None:
         """Give a lane its source of randomness."""
         self._randomness.seed(lane, generator)
+
+    def seed_lanes(self, source: np.random.Generator | Iterable[np.random.Generator]) -> None:
+        """Give every lane a generator of its own: of those given, or spawned from the one given."""
+        spawned = source.spawn(self.lanes) if isinstance(source, np.random.Generator) else source
+        for lane, generator in zip(range(self.lanes), spawned, strict=True):
+            self.seed(lane, generator)
 
     def reset(self, lanes: IntArray, prompt: int | IntArray | None = None) -> None:
         """Begin an episode in each of ``lanes`` [K], from a prompt drawn at random or from ``prompt``.
@@ -179,7 +189,7 @@ class Engine:
             self._reference_lanes.step(actions, active & ~terminated)
         return StepResult(reward, terminated, reference_log_prob, finished, metrics)
 
-    def reference_log_probs(self) -> FloatArray:
+    def reference_log_probs(self) -> LogProbs:
         """log pi0(.|s) [N, V] in nats at the current states, computed once a step; do not write to it."""
         return self.reference_lanes.log_probs()
 
@@ -219,27 +229,24 @@ class Engine:
             raise RuntimeError(f"lane {lane} has ended (or was never reset): call reset before step")
         return actions
 
-    def _advance(self, actions: IntArray, lanes: IntArray, reward: NDArray[np.float64]) -> BoolArray:
+    def _advance(self, actions: IntArray, lanes: IntArray, reward: FloatArray) -> BoolArray:
         """Move the automaton of ``lanes`` [K], add to ``reward`` [N], tell which lanes [K] ended."""
-        task = self.task
-        taken = actions[lanes]
-        by_end_token = taken == (-1 if task.end_token is None else task.end_token)
-        if not isinstance(task, AutomatonTask):
-            return by_end_token
-        automaton = task.automaton
+        task, taken = self.task, actions[lanes]
+        if task.exact is None:
+            return taken == (-1 if task.end_token is None else task.end_token)
+        automaton = task.exact.automaton
+        executed = None
         if automaton.execution is not None:
             cumulative = np.cumsum(automaton.execution, axis=1)[taken]
             drawn = self._randomness.draw(lanes)
-            taken = np.minimum((cumulative <= drawn[:, None]).sum(axis=1), task.vocab_size - 1)
-        before = self.state[lanes]
-        after = automaton.transition[before, taken]
-        reward[lanes] = automaton.reward[before, taken]
-        if automaton.context_reward is not None:
-            reward[lanes] += automaton.context_reward[self.context[lanes], taken]
-        self.state[lanes] = after
-        return by_end_token | automaton.absorbing[after]
+            executed = np.minimum((cumulative <= drawn[:, None]).sum(axis=1), task.vocab_size - 1)
+        context = None if automaton.context_reward is None else self.context[lanes]
+        reward[lanes], self.state[lanes], ends = automaton.read(
+            self.state[lanes], taken, context=context, executed=executed, end_token=task.end_token
+        )
+        return ends
 
-    def _finish(self, finished: IntArray, reward: NDArray[np.float64], ended: BoolArray) -> Metrics:
+    def _finish(self, finished: IntArray, reward: FloatArray, ended: BoolArray) -> Metrics:
         """Pay the final rewards of ``finished`` [K]; ``ended`` [K]: before the horizon's own end."""
         if len(finished) == 0:
             return {}
@@ -247,10 +254,7 @@ class Engine:
         tokens, lengths = self.tokens[finished], self.length[finished]
         if isinstance(task, AutomatonTask):
             state = self.state[finished]
-            automaton = task.automaton
-            reward[finished] += np.where(
-                ended, automaton.final_reward[state], automaton.horizon_reward[state]
-            )
+            reward[finished] += task.automaton.settle(state, ended)
             if task.reward_noise:
                 reward[finished] += task.reward_noise * self._randomness.draw_normal(finished)
             decode = task.vocabulary.decode
@@ -269,7 +273,7 @@ class Engine:
             metrics["perplexity"] = np.exp(-self.reference_nats[finished] / self.time[finished])
         return metrics
 
-    def _whole_log_probs(self, finished: IntArray) -> NDArray[np.float64]:
+    def _whole_log_probs(self, finished: IntArray) -> FloatArray:
         """log pi0 [K, T] of the tokens that the finished lanes [K] wrote, zero after the end."""
         lengths, first = self.length[finished], self.length[finished] - self.time[finished]
         all_positions = self.task.reference.sequence_log_probs(self.tokens[finished], first, lengths)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klrl_envs.envs.token_env import TokenEnv
+from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reference.vocabulary import WordVocabulary
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask
-
-ONE_HOT_STATES = 64
-"""Automata of more states show the index of their state in binary digits instead of one-hot."""
+from klrl_envs.tasks.automaton_task import AutomatonTask
 
 
 def exact_task(
@@ -57,34 +54,8 @@ def exact_task(
     if end_token is not None and not 0 <= end_token < size:
         raise ValueError(f"end_token must be None or 0 to {size - 1}, got {end_token}")
     shown = tuple(f"t{token}" for token in range(size)) if words is None else tuple(words)
-    task = AutomatonTask(
-        id="exact_task",
-        reference=reference,
-        vocabulary=WordVocabulary(shown, end_token),
-        horizon=horizon,
-        end_token=end_token,
-        kl_coef=kl_coef,
-        reward_range=reward_range(automaton, horizon),
-        reward_fingerprint=automaton.fingerprint,
-        automaton=automaton,
-        state_features=state_features(automaton.states),
+    model = LanguageModel(reference, WordVocabulary(shown, end_token), end_token)
+    task = AutomatonTask.of(
+        model, automaton, kl_coef=kl_coef, horizon=horizon, reward_range=automaton.range_within(horizon)
     )
     return TokenEnv(task, features=features)
-
-
-def reward_range(automaton: RewardAutomaton, horizon: int) -> tuple[float, float]:
-    """Bounds of an episode's total reward, from those of a step and of the end."""
-    last = np.concatenate([automaton.final_reward, automaton.horizon_reward])
-    low, high = float(automaton.reward.min()), float(automaton.reward.max())
-    if automaton.context_reward is not None:
-        low += float(automaton.context_reward.min())
-        high += float(automaton.context_reward.max())
-    return min(low, horizon * low) + float(last.min()), max(high, horizon * high) + float(last.max())
-
-
-def state_features(states: int) -> NDArray[np.float32]:
-    """An injective encoding float32[Q, F] of the automaton's states in [0, 1]."""
-    if states <= ONE_HOT_STATES:
-        return np.eye(states, dtype=np.float32)
-    digits = (states - 1).bit_length()
-    return ((np.arange(states)[:, None] >> np.arange(digits)) & 1).astype(np.float32)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.reference.protocol import FloatArray, IntArray, NeuralReference
-from klrl_envs.registry import is_features_id
-from klrl_envs.tasks.base import AutomatonTask, StateView, Task
+from klrl_envs.reference.arrays import IntArray, LogProbs
+from klrl_envs.reference.protocol import NeuralReference, neural
+from klrl_envs.tasks.automaton_task import AutomatonTask, StateView
+from klrl_envs.tasks.base import Task
 
 
 class Observer(Protocol):
@@ -19,7 +20,7 @@ class Observer(Protocol):
 
     space: spaces.Box
 
-    def observe(self, engine: Engine) -> NDArray[np.int64] | NDArray[np.float32]: ...
+    def observe(self, engine: Engine) -> IntArray | NDArray[np.float32]: ...
 
 
 class TokenObserver:
@@ -78,7 +79,7 @@ class AutomatonFeatures:
         return self._joined(context, state, time, self._task.reference.rows(context))
 
     def _joined(
-        self, context: IntArray, state: IntArray, time: IntArray, rows: FloatArray
+        self, context: IntArray, state: IntArray, time: IntArray, rows: LogProbs
     ) -> NDArray[np.float32]:
         left = 1 - time[:, None] / self._task.horizon
         parts = [self._task.state_features[state], left, rows]
@@ -105,21 +106,9 @@ class HiddenStateFeatures:
 
 def observer_of(task: Task, *, features: bool) -> Observer:
     """The observer of a task: of its features id, or of its plain id."""
-    if features and isinstance(task, AutomatonTask):
-        return AutomatonFeatures(task)
+    exact = task.exact
     if features:
-        return HiddenStateFeatures(task.reference)  # pyright: ignore[reportArgumentType]
-    if isinstance(task, AutomatonTask) and task.view is not None:
-        return StateObserver(task.view)
+        return HiddenStateFeatures(neural(task.reference)) if exact is None else AutomatonFeatures(exact)
+    if exact is not None and exact.view is not None:
+        return StateObserver(exact.view)
     return TokenObserver(task)
-
-
-def shows_features(env_or_id: Any, task: Task) -> bool:
-    """Whether an id, or an environment, is one whose observations are features."""
-    if isinstance(env_or_id, str):
-        return is_features_id(env_or_id)
-    env: Any = env_or_id.unwrapped
-    space = (
-        env.single_observation_space if hasattr(env, "single_observation_space") else env.observation_space
-    )
-    return space != observer_of(task, features=False).space

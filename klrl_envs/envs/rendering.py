@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
 
 WIDTH, MARGIN, LINE = 640, 16, 22
 COLUMNS = 68

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.envs.observation import observer_of
-from klrl_envs.reference.protocol import FloatArray
+from klrl_envs.reference.arrays import LogProbs
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
 
@@ -85,7 +85,7 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
         terminated = bool(result.terminated[0])
         return self._observer.observe(self.engine)[0], self._last_reward, terminated, False, info
 
-    def reference_log_probs(self) -> FloatArray:
+    def reference_log_probs(self) -> LogProbs:
         """log pi0(.|s) [1, V] in nats at the current state."""
         return self.engine.reference_log_probs()
 

@@ -16,7 +16,7 @@ from klrl_envs.envs.engine import Engine, StepResult
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.envs.observation import observer_of
 from klrl_envs.envs.token_env import prompt_option
-from klrl_envs.reference.protocol import BoolArray, FloatArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, LogProbs
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
 
@@ -74,7 +74,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def step(
         self, actions: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
+    ) -> tuple[NDArray[Any], FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Write one token in each lane; ended lanes restart as the autoreset mode says."""
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,):
@@ -95,7 +95,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return self._observer.observe(engine), result.reward, result.terminated, truncated, infos
 
-    def reference_log_probs(self) -> FloatArray:
+    def reference_log_probs(self) -> LogProbs:
         """log pi0(.|s) [N, V] in nats at the current states."""
         return self.engine.reference_log_probs()
 

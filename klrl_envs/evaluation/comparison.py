@@ -11,25 +11,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from klrl_envs.envs.observation import AutomatonFeatures, StateObserver, observer_of, shows_features
+from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
+from klrl_envs.envs.observation import AutomatonFeatures, StateObserver, observer_of
 from klrl_envs.evaluation.estimators import Interval, stratified_mean
 from klrl_envs.evaluation.rollout import Episodes, is_sequence_policy, roll_out
 from klrl_envs.optima.dynamic_programme import solve_problem
 from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, final_states
-from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum_of, problem_of
-from klrl_envs.optima.problem import FloatArray
+from klrl_envs.optima.optimum import Optimum, optimum_of, problem_of
 from klrl_envs.policies import OptimalPolicy, StatePolicy, TokenPolicy
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import require_exact
 
 MOST_ENTRIES = 10_000_000
 """States times tokens up to which ``evaluate`` computes its diagnostics instead of sampling them: seconds."""
 
 
 @dataclass(frozen=True)
-class Diagnostics:
+class Comparison:
     """How a policy pi differs from pi*; divergences and entropies in nats, of whole texts.
 
     Attributes:
@@ -61,13 +62,11 @@ class ExactEvaluation:
     kl: float
     score: float | None
     regret: float
-    diagnostics: Diagnostics
+    diagnostics: Comparison
     task_sha256: str
 
 
-def evaluate_exactly(
-    policy: Any, env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], **kwargs: Any
-) -> ExactEvaluation:
+def evaluate_exactly(policy: Any, env_or_id: EnvOrId, **kwargs: Any) -> ExactEvaluation:
     """Evaluate a policy that is Markov in (context, automaton state, time): no sampling, to rounding error.
 
     Such are policies with ``state_log_probs``, those that read a features id or a state vector, and the
@@ -78,8 +77,7 @@ def evaluate_exactly(
         TypeError: the environment is not exact, or the policy reads the text and may remember more of it.
     """
     task = evaluation_task(env_or_id, kwargs)
-    if not isinstance(task, AutomatonTask):
-        raise TypeError(f"{task.id} is not an exact environment: its policies can only be sampled")
+    task = require_exact(task, "evaluate_exactly")
     best = optimum_of(task)
     if isinstance(policy, str) and policy == "optimal":
         policy = OptimalPolicy(best.policy)
@@ -106,7 +104,7 @@ def evaluate_exactly(
 
 def diagnose(
     policy: Any, task: AutomatonTask, best: Optimum, sampled: Episodes, *, seed: int, features: bool
-) -> Diagnostics | None:
+) -> Comparison | None:
     """The diagnostics of a policy: exact where that takes seconds, else from samples.
 
     Args:
@@ -130,7 +128,7 @@ def diagnose(
     )  # fmt: skip
     assert sampled.other_kl is not None and ideal.other_kl is not None
     assert sampled.entropy is not None and ideal.entropy is not None
-    return Diagnostics(
+    return Comparison(
         exact=False,
         reverse_kl=mean_of(sampled.other_kl, sampled),
         forward_kl=mean_of(ideal.other_kl, ideal),
@@ -168,9 +166,9 @@ def both_ways(
     return own, ideal
 
 
-def exact_diagnostics(own: MarkovEvaluation, ideal: MarkovEvaluation, task: AutomatonTask) -> Diagnostics:
-    """Diagnostics from the exact evaluations of both ways."""
-    return Diagnostics(
+def exact_diagnostics(own: MarkovEvaluation, ideal: MarkovEvaluation, task: AutomatonTask) -> Comparison:
+    """Comparison from the exact evaluations of both ways."""
+    return Comparison(
         exact=True,
         reverse_kl=point(own.divergences[0]),
         forward_kl=point(ideal.divergences[0]),
@@ -187,7 +185,7 @@ def metric_means(states: FloatArray, task: AutomatonTask) -> dict[str, Interval]
 
 
 def metrics_along_frontier(
-    env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any],
+    env_or_id: EnvOrId,
     kl_coefs: Iterable[float],
     **kwargs: Any,
 ) -> list[dict[str, float]]:
@@ -199,8 +197,7 @@ def metrics_along_frontier(
         ValueError: a kl_coef that is not a finite number above 0.
     """
     task = evaluation_task(env_or_id, kwargs)
-    if not isinstance(task, AutomatonTask):
-        raise TypeError(f"{task.id} is not an exact environment: its metrics can only be sampled")
+    task = require_exact(task, "metrics_along_frontier")
     problem = problem_of(task)
     laws = (final_states(problem, solve_problem(problem, kl_coef)) for kl_coef in kl_coefs)
     return [{name: float(law @ values) for name, values in task.final_metrics.items()} for law in laws]

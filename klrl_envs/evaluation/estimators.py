@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from klrl_envs.reference.arrays import FloatArray, IntArray
 
 FOLDS = 5
 CONFIDENCE = 0.95

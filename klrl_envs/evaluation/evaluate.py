@@ -17,20 +17,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-import gymnasium as gym
-
-from klrl_envs.envs.observation import shows_features
-from klrl_envs.evaluation.comparison import Diagnostics, diagnose
+from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
+from klrl_envs.evaluation.comparison import Comparison, diagnose
 from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, with_control
 from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.rollout import Episodes, roll_out
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.optima.optimum import Optimum, evaluation_task, optimum
-from klrl_envs.policies import OptimalPolicy
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.optima.optimum import Optimum, optimum
+from klrl_envs.policies import OptimalPolicy, as_policy
+from klrl_envs.tasks.base import Task
 
 NORMAL_95 = 1.959963984540054
 """The normal quantile that an ``Optimum``'s own 95 % interval was made with."""
@@ -81,7 +79,7 @@ class Evaluation:
     seconds: float
     seed: int
     task_sha256: str
-    diagnostics: Diagnostics | None = None
+    diagnostics: Comparison | None = None
 
     def to_json(self) -> str:
         """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}, nulls where infinite."""
@@ -90,7 +88,7 @@ class Evaluation:
 
 def evaluate(
     policy: Any,
-    env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any],
+    env_or_id: EnvOrId,
     *,
     episodes: int = 1024,
     seed: int = 0,
@@ -122,32 +120,26 @@ def evaluate(
         check_kl_coef(kwargs["kl_coef"])
     task = evaluation_task(env_or_id, kwargs)
     best = optimum(env_or_id, **kwargs)
-    policy = as_policy(policy, task, best)
+    policy = (
+        optimal_policy(task, best) if isinstance(policy, str) and policy == "optimal" else as_policy(policy)
+    )
     solution = None if best.policy is None else OptimalPolicy(best.policy)
     features = shows_features(env_or_id, task)
     count = len(task.prompts.tokens)
     episodes = max(2, -(-episodes // count)) * count
     began = time.perf_counter()
     sampled = roll_out(
-        policy, without_luck(task), episodes=episodes, seed=seed, features=features, other=solution
+        policy, task.without_noise(), episodes=episodes, seed=seed, features=features, other=solution
     )
     seconds = time.perf_counter() - began
     found = None
-    if isinstance(task, AutomatonTask):
-        found = diagnose(policy, task, best, sampled, seed=seed, features=features)
+    if task.exact is not None:
+        found = diagnose(policy, task.exact, best, sampled, seed=seed, features=features)
     return assess(sampled, task, best, seconds=seconds, seed=seed, diagnostics=found)
 
 
-def without_luck(task: Task) -> Task:
-    """The task without the noise on its reward, which has mean zero: no expectation moves, errors shrink."""
-    lucky = isinstance(task, AutomatonTask) and task.reward_noise
-    return replace(task, reward_noise=0.0) if lucky else task
-
-
-def as_policy(policy: Any, task: Task, best: Optimum) -> Any:
-    """What "optimal" stands for: the solution's rows, or rejection where pi* has no rows; else the policy."""
-    if not (isinstance(policy, str) and policy == "optimal"):
-        return policy
+def optimal_policy(task: Task, best: Optimum) -> OptimalPolicy | RejectionSampler:
+    """pi* as a policy: the solution's rows, or rejection where pi* has no rows."""
     if best.policy is not None:
         return OptimalPolicy(best.policy)
     assert best.log_partition is not None
@@ -161,7 +153,7 @@ def assess(
     *,
     seconds: float = 0.0,
     seed: int = 0,
-    diagnostics: Diagnostics | None = None,
+    diagnostics: Comparison | None = None,
 ) -> Evaluation:
     """Turn episodes into an ``Evaluation``: a pure function of what was sampled."""
     beta = task.kl_coef

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.policies import LogProbKind
-from klrl_envs.reference.protocol import IntArray
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.sampling import sample_rows
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.tasks.base import Task
 
 
 class RejectionSampler:
@@ -35,14 +34,12 @@ class RejectionSampler:
     log_prob_kind: LogProbKind = "exact"
 
     def __init__(
-        self, task: Task, log_partition: NDArray[np.float64], *, lanes: int = 512, most: int = 10_000_000
+        self, task: Task, log_partition: FloatArray, *, lanes: int = 512, most: int = 10_000_000
     ) -> None:
-        if isinstance(task, AutomatonTask):
-            automaton = task.automaton
-            if not automaton.deterministic or np.count_nonzero(automaton.start) > 1:
-                raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
-            if task.reward_noise:
-                raise ValueError(f"{task.id} pays a noisy reward: rejection by it does not sample pi*")
+        if task.random_beside_tokens:
+            raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
+        if task.reward_noise:
+            raise ValueError(f"{task.id} pays a noisy reward: rejection by it does not sample pi*")
         count = len(task.prompts.tokens)
         if np.shape(log_partition) != (count,):
             raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")
@@ -50,7 +47,7 @@ class RejectionSampler:
         self._log_partition = np.asarray(log_partition, dtype=np.float64)
         self._lanes = lanes
         self._most = most
-        self._index = {row.tobytes(): i for i, row in enumerate(padded_prompts(task))}
+        self._index = {row.tobytes(): i for i, row in enumerate(task.padded_prompts)}
         self.drawn = np.zeros(count, dtype=np.int64)
         self.accepted = np.zeros(count, dtype=np.int64)
 
@@ -59,7 +56,7 @@ class RejectionSampler:
         """Of the reference samples seen so far, the share kept; NaN before the first."""
         return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
 
-    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, NDArray[np.float64]]:
+    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
         """Exact draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
 
         Raises:
@@ -74,8 +71,7 @@ class RejectionSampler:
         tokens = np.full((len(prompts), task.horizon), task.pad, dtype=np.int64)
         log_prob = np.zeros(len(prompts))
         engine = Engine(task, self._lanes)
-        for lane, generator in enumerate(rng.spawn(self._lanes)):
-            engine.seed(lane, generator)
+        engine.seed_lanes(rng)
         open_requests = [list(np.flatnonzero(wanted == prompt))[::-1] for prompt in range(len(self.drawn))]
         while any(open_requests):
             if self.drawn.sum() >= self._most:
@@ -109,7 +105,7 @@ class RejectionSampler:
 
 def draw_reference(
     engine: Engine, prompts: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[IntArray, FloatArray, FloatArray]:
     """An episode of the reference in every lane.
 
     Args:
@@ -130,9 +126,3 @@ def draw_reference(
         log_prob[active] += rows[every, tokens][active]
         rewards += engine.step(tokens, active).reward
     return engine.written(), rewards, log_prob
-
-
-def padded_prompts(task: Task) -> IntArray:
-    """The prompts int64[M, P], padded on the right with the task's pad."""
-    inside = np.arange(task.prompt_length) < task.prompts.lengths[:, None]
-    return np.where(inside, task.prompts.tokens, task.pad)

@@ -20,10 +20,8 @@ from klrl_envs.policies import (
     TokenPolicy,
     TokenRows,
 )
-from klrl_envs.reference.protocol import IntArray
-from klrl_envs.tasks.base import AutomatonTask, Task
-
-FloatArray = NDArray[np.float64]
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.tasks.base import Task
 
 NUMBERS = 1 << 20
 """Entries of the largest array of rows [lanes, V] that a batch may have."""
@@ -96,8 +94,7 @@ def roll_out(
     batches = -(-episodes // lanes)
     engine = Engine(task, -(-episodes // batches))
     rng = np.random.default_rng(seed)
-    for lane, generator in enumerate(rng.spawn(engine.lanes)):
-        engine.seed(lane, generator)
+    engine.seed_lanes(rng)
     if is_sequence_policy(policy):
         play: Callable[[int], _Batch] = _SequencePlayer(policy, engine, rng)
         kind: LogProbKind = getattr(policy, "log_prob_kind", "exact")
@@ -128,7 +125,7 @@ def row_source(policy: Any, engine: Engine, features: bool) -> Rows:
     if isinstance(policy, str):
         return _named_rows(policy, engine)
     if isinstance(policy, StatePolicy):
-        if isinstance(task, AutomatonTask):
+        if task.exact is not None:
             return lambda lanes, _: policy.state_log_probs(
                 engine.context[lanes], engine.state[lanes], engine.time[lanes]
             )

@@ -22,6 +22,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs.reference.arrays import BoolArray
+
 try:
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -172,7 +174,7 @@ class SB3VecEnv(VecEnv):
         """Keep the actions for ``step_wait``."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], BoolArray, list[dict[str, Any]]]:
         """Observations, rewards float32 [N] (a copy of its own, as callbacks edit it), ends and infos."""
         observations, rewards, terminated, _, infos = self.env.step(self._actions)
         self._returns += rewards

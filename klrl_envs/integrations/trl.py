@@ -16,13 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from klrl_envs.envs.exact import reward_range
-from klrl_envs.optima.optimum import problem_of
-from klrl_envs.optima.problem import FloatArray, IntArray
 from klrl_envs.registry import find_row, make_task
-from klrl_envs.tasks.base import AutomatonTask, Task, TextTask
+from klrl_envs.tasks.base import Task
 
 Message = Mapping[str, Any]
 Conversation = str | Sequence[Message]
@@ -40,10 +35,8 @@ class RewardFunction:
         self.task = task
         self.kl_coef = task.kl_coef
         self.reward_range = task.reward_range
-        if isinstance(task, AutomatonTask):  # of the mean, where the task has noise
-            self.reward_range = reward_range(task.automaton, task.horizon)
-            self._starts = problem_of(task).starts
-            self._place = {task.text(row): place for place, row in enumerate(task.prompts.tokens)}
+        if task.exact is not None:  # of the mean, where the task has noise
+            self.reward_range = task.exact.automaton.range_within(task.horizon)
         self.__name__ = name
 
     def __call__(
@@ -54,63 +47,8 @@ class RewardFunction:
             raise ValueError(f"prompts and completions must pair up, got {len(prompts)}, {len(completions)}")
         if not completions:
             return []
-        if isinstance(self.task, TextTask):
-            return self._score(self.task, [text_of(p) for p in prompts], [text_of(c) for c in completions])
-        assert isinstance(self.task, AutomatonTask)
-        return [self._run(self.task, text_of(p), text_of(c)) for p, c in zip(prompts, completions)]
-
-    @staticmethod
-    def _score(task: TextTask, prompts: list[str], completions: list[str]) -> list[float]:
-        vocabulary = task.vocabulary
-        texts: list[str] = []
-        for prompt, completion in zip(prompts, completions):
-            written = vocabulary.encode(completion)
-            if len(written) > task.horizon:
-                completion = vocabulary.decode(written[: task.horizon])
-            texts.append(prompt + completion)
-        rows = [task.vocabulary.encode(text) for text in texts]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        tokens = np.full((len(rows), max(int(lengths.max()), 1)), task.pad, dtype=np.int64)
-        for row, ids in zip(tokens, rows):
-            row[: len(ids)] = ids
-        return task.score_texts(tokens, lengths, texts)[0].tolist()
-
-    def _run(self, task: AutomatonTask, prompt: str, text: str) -> float:
-        automaton, reference = task.automaton, task.reference
-        context, state, weight = self._starts_of(prompt)
-        try:
-            tokens = task.vocabulary.encode(text)[: task.horizon]
-        except ValueError:
-            return float(self.reward_range[0])
-        if task.end_token is not None and len(tokens) < task.horizon:
-            tokens.append(task.end_token)
-        total = np.zeros(len(state))
-        going = np.ones(len(state), dtype=np.bool_)
-        for token in tokens:
-            total += np.where(going, automaton.reward[state, token], 0.0)
-            if automaton.context_reward is not None:
-                total += np.where(going, automaton.context_reward[context, token], 0.0)
-            context = reference.next_context(context, np.array(token))
-            state = np.where(going, automaton.transition[state, token], state)
-            ends = going & (automaton.absorbing[state] | (token == task.end_token))
-            total += np.where(ends, automaton.final_reward[state], 0.0)
-            going &= ~ends
-        total += np.where(going, automaton.horizon_reward[state], 0.0)
-        return float(weight @ total)
-
-    def _starts_of(self, prompt: str) -> tuple[IntArray, IntArray, FloatArray]:
-        """Contexts, states and probabilities, [N] each, at which a completion of a prompt starts.
-
-        Raises:
-            ValueError: the task has prompts, and this is none of them.
-        """
-        context, state, weight = self._starts
-        if not self.task.prompt_length:
-            return context, state, weight
-        if prompt not in self._place:
-            raise ValueError(f"{prompt!r} is none of the {len(self._place)} prompts of {self.task.id}")
-        place = [self._place[prompt]]
-        return context[place], state[place], np.ones(1)
+        begun, written = [text_of(each) for each in prompts], [text_of(each) for each in completions]
+        return self.task.text_rewards(begun, written).tolist()
 
 
 def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
@@ -132,7 +70,7 @@ def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
         ValueError: no such environment, or one in which the reward is no function of the text (``slip``).
     """
     task = make_task(env_id, **kwargs)
-    if isinstance(task, AutomatonTask) and not task.automaton.deterministic:
+    if task.exact is not None and not task.exact.automaton.deterministic:
         raise ValueError(f"{env_id} with {kwargs} is stochastic: its reward is no function of the text")
     name = find_row(env_id).id.replace("-", "_").lower()
     return RewardFunction(task, f"klrl_{name}")

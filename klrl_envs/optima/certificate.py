@@ -34,8 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.result import FrontierPoint, Optimum
-
-FloatArray = NDArray[np.float64]
+from klrl_envs.reference.arrays import FloatArray
 
 CONFIDENCE = 0.95
 TRUSTED_SAMPLES = 100.0

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from klrl_envs.envs.engine import Engine
 from klrl_envs.optima.certificate import Certificate, check_rewards, read_table, write_table
 from klrl_envs.optima.optimum import certificate_folder, certificate_name, public_id
+from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.reference.sampling import sample_rows
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.tasks.base import Task
 
 LANES = 500
 """Reference episodes side by side. The samples depend on it, so it is a constant."""
@@ -63,9 +64,7 @@ def certify(
         raise ValueError(f"samples_per_prompt must be at least 2, got {samples_per_prompt}")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    if isinstance(task, AutomatonTask) and (
-        not task.automaton.deterministic or np.count_nonzero(task.automaton.start) > 1
-    ):
+    if task.random_beside_tokens:
         raise ValueError(
             f"{task.id} is random beside its tokens, so samples do not give its J*: it is solved"
         )
@@ -99,7 +98,7 @@ def certify(
     return certificate
 
 
-def sample_rewards(task: Task, prompt: int, count: int, seed: int) -> NDArray[np.float64]:
+def sample_rewards(task: Task, prompt: int, count: int, seed: int) -> FloatArray:
     """Rewards float64[count] of independent reference texts after one prompt.
 
     They are a function of task, prompt and seed, and the first ones do not depend on count.
@@ -108,9 +107,8 @@ def sample_rewards(task: Task, prompt: int, count: int, seed: int) -> NDArray[np
     lanes = LANES
     engine = Engine(task, lanes)
     every = np.arange(lanes)
-    for lane, generator in enumerate(rng.spawn(lanes)):
-        engine.seed(lane, generator)
-    rounds: list[NDArray[np.float64]] = []
+    engine.seed_lanes(rng)
+    rounds: list[FloatArray] = []
     while len(rounds) * lanes < count:
         engine.reset(every, prompt)
         rewards = np.zeros(lanes)
@@ -122,7 +120,7 @@ def sample_rewards(task: Task, prompt: int, count: int, seed: int) -> NDArray[np
 
 
 def _metadata(task: Task, seed: int) -> dict[str, str]:
-    arguments = {} if task.source is None else dict(task.source[1])
+    arguments = {} if task.source is None else dict(task.source.arguments)
     return {
         "arguments": json.dumps({k: v for k, v in arguments.items() if k != "kl_coef"}, sort_keys=True),
         "reference": task.reference.name,

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.optima.problem import BoolArray, FloatArray, IntArray, Problem
+from klrl_envs.optima.problem import Problem
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automaton import RewardAutomaton
 

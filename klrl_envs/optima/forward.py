@@ -15,15 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef, kl_divergence
-from klrl_envs.optima.dynamic_programme import (
-    BLOCK,
-    FloatArray,
-    IntArray,
-    Problem,
-    Solution,
-    solve_problem,
-)
+from klrl_envs.optima.dynamic_programme import BLOCK, Problem, Solution, solve_problem
 from klrl_envs.optima.result import FrontierPoint
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reward.automaton import RewardAutomaton
 
 PolicyRows = Callable[[IntArray, IntArray, IntArray], NDArray[np.floating]]

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-
 from klrl_envs.assets import asset_path, manifest
+from klrl_envs.envs.lookup import EnvOrId, evaluation_task
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.dynamic_programme import Problem, solve_problem
 from klrl_envs.optima.forward import has_law, terminal_law
 from klrl_envs.optima.result import FrontierPoint, Optimum
-from klrl_envs.tasks.base import AutomatonTask, Task, TextTask, check_split
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.row import NAMESPACE
 
 __all__ = [
     "FrontierPoint",
@@ -42,15 +43,11 @@ class NotCertified(LookupError):
     """No certificate states the optimum of this task."""
 
 
-def optimum(
-    env_or_id: str | gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], **kwargs: Any
-) -> Optimum:
+def optimum(env_or_id: EnvOrId, **kwargs: Any) -> Optimum:
     """The optimum of an environment on its evaluation prompts.
 
     Args:
-        env_or_id: an id, of features too, with or without `klrl/`; or an environment of this package,
-            single or vector, wrapped or not (wrappers change what is seen and paid in training, never the
-            task).
+        env_or_id: see `EnvOrId`.
         **kwargs: the environment's arguments, with an id: kl_coef, horizon, reference, ...
 
     Returns:
@@ -66,41 +63,17 @@ def optimum(
         check_kl_coef(kwargs["kl_coef"])
     task = evaluation_task(env_or_id, kwargs)
     check_kl_coef(task.kl_coef)
-    if isinstance(task, AutomatonTask):
-        return optimum_of(task)
-    if isinstance(task, TextTask):
-        return find_certificate(task).optimum(task.kl_coef)
-    raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
-
-
-def evaluation_task(env_or_id: Any, kwargs: Mapping[str, Any]) -> Task:
-    """The task of an id or an environment, on its evaluation prompts; see `optimum` for the errors."""
-    from klrl_envs.registry import make_task
-
-    if isinstance(env_or_id, str):
-        check_split(kwargs.get("prompts", "evaluation"))
-        return make_task(env_or_id, **{**kwargs, "prompts": "evaluation"})
-    task = getattr(getattr(env_or_id, "unwrapped", None), "task", None)
-    if not isinstance(task, Task):
-        raise TypeError(f"env_or_id must be an id or an environment of klrl_envs, got {env_or_id!r}")
-    if kwargs:
-        raise TypeError(f"arguments go with an id; this environment is made already, got {sorted(kwargs)}")
-    if task.source is None:
-        return task
-    task_id, arguments = task.source
-    return make_task(task_id, **{**arguments, "prompts": "evaluation"})
+    return find_certificate(task).optimum(task.kl_coef) if task.exact is None else optimum_of(task.exact)
 
 
 def public_id(task: Task) -> str:
     """The id that `gym.make` takes, or the task's own where it is not registered."""
-    from klrl_envs.registry import REGISTRY
-
-    return next((row.gym_id for row in REGISTRY if row.id == task.id), task.id)
+    return task.id if task.source is None or "/" in task.id else f"{NAMESPACE}/{task.id}"
 
 
 def certificate_name(task: Task) -> str:
     """The file name of a task's certificate."""
-    return f"{task.id}-{task.fingerprint[:12]}.safetensors"
+    return f"{task.id.replace('/', '.')}-{task.fingerprint[:12]}.safetensors"
 
 
 def certificate_folder() -> Path:
@@ -138,7 +111,7 @@ def find_certificate(task: Task) -> Certificate:
 
 def _certify_command(task: Task) -> str:
     parts = ["klrl", "certify", public_id(task)]
-    arguments: Mapping[str, Any] = {} if task.source is None else task.source[1]
+    arguments: Mapping[str, Any] = {} if task.source is None else task.source.arguments
     for name, value in arguments.items():
         if name not in ("kl_coef", "prompts"):
             parts += [f"--{name.replace('_', '-')}", str(value)]
@@ -147,10 +120,7 @@ def _certify_command(task: Task) -> str:
 
 def problem_of(task: AutomatonTask) -> Problem:
     """What the solver is given of a task: reference, reward, and where its prompts lead."""
-    prompts = None
-    if task.prompt_states is not None:
-        context = task.reference.context_after(task.prompts.tokens, task.prompts.lengths)
-        prompts = (context, task.prompt_states)
+    prompts = None if task.prompt_states is None else task.starts[:2]
     return Problem(task.reference, task.automaton, task.horizon, task.end_token, prompts)
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from klrl_envs.optima.optimum import optimum_of
-from klrl_envs.optima.problem import FloatArray, IntArray, Problem
+from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.result import Optimum
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.tasks.automaton_task import AutomatonTask
 
 TIE = 1e-9
 """Rewards to go that differ by less, in units of the largest, count as equal to the maximiser."""
@@ -110,14 +111,8 @@ def deterministic_objective(
     total = 0.0
     for time in range(task.horizon):
         token = choose(context, state, time)
-        after = automaton.transition[state, token]
-        total += float(weight @ automaton.reward[state, token])
-        total += task.kl_coef * float(weight @ reference.log_prob(context, token))
-        if automaton.context_reward is not None:
-            total += float(weight @ automaton.context_reward[context, token])
-        ends = automaton.absorbing[after]
-        if task.end_token is not None:
-            ends = ends | (token == task.end_token)
-        total += float(weight[ends] @ automaton.final_reward[after[ends]])
+        paid, after, ends = automaton.read(state, token, context=context, end_token=task.end_token)
+        total += float(weight @ (paid + task.kl_coef * reference.log_prob(context, token)))
+        total += float(weight[ends] @ automaton.settle(after[ends], ends[ends]))
         context, state, weight = reference.next_context(context, token)[~ends], after[~ends], weight[~ends]
-    return total + float(weight @ automaton.horizon_reward[state])
+    return total + float(weight @ automaton.settle(state, np.zeros(state.size, dtype=np.bool_)))

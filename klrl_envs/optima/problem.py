@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automaton import RewardAutomaton
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from klrl_envs.reference.arrays import FloatArray
 
 if TYPE_CHECKING:
     from klrl_envs.optima.certificate import Certificate
@@ -86,7 +85,7 @@ class Optimum:
         return FrontierPoint(self.kl_coef, self.expected_reward, self.kl, self.value)
 
     @property
-    def log_partition(self) -> NDArray[np.float64] | None:
+    def log_partition(self) -> FloatArray | None:
         """log Z of each evaluation prompt at kl_coef, float64[P]; None where exact."""
         return None if self.certificate is None else self.certificate.log_partition(self.kl_coef)
 

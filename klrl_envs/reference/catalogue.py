@@ -1,75 +1,109 @@
-"""The references of exact text tasks by name, and parts of them."""
+"""The references by name: what ships, a folder, or a model of the Hugging Face hub."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from klrl_envs.reference.language_model import LanguageModel, bigram_model, restricted
+from klrl_envs.reference.markov import UniformReference
+from klrl_envs.reference.vocabulary import SymbolVocabulary, WordVocabulary
 
-from klrl_envs.reference.markov import MarkovModel, MarkovReference
-from klrl_envs.reference.vocabulary import WordVocabulary
-from klrl_envs.reference.words import END_TOKEN, words_bigram, words_trigram
-
-LOADERS: dict[str, Callable[[], tuple[tuple[str, ...], MarkovModel]]] = {
-    "words": words_bigram,
-    "words-trigram": words_trigram,
-}
+OWN = "the folder of a causal language model, or a hub id such as 'HuggingFaceTB/SmolLM2-135M-Instruct'"
+"""In ``allowed``: whatever is no name of the catalogue."""
 
 
-@dataclass(frozen=True, eq=False)
-class WordReference:
-    """A Markov reference over words, with its vocabulary and the token that ends a text, or None."""
-
-    reference: MarkovModel
-    vocabulary: WordVocabulary
-    end_token: int | None
-
-
-@lru_cache(maxsize=2)
-def word_reference(name: str) -> WordReference:
-    """The reference called ``name``: "words", a bigram, or "words-trigram".
-
-    Raises:
-        ValueError: no such name.
-    """
-    if name not in LOADERS:
-        allowed = " or ".join(map(repr, LOADERS))
-        raise ValueError(f"unknown reference {name!r}; allowed on this task are {allowed}")
-    words, reference = LOADERS[name]()
-    return WordReference(reference, WordVocabulary(words, END_TOKEN), END_TOKEN)
-
-
-@lru_cache(maxsize=4)
-def part_of_words(kept: tuple[str, ...], *, end: bool) -> WordReference:
-    """The bigram ``words`` given that only some words are written: its rows, restricted and renormalised.
+def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) -> LanguageModel:
+    """The reference called ``name``, with its vocabulary; the last few are kept.
 
     Args:
-        kept: distinct words or marks of ``words``; they become tokens 1, 2, ... in this order, or 0, 1, ...
-            where there is no end token.
-        end: whether the end token stays, as token 0.
+        name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "nano"), or
+            the folder of a causal language model, or a hub id that is in the local cache.
+        allowed: the names that a task can be played on, and ``OWN`` for folders and hub ids; all where None.
+        **parameters: of a reference of the catalogue, hashable: ``words`` of "uniform" (the tokens' strings),
+            ``kept`` and ``ends`` of "words" (some of the words, and whether the end token stays),
+            ``probability`` and ``horizon`` of "scale".
 
     Raises:
-        ValueError: a word that ``words`` does not have, or one twice.
+        ValueError: no such name, or one that is not allowed.
+        FileNotFoundError: a folder that is not there or has no safetensors weights, or a hub id that was
+            never fetched.
     """
-    words, bigram = words_bigram()
-    index = {word: token for token, word in enumerate(words)}
-    missing = [word for word in kept if index.get(word, END_TOKEN) == END_TOKEN]
-    if missing or len(set(kept)) != len(kept):
-        raise ValueError(f"kept must be distinct words of 'words'; {missing or 'one is there twice'}")
-    names = (words[END_TOKEN], *kept) if end else kept
-    tokens = np.array([index[word] for word in names])
-    rows = bigram.table[np.ix_(np.append(tokens, bigram.start_context), tokens)]
-    rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
-    label = f"words, {len(kept)} of them"
-    reference = MarkovReference(
-        rows[-1], rows[:-1], name=label, fingerprint=part_fingerprint(names, bigram.fingerprint)
-    )
-    return WordReference(reference, WordVocabulary(names, 0 if end else None), 0 if end else None)
+    names = list(allowed if allowed is not None else [*CATALOGUE, OWN])
+    shown = " or ".join(each if each == OWN else repr(each) for each in names)
+    own = isinstance(name, str) and name not in CATALOGUE and (is_path(name) or Path(name).is_dir())
+    if (OWN if own else name) not in names:
+        raise ValueError(f"reference must be {shown}, got {name!r}")
+    if own:
+        from klrl_envs.reference.hub import hub_reference
+
+        reference = hub_reference(name)
+        return LanguageModel(reference, reference.vocabulary, reference.end_token)
+    return _from_catalogue(name, **parameters)
 
 
-def part_fingerprint(names: Sequence[str], whole: str) -> str:
-    """SHA-256 of what a part of the words is computed from."""
-    return hashlib.sha256("\n".join((whole, *names)).encode()).hexdigest()
+def is_path(name: str) -> bool:
+    """Whether a name can only be a folder or a hub id."""
+    return "/" in name or "\\" in name or name.startswith("~")
+
+
+@lru_cache(maxsize=16)
+def _from_catalogue(name: str, **parameters: Any) -> LanguageModel:
+    return CATALOGUE[name](**parameters)
+
+
+def _uniform(words: tuple[str, ...]) -> LanguageModel:
+    return bigram_model(words, UniformReference(len(words)), None)
+
+
+def _words(kept: tuple[str, ...] | None = None, ends: bool = True) -> LanguageModel:
+    from klrl_envs.reference.words import END_TOKEN, words_bigram
+
+    whole = bigram_model(*words_bigram(), END_TOKEN)
+    return whole if kept is None else restricted(whole, kept, ends=ends)
+
+
+def _words_trigram() -> LanguageModel:
+    from klrl_envs.reference.words import END_TOKEN, words_trigram
+
+    words, reference = words_trigram()
+    return LanguageModel(reference, WordVocabulary(words, END_TOKEN), END_TOKEN)
+
+
+def _code() -> LanguageModel:
+    from klrl_envs.reference.code import END_TOKEN, code_bigram
+
+    return bigram_model(*code_bigram(), END_TOKEN)
+
+
+def _hinted() -> LanguageModel:
+    from klrl_envs.reference.hinted import END_TOKEN, SYMBOLS, hinted_bigram
+
+    return LanguageModel(hinted_bigram(), SymbolVocabulary(SYMBOLS, END_TOKEN), END_TOKEN)
+
+
+def _scale(probability: float, horizon: int) -> LanguageModel:
+    from klrl_envs.reference.scale import NOTES, scale_bigram
+
+    return bigram_model(NOTES, scale_bigram(probability, horizon), None)
+
+
+def _nano() -> LanguageModel:
+    from klrl_envs.reference.byte_pairs import nano_vocabulary
+    from klrl_envs.reference.transformer import nano_reference
+
+    vocabulary = nano_vocabulary()
+    return LanguageModel(nano_reference(), vocabulary, vocabulary.end_token)
+
+
+CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
+    "uniform": _uniform,
+    "words": _words,
+    "words-trigram": _words_trigram,
+    "code": _code,
+    "hinted": _hinted,
+    "scale": _scale,
+    "nano": _nano,
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.reference.protocol import BoolArray, IntArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""Owner and name; whatever else has a slash is meant as a folder."""
 
 _WEIGHTS = "*.safetensors"
 _TOKENIZER = ("tokenizer.json", "*.model", "vocab*", "merges*", "*_tokens*.json")
@@ -40,14 +44,16 @@ def local_folder(name: str) -> Path:
     Raises:
         FileNotFoundError: it is not here, or has no safetensors weights.
     """
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if not folder.is_dir():
+        if not HUB_ID.fullmatch(name):
+            raise FileNotFoundError(f"the reference {name!r} is a folder that is not there")
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
             folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_FILES))
-        except LocalEntryNotFoundError:
+        except (HFValidationError, LocalEntryNotFoundError):
             raise FileNotFoundError(
                 f"the reference {name!r} is neither a folder nor in the local cache of the hub; "
                 f"download it once with: klrl fetch {name}"
@@ -107,9 +113,13 @@ class HubReference:
             raise ValueError(f"the reference {name!r} has neither a beginning- nor an end-of-text token")
         self.start_token: int = start
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the configuration, the start token, and the files of weights and tokenizer."""
+        return self._computed_fingerprint
+
+    @cached_property
+    def _computed_fingerprint(self) -> str:
         config = self._config.to_dict()
         kept = {name: value for name, value in config.items() if name not in _NOT_THE_MODEL}
         kept["start_token"] = self.start_token
@@ -133,7 +143,7 @@ class HubReference:
             )
         return model.eval().requires_grad_(False)
 
-    @cached_property
+    @property
     def hidden_bound(self) -> float:
         """sqrt(width) max|gain| of the last RMS or layer norm, plus its bias, both measured: what the norm
         makes of vectors of size one is +-gain + bias, however it keeps its gain.
@@ -141,6 +151,10 @@ class HubReference:
         Raises:
             TypeError: the network ends in no norm that is known.
         """
+        return self._computed_bound
+
+    @cached_property
+    def _computed_bound(self) -> float:
         import torch
 
         signs = 1.0 - 2.0 * (torch.arange(self.width) % 2)  # of mean 0 (or nearly) and root mean square 1
@@ -170,7 +184,7 @@ class HubReference:
         """See ``Reference.lanes``."""
         return HubLanes(self, count)
 
-    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
         import torch
 
@@ -246,7 +260,7 @@ class HubLanes:
             self._log_probs = self._logits.float().log_softmax(dim=-1).numpy()
         return self._log_probs
 
-    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+    def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         return self.log_probs()[np.arange(len(tokens)), tokens].astype(np.float64)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_path
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.words import END_TOKEN, words_bigram
 
 FILE = "words.lexicon.safetensors"
@@ -30,12 +30,12 @@ class Lexicon:
     """
 
     words: tuple[str, ...]
-    vectors: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    nearest_classes: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    vectors: FloatArray
+    classes: IntArray
+    nearest_classes: IntArray
+    weights: IntArray
     eta: float
-    syllables: NDArray[np.int64]
+    syllables: IntArray
 
 
 @lru_cache(maxsize=1)

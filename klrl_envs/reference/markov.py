@@ -8,9 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klrl_envs.reference.protocol import BoolArray, IntArray
-
-Numbers = NDArray[np.float64]
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 
 class MarkovModel:
@@ -42,11 +40,11 @@ class MarkovModel:
         """SHA-256 of what determines the probabilities."""
         raise NotImplementedError
 
-    def rows(self, contexts: IntArray) -> Numbers:
+    def rows(self, contexts: IntArray) -> FloatArray:
         """log pi0(.|context) [N, V] of contexts [N]."""
         raise NotImplementedError
 
-    def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
+    def log_prob(self, contexts: IntArray, tokens: IntArray) -> FloatArray:
         """log pi0(token|context) of contexts and tokens, same shape."""
         raise NotImplementedError
 
@@ -58,11 +56,11 @@ class MarkovModel:
         """The arc that each token takes in contexts [N], as int64 [N, V]."""
         raise NotImplementedError
 
-    def mean(self, values: Numbers) -> Numbers:
+    def mean(self, values: FloatArray) -> FloatArray:
         """Expectation [C, Q] over the next token of values [K, Q] of the arcs."""
         raise NotImplementedError
 
-    def push(self, mass: Numbers) -> Numbers:
+    def push(self, mass: FloatArray) -> FloatArray:
         """Mass [K, Q] on the arcs, of mass [C, Q] on the contexts: the transpose of ``mean``."""
         raise NotImplementedError
 
@@ -79,7 +77,7 @@ class MarkovModel:
             context = np.where(written, after, context)
         return context
 
-    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> Numbers:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
         position = np.arange(tokens.shape[1])
         written = np.where(position < lengths[:, None], tokens, 0)
@@ -123,7 +121,7 @@ class MarkovReference(MarkovModel):
             raise ValueError(f"log_probs must have shape {(start.size, start.size)}, got {rows.shape}")
         self._set(np.concatenate([rows, start[None]]), name, fingerprint)
 
-    def _set(self, table: Numbers, name: str, fingerprint: str | None) -> None:
+    def _set(self, table: FloatArray, name: str, fingerprint: str | None) -> None:
         check_rows(table)
         self.name = name
         self._fingerprint = fingerprint
@@ -135,15 +133,15 @@ class MarkovReference(MarkovModel):
         self.arc_contexts = self.next_context(np.array(self.start_context), self.arc_tokens)
 
     @cached_property
-    def probabilities(self) -> Numbers:
+    def probabilities(self) -> FloatArray:
         """float64 [C, V], pi0."""
         return np.exp(self.table)
 
-    def rows(self, contexts: IntArray) -> Numbers:
+    def rows(self, contexts: IntArray) -> FloatArray:
         """See ``MarkovModel``."""
         return self.table[contexts]
 
-    def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
+    def log_prob(self, contexts: IntArray, tokens: IntArray) -> FloatArray:
         """See ``MarkovModel``."""
         return self.table[contexts, tokens]
 
@@ -155,17 +153,21 @@ class MarkovReference(MarkovModel):
         """See ``MarkovModel``."""
         return np.broadcast_to(np.arange(self.vocab_size), (len(contexts), self.vocab_size))
 
-    def mean(self, values: Numbers) -> Numbers:
+    def mean(self, values: FloatArray) -> FloatArray:
         """See ``MarkovModel``."""
         return self.probabilities @ values
 
-    def push(self, mass: Numbers) -> Numbers:
+    def push(self, mass: FloatArray) -> FloatArray:
         """See ``MarkovModel``."""
         return self.probabilities.T @ mass
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the table, or what was given."""
+        return self._computed_fingerprint
+
+    @cached_property
+    def _computed_fingerprint(self) -> str:
         if self._fingerprint is not None:
             return self._fingerprint
         return hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()
@@ -199,11 +201,11 @@ class MarkovLanes:
         """See ``ReferenceLanes.step``."""
         self.context = np.where(active, self._reference.next_context(self.context, tokens), self.context)
 
-    def log_probs(self) -> Numbers:
+    def log_probs(self) -> FloatArray:
         """See ``ReferenceLanes.log_probs``."""
         return self._reference.rows(self.context)
 
-    def log_prob(self, tokens: IntArray) -> Numbers:
+    def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         return self._reference.log_prob(self.context, tokens)
 
@@ -212,7 +214,7 @@ class MarkovLanes:
         raise TypeError(f"the reference {self._reference.name!r} is a table and has no hidden state")
 
 
-def check_rows(table: NDArray[np.float64], tolerance: float = 1e-9) -> None:
+def check_rows(table: FloatArray, tolerance: float = 1e-9) -> None:
     """Raise ValueError unless every row of log-probabilities [C, V] is a distribution of full support."""
     if not np.all(np.isfinite(table)):
         context, token = np.argwhere(~np.isfinite(table))[0]

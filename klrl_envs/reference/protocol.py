@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64] | NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
 
 
 class ReferenceLanes(Protocol):
@@ -23,11 +21,11 @@ class ReferenceLanes(Protocol):
         """Append tokens [N] to the lanes where active [N]; the others stay as they are."""
         ...
 
-    def log_probs(self) -> FloatArray:
+    def log_probs(self) -> LogProbs:
         """log pi0(.|s) [N, V] in nats at the current sequences; computed once and cached."""
         ...
 
-    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+    def log_prob(self, tokens: IntArray) -> FloatArray:
         """log pi0(token|s) [N] in nats of tokens [N] at the current sequences."""
         ...
 
@@ -64,7 +62,7 @@ class Reference(Protocol):
         """State for ``count`` sequences of at most ``max_length`` tokens."""
         ...
 
-    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """log pi0 [K, L] in nats of each token of tokens [K, L], in one parallel pass.
 
         Entry (k, t) is log pi0(tokens[k, t] | tokens[k, :t]) for first[k] <= t < lengths[k], else 0.
@@ -72,6 +70,7 @@ class Reference(Protocol):
         ...
 
 
+@runtime_checkable
 class NeuralReference(Reference, Protocol):
     """A reference that is a network: its hidden state is a feature of the text so far."""
 
@@ -90,3 +89,10 @@ class NeuralReference(Reference, Protocol):
         does to them afterwards (a bias, a cap).
         """
         ...
+
+
+def neural(reference: Reference) -> NeuralReference:
+    """A reference as a network; TypeError for a table."""
+    if not isinstance(reference, NeuralReference):
+        raise TypeError(f"the reference {reference.name!r} is a table and has no hidden state")
+    return reference

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from klrl_envs.reference.protocol import FloatArray, IntArray
+from klrl_envs.reference.arrays import IntArray, LogProbs
 
 GROUP = 64
 
 
-def sample_rows(log_probs: FloatArray, rng: np.random.Generator) -> IntArray:
+def sample_rows(log_probs: LogProbs, rng: np.random.Generator) -> IntArray:
     """One token [N] from each row of log_probs [N, V] (nats, normalised), by inverse CDF.
 
     In two levels: the cumulative sum of blocks of 64 probabilities picks a block, that within the

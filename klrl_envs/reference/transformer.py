@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
-from klrl_envs.reference.protocol import BoolArray, IntArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,9 +66,13 @@ class TransformerReference:
         """The network."""
         return self._load()
 
-    @cached_property
+    @property
     def hidden_bound(self) -> float:
         """sqrt(width) max|gain|: RMS-normalised entries are at most sqrt(width) before the gain."""
+        return self._computed_bound
+
+    @cached_property
+    def _computed_bound(self) -> float:
         return float(self.width**0.5 * self.model.norm.weight.abs().max())
 
     def unembedding(self) -> NDArray[np.float32]:
@@ -79,7 +83,7 @@ class TransformerReference:
         """See ``Reference.lanes``."""
         return TransformerLanes(self.model, count, max_length)
 
-    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> NDArray[np.float64]:
+    def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
         import torch
 
@@ -161,7 +165,7 @@ class TransformerLanes:
             self._log_probs = rows.numpy()
         return self._log_probs
 
-    def log_prob(self, tokens: IntArray) -> NDArray[np.float64]:
+    def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         rows = self.log_probs()
         return rows[np.arange(len(tokens)), tokens].astype(np.float64)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.reference.markov import MarkovModel, MarkovReference, Numbers
-from klrl_envs.reference.protocol import BoolArray, IntArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.markov import MarkovModel, MarkovReference
 
 
 class TrigramReference(MarkovModel):
@@ -85,9 +85,13 @@ class TrigramReference(MarkovModel):
         self.arc_contexts = np.arange(size + known)
         self.least = bigram.least + float(np.log(self._backing.min(initial=1.0)))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the bigram's, the counts and kappa, or what was given."""
+        return self._computed_fingerprint
+
+    @cached_property
+    def _computed_fingerprint(self) -> str:
         if self._fingerprint is not None:
             return self._fingerprint
         total = hashlib.sha256(f"{self.bigram.fingerprint} {self.kappa!r}".encode())
@@ -112,7 +116,7 @@ class TrigramReference(MarkovModel):
         """See ``MarkovModel``: an arc leads to the context of its own number."""
         return self.next_context(contexts[:, None], np.arange(self.vocab_size))
 
-    def rows(self, contexts: IntArray) -> Numbers:
+    def rows(self, contexts: IntArray) -> FloatArray:
         """See ``MarkovModel``."""
         rows = self.bigram.rows(self._of_bigram[contexts])
         for lane in np.flatnonzero(self._is_pair(contexts)).tolist():
@@ -124,7 +128,7 @@ class TrigramReference(MarkovModel):
             rows[lane] = row
         return rows
 
-    def log_prob(self, contexts: IntArray, tokens: IntArray) -> Numbers:
+    def log_prob(self, contexts: IntArray, tokens: IntArray) -> FloatArray:
         """See ``MarkovModel``."""
         of_bigram = self.bigram.log_prob(self._of_bigram[contexts], tokens)
         if not len(self._third):
@@ -149,7 +153,7 @@ class TrigramReference(MarkovModel):
         """int64 [M], ascending: pair times V plus third token, of every triple that was counted."""
         return np.repeat(np.arange(len(self._codes)), np.diff(self._first)) * self.vocab_size + self._third
 
-    def mean(self, values: Numbers) -> Numbers:
+    def mean(self, values: FloatArray) -> FloatArray:
         """See ``MarkovModel``."""
         size = self.vocab_size
         unseen, seen, counted = self._operators
@@ -158,7 +162,7 @@ class TrigramReference(MarkovModel):
         at_start = self.bigram.probabilities[self.bigram.start_context] @ values[:size]
         return np.concatenate((of_bigram, of_pairs, at_start[None]))
 
-    def push(self, mass: Numbers) -> Numbers:
+    def push(self, mass: FloatArray) -> FloatArray:
         """See ``MarkovModel``."""
         size = self.vocab_size
         unseen, seen, counted = self._operators
@@ -181,7 +185,7 @@ class TrigramReference(MarkovModel):
         )
 
     @cached_property
-    def _operators(self) -> tuple[Numbers, Any, Any]:
+    def _operators(self) -> tuple[FloatArray, Any, Any]:
         """The bigram over arcs to single tokens [V, V] and to known pairs [V, n] (sparse), and what was
         counted [n, V + n] (sparse)."""
         from scipy import sparse

@@ -6,16 +6,16 @@ import hashlib
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.reference.trigram import TrigramReference
 
 END_TOKEN = 0
 
 
-def load_words() -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+def load_words() -> tuple[tuple[str, ...], FloatArray, FloatArray]:
     """The words [V], log pi0 of the first word [V], and of each word after each [V, V], in nats."""
     from safetensors.numpy import load_file
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.evaluation.comparison import ExactEvaluation, evaluate_exactly
-from klrl_envs.registry import make_task
+from klrl_envs.registry import make_task, sweeps
 from klrl_envs.results.points import Point, RunResult, key
 from klrl_envs.tasks.diagnostics.prompt_scale import SCALES
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS, Settings
+from klrl_envs.tasks.row import Settings
 
 LEVEL = 0.05
 """Scores of a sweep that differ by no more than this are not said to rise or fall in its sentence."""
@@ -85,7 +85,7 @@ class Capability:
     @property
     def span(self) -> str:
         """The sweep in words."""
-        sweep = SWEEPS[self.env_id]
+        sweep = sweeps()[self.env_id]
         return "" if self.axis is None else f"{self.label(sweep[0])} … {self.value(sweep[-1])}"
 
 
@@ -290,7 +290,7 @@ def find(capability: Capability, runs: Sequence[RunResult]) -> Finding:
     for run in runs:
         if run.env_id == capability.env_id:
             groups[key(run.env_id, run.env_kwargs)].append(run)
-    sweep = SWEEPS[capability.env_id]
+    sweep = sweeps()[capability.env_id]
     present = [settings for settings in sweep if key(capability.env_id, settings) in groups]
     missing = tuple(settings for settings in sweep if settings not in present)
     points = tuple(

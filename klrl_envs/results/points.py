@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from klrl_envs.registry import find_row
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS, Settings
+from klrl_envs.registry import find_row, sweeps
+from klrl_envs.tasks.row import Settings
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -101,7 +101,7 @@ def read_runs(folder: Path) -> list[RunResult]:
     runs: list[RunResult] = []
     for path in paths:
         run = read_run(path)
-        if run.env_id not in SWEEPS:
+        if run.env_id not in sweeps():
             continue
         identity = (run.agent.name, run.env_id, key(run.env_id, run.env_kwargs), run.seed)
         if identity in found:
@@ -131,7 +131,7 @@ def read_run(path: Path) -> RunResult:
 
 def outside(runs: Sequence[RunResult]) -> list[RunResult]:
     """The runs whose settings no sweep has, and which no number holds."""
-    inside = {(env_id, key(env_id, settings)) for env_id, sweep in SWEEPS.items() for settings in sweep}
+    inside = {(env_id, key(env_id, settings)) for env_id, sweep in sweeps().items() for settings in sweep}
     return [run for run in runs if (run.env_id, key(run.env_id, run.env_kwargs)) not in inside]
 
 

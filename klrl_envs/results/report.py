@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import (
     CAPABILITIES,
     LEVEL,
@@ -18,7 +19,6 @@ from klrl_envs.results.capabilities import (
     clip,
 )
 from klrl_envs.results.points import Point, RunResult, outside, read_runs
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 Findings = Mapping[str, Sequence[Finding]]
 
@@ -159,7 +159,7 @@ def profile(axes: Any, line: int, finding: Finding) -> None:
     """The scores of a sweep as dots, joined, from the first setting on top to the last."""
     from matplotlib import colormaps
 
-    sweep = SWEEPS[finding.capability.env_id]
+    sweep = sweeps()[finding.capability.env_id]
     if len(sweep) == 1:
         return
     places = [sweep.index(point.settings) / (len(sweep) - 1) for point in finding.points]

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.reward.expressions import Expression, derivative, nullable, parse, symbols
 
 MOST_STATES = 100_000
-Rewards = NDArray[np.float64]
 
 
 def from_keywords(tokens: Sequence[int], vocab_size: int) -> RewardAutomaton:
@@ -61,9 +61,7 @@ def from_count(tokens: Sequence[int], vocab_size: int, values: ArrayLike) -> Rew
     return RewardAutomaton(transition, final_reward=rewards)
 
 
-def from_sum(
-    weights: ArrayLike, horizon: int, value: Callable[[NDArray[np.int64]], ArrayLike]
-) -> RewardAutomaton:
+def from_sum(weights: ArrayLike, horizon: int, value: Callable[[IntArray], ArrayLike]) -> RewardAutomaton:
     """A function of the sum of the tokens' whole-number weights; every sum within the horizon is a state.
 
     No sum is clamped on the way, which would be another reward.
@@ -134,7 +132,9 @@ def from_expression(pattern: str, words: Sequence[str], *, end_token: int | None
 
 
 def product(
-    first: RewardAutomaton, second: RewardAutomaton, combine: Callable[[Rewards, Rewards], Rewards] = np.add
+    first: RewardAutomaton,
+    second: RewardAutomaton,
+    combine: Callable[[FloatArray, FloatArray], FloatArray] = np.add,
 ) -> RewardAutomaton:
     """Both automata reading the same text; of their pairs of states, those that some text reaches.
 
@@ -154,7 +154,7 @@ def product(
     start = np.outer(first.start, second.start)
     known = {pair: place for place, pair in enumerate(map(tuple, np.argwhere(start > 0).tolist()))}
     waiting = list(known)
-    rows: list[NDArray[np.int64]] = []
+    rows: list[IntArray] = []
     for one, other in waiting:
         pairs, column = np.unique(
             np.stack((first.transition[one], second.transition[other])), axis=1, return_inverse=True

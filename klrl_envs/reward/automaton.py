@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+
 PROBABILITY_TOLERANCE = 1e-9
 """How far a distribution may be from summing to one."""
 
@@ -44,14 +46,14 @@ class RewardAutomaton:
     Two automata are equal where their `fingerprint`s are.
     """
 
-    transition: NDArray[np.int64]
-    reward: NDArray[np.float64]
-    final_reward: NDArray[np.float64]
-    start: NDArray[np.float64]
-    absorbing: NDArray[np.bool_]
-    horizon_reward: NDArray[np.float64]
-    execution: NDArray[np.float64] | None
-    context_reward: NDArray[np.float64] | None
+    transition: IntArray
+    reward: FloatArray
+    final_reward: FloatArray
+    start: FloatArray
+    absorbing: BoolArray
+    horizon_reward: FloatArray
+    execution: FloatArray | None
+    context_reward: FloatArray | None
 
     def __init__(
         self,
@@ -127,6 +129,15 @@ class RewardAutomaton:
         """Whether every reward is paid at the end of the episode."""
         return not self.reward.any() and (self.context_reward is None or not self.context_reward.any())
 
+    def range_within(self, horizon: int) -> tuple[float, float]:
+        """Bounds of the total reward of ``horizon`` tokens, from those of a step and of the end."""
+        last = np.concatenate([self.final_reward, self.horizon_reward])
+        low, high = float(self.reward.min()), float(self.reward.max())
+        if self.context_reward is not None:
+            low += float(self.context_reward.min())
+            high += float(self.context_reward.max())
+        return min(low, horizon * low) + float(last.min()), max(high, horizon * high) + float(last.max())
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that determines the automaton's behaviour."""
@@ -167,6 +178,39 @@ class RewardAutomaton:
                 value.setflags(write=False)
             object.__setattr__(self, name, value)
 
+    def read(
+        self,
+        state: IntArray,
+        chosen: IntArray,
+        *,
+        context: IntArray | None = None,
+        executed: IntArray | None = None,
+        end_token: int | None = None,
+    ) -> tuple[FloatArray, IntArray, BoolArray]:
+        """One step of N texts: the one way in which a text is followed.
+
+        Args:
+            state: int64[N], where the texts are.
+            chosen: int64[N], the next token of each.
+            context: int64[N], of the reference; needed where there is a `context_reward`.
+            executed: int64[N], what took the place of what was chosen; the same where None.
+            end_token: the token whose choice ends a text, or None.
+
+        Returns:
+            What the step pays float64[N], the next states int64[N], and which texts end here bool[N], before
+            the horizon's own end. What the end itself pays is `settle`'s.
+        """
+        taken = chosen if executed is None else executed
+        paid, after = self.reward[state, taken], self.transition[state, taken]
+        if self.context_reward is not None:
+            paid = paid + self.context_reward[context, taken]
+        ends = self.absorbing[after]
+        return paid, after, ends if end_token is None else ends | (chosen == end_token)
+
+    def settle(self, state: IntArray, ended: BoolArray) -> FloatArray:
+        """What the end pays float64[N] in states int64[N]; ended bool[N]: before the horizon's end."""
+        return np.where(ended, self.final_reward[state], self.horizon_reward[state])
+
     def trimmed(self) -> RewardAutomaton:
         """This automaton without the states that no text reaches; the others keep their order."""
         kept = np.flatnonzero(self.reachable())
@@ -185,7 +229,7 @@ class RewardAutomaton:
             context_reward=self.context_reward,
         )
 
-    def reachable(self, steps: int | None = None) -> NDArray[np.bool_]:
+    def reachable(self, steps: int | None = None) -> BoolArray:
         """The states that some text reaches.
 
         Args:
@@ -221,7 +265,7 @@ def _shape(name: str, array: NDArray[Any], shape: Iterable[int]) -> None:
         raise ValueError(f"{name} must have shape {expected}, got {array.shape}")
 
 
-def _transition(value: ArrayLike) -> NDArray[np.int64]:
+def _transition(value: ArrayLike) -> IntArray:
     table = _array("transition", value)
     if table.ndim != 2:
         raise ValueError(f"transition must have two axes [states, tokens], got shape {table.shape}")
@@ -241,7 +285,7 @@ def _transition(value: ArrayLike) -> NDArray[np.int64]:
     return table.astype(np.int64)
 
 
-def _numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
     array = _array(name, value)
     if array.dtype.kind not in "iufb":
         raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}")
@@ -253,11 +297,11 @@ def _numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.
     return numbers
 
 
-def _rewards(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _rewards(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
     return np.zeros(shape) if value is None else _numbers(name, value, shape)
 
 
-def _absorbing(value: ArrayLike | None, states: int) -> NDArray[np.bool_]:
+def _absorbing(value: ArrayLike | None, states: int) -> BoolArray:
     if value is None:
         return np.zeros(states, dtype=bool)
     array = _array("absorbing", value)
@@ -267,7 +311,7 @@ def _absorbing(value: ArrayLike | None, states: int) -> NDArray[np.bool_]:
     return array.copy()
 
 
-def _start(value: ArrayLike, absorbing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _start(value: ArrayLike, absorbing: BoolArray) -> FloatArray:
     array = _array("start", value)
     states = absorbing.size
     if array.ndim == 0:
@@ -284,18 +328,18 @@ def _start(value: ArrayLike, absorbing: NDArray[np.bool_]) -> NDArray[np.float64
     return distribution
 
 
-def _execution(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
+def _execution(value: ArrayLike, tokens: int) -> FloatArray:
     execution = _numbers("execution", value, (tokens, tokens))
     _distributions("execution", execution)
     return execution
 
 
-def _context_reward(value: ArrayLike, tokens: int) -> NDArray[np.float64]:
+def _context_reward(value: ArrayLike, tokens: int) -> FloatArray:
     array = _array("context_reward", value)
     return _numbers("context_reward", value, (*array.shape[:1], tokens))
 
 
-def _distributions(name: str, rows: NDArray[np.float64]) -> None:
+def _distributions(name: str, rows: FloatArray) -> None:
     if (rows < 0).any():
         raise ValueError(f"{name} has the probability {rows.min()}; allowed are 0 to 1")
     totals = rows.sum(axis=1)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.assets import asset_path
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 NAMES = ("reward", "gold")
 WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
@@ -45,7 +46,7 @@ class _WordHashes(dict[str, int]):
 _hashes = _WordHashes()
 
 
-def ngrams(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.int64]]:
+def ngrams(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], IntArray]:
     """All uni- and bigrams, as often as they occur: text [M], key [M] and words [K] as in ``features``."""
     if len(_hashes) > _LARGEST_CACHE:
         _hashes.clear()
@@ -63,7 +64,7 @@ def ngrams(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]
     return np.concatenate((text, text[1:][inside])), keys.astype(np.uint32), words
 
 
-def features(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]:
+def features(texts: Sequence[str]) -> tuple[IntArray, NDArray[np.uint32], IntArray]:
     """The distinct uni- and bigrams of every text.
 
     Returns:
@@ -79,7 +80,7 @@ def features(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32
     return (both >> _HALF).astype(np.int64), both.astype(np.uint32), words
 
 
-def find(table: NDArray[np.uint32], keys: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def find(table: NDArray[np.uint32], keys: NDArray[np.uint32]) -> tuple[IntArray, BoolArray]:
     """Row of each key in a sorted table, and whether it is there at all."""
     rows = np.minimum(np.searchsorted(table, keys), len(table) - 1)
     return rows, table[rows] == keys
@@ -98,7 +99,7 @@ class SentimentClassifier:
         self,
         keys: NDArray[np.uint32],
         weights: NDArray[np.floating],
-        calibration: NDArray[np.float64],
+        calibration: FloatArray,
     ) -> None:
         self.keys = keys
         self.weights = np.asarray(weights, dtype=np.float32)
@@ -124,7 +125,7 @@ class SentimentClassifier:
         table = load_file(path)
         return cls(table["keys"], table["weights"], table["calibration"])
 
-    def probability(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def probability(self, texts: Sequence[str]) -> FloatArray:
         """P(positive) of each text, in [0, 1], float64 [K]; an empty text is worth the intercept."""
         logits = np.concatenate(
             [np.zeros(0)]
@@ -132,11 +133,11 @@ class SentimentClassifier:
         )
         return 1 / (1 + np.exp(-logits))
 
-    def logit(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def logit(self, texts: Sequence[str]) -> FloatArray:
         """log-odds of positive of each text, float64 [K]."""
         return calibrated(*self.evidence(texts), self.calibration)
 
-    def evidence(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def evidence(self, texts: Sequence[str]) -> tuple[FloatArray, IntArray]:
         """s of the formula above [K], and the words of each text [K]."""
         text, keys, words = features(texts)
         rows, known = find(self.keys, keys)
@@ -144,9 +145,7 @@ class SentimentClassifier:
         return total / np.sqrt(np.maximum(words, 1)), words
 
 
-def calibrated(
-    evidence: NDArray[np.float64], words: NDArray[np.int64], calibration: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def calibrated(evidence: FloatArray, words: IntArray, calibration: FloatArray) -> FloatArray:
     """(a + b log n) s + c + d log n; n is held to the lengths that the calibration has seen."""
     a, b, c, d = calibration
     log_words = np.log(np.clip(words, *CALIBRATED_WORDS))

@@ -1,4 +1,52 @@
-"""Arithmetic: a verifiable reward, and a reference that has been told something, sometimes wrong."""
+"""Arithmetic: a verifiable reward, and a reference that has been told something, sometimes wrong.
+
+## Description
+Write the sum of two numbers and stop. The prompt ends in a hint at the first digit of the sum, which the
+reference leans to, and which is wrong three times in ten.
+
+## Action Space
+``Discrete(23)``: 0 ends the text, 1 to 10 are the digits 0 to 9, 11 ``+``, 12 ``=``, 13 to 22 the hints
+``~0:`` to ``~9:``.
+
+## Observation Space
+``Box(int64, (11,))``: seven tokens of prompt and the tokens written so far, padded on the right with
+the end token. The features id shows instead the prompt's four digits (one-hot, 40), how many
+digits were right before the first wrong token (one-hot, 3) and whether none was wrong, the time left
+and the row log pi0(.|last token), float32.
+
+## Starting State
+A prompt such as ``37+58=~9:``, with two numbers of two digits, as their sum is, and a hint. Of the
+3,240 pairs, in an order given by a hash of the pair, the first 128 evaluate and the next 2,048 train;
+the same hash says which hints are wrong, and what they say. ``reset(options={"prompt": i})`` picks one.
+
+## Rewards
+At the end, once: 1 for the digits of the sum and nothing else, else 0. KL is not part of the reward.
+
+## Episode End
+The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
+same: nothing at the default, where four tokens are too many for a sum.
+
+## Information
+``prompt`` at the start, ``reference_log_prob`` (nats) each step; at the end ``text`` and ``digits``,
+the share of the sum's digits that were right before the first wrong token.
+
+## Arguments
+``kl_coef`` (.16), ``horizon`` (4), ``reference`` ("hinted": a bigram in which the hinted digit has
+probability .4 after its hint and the end .4 after a digit, other symbols than digits and the end have .01
+together, and all else is even), ``prompts`` ("train" or "evaluation").
+
+## Optimum
+Exact, prompt by prompt: an automaton each of the digits matched. J* is the mean over the evaluation
+prompts. As one text of each prompt is right, it is in closed form too: kl_coef log(1 + p (e^{1/kl_coef}
+- 1)), where p is the reference's probability of that text, a seventh of what it is elsewhere where the
+hint is wrong.
+
+## References
+Verifiable rewards: Lambert et al. 2024 (arXiv 2411.15124).
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
@@ -9,105 +57,39 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.reference.vocabulary import SymbolVocabulary
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.catalogue import load
+from klrl_envs.reference.hinted import END_TOKEN, EQUALS, HINT, PLUS, SYMBOLS, ZERO
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, Prompts, check_split
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import Prompts
 
-DIGITS = "0123456789"
-SYMBOLS = ("<end>", *DIGITS, "+", "=", *(f"~{digit}:" for digit in DIGITS))
-END, ZERO, PLUS, EQUALS, HINT = 0, 1, 11, 12, 13
 LEAST, MOST = 10, 99
 """Operands are at least the one, sums at most the other."""
 MOST_DIGITS = 2
 PROMPTS = {"evaluation": slice(0, 128), "train": slice(128, 2176)}
 
-HINTED = 0.4
-"""Of a digit after its hint."""
-ENDING = 0.4
-"""Of the end after a digit."""
-STRAY = 0.01
-"""Of all symbols that are neither digit nor end, together."""
 WRONG_HINTS = 0.3
 
 
-def arithmetic(
+def task(
     *,
     kl_coef: float,
     horizon: int = 4,
     reference: str = "hinted",
     prompts: str = "train",
 ) -> AutomatonTask:
-    """Arithmetic-v0
-
-    ## Description
-    Write the sum of two numbers and stop. The prompt ends in a hint at the first digit of the sum, which the
-    reference leans to, and which is wrong three times in ten.
-
-    ## Action Space
-    ``Discrete(23)``: 0 ends the text, 1 to 10 are the digits 0 to 9, 11 ``+``, 12 ``=``, 13 to 22 the hints
-    ``~0:`` to ``~9:``.
-
-    ## Observation Space
-    ``Box(int64, (11,))``: seven tokens of prompt and the tokens written so far, padded on the right with
-    the end token. ``ArithmeticFeatures-v0`` shows instead the prompt's four digits (one-hot, 40), how many
-    digits were right before the first wrong token (one-hot, 3) and whether none was wrong, the time left
-    and the row log pi0(.|last token), float32.
-
-    ## Starting State
-    A prompt such as ``37+58=~9:``, with two numbers of two digits, as their sum is, and a hint. Of the
-    3,240 pairs, in an order given by a hash of the pair, the first 128 evaluate and the next 2,048 train;
-    the same hash says which hints are wrong, and what they say. ``reset(options={"prompt": i})`` picks one.
-
-    ## Rewards
-    At the end, once: 1 for the digits of the sum and nothing else, else 0. KL is not part of the reward.
-
-    ## Episode End
-    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
-    same: nothing at the default, where four tokens are too many for a sum.
-
-    ## Information
-    ``prompt`` at the start, ``reference_log_prob`` (nats) each step; at the end ``text`` and ``digits``,
-    the share of the sum's digits that were right before the first wrong token.
-
-    ## Arguments
-    ``kl_coef`` (.16), ``horizon`` (4), ``reference`` ("hinted": a bigram in which the hinted digit has
-    probability .4 after its hint and the end .4 after a digit, other symbols than digits and the end have .01
-    together, and all else is even), ``prompts`` ("train" or "evaluation").
-
-    ## Optimum
-    Exact, prompt by prompt: an automaton each of the digits matched. J* is the mean over the evaluation
-    prompts. As one text of each prompt is right, it is in closed form too: kl_coef log(1 + p (e^{1/kl_coef}
-    - 1)), where p is the reference's probability of that text, a seventh of what it is elsewhere where the
-    hint is wrong.
-
-    ## References
-    Verifiable rewards: Lambert et al. 2024 (arXiv 2411.15124).
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
-    if reference != "hinted":
-        raise ValueError(f"reference must be 'hinted' on Arithmetic-v0, got {reference!r}")
+    """The task; the page above is its specification."""
+    model = load(reference, allowed=("hinted",))
     pairs = hashed_pairs()[PROMPTS[prompts]]
     rows = np.array([prompt_of(*pair) for pair in pairs])
     automaton, starts, features, share = sums(pairs)
-    return AutomatonTask(
-        id="Arithmetic-v0",
-        reference=hinted_bigram(),
-        vocabulary=SymbolVocabulary(SYMBOLS, END),
-        horizon=horizon,
-        end_token=END,
+    return AutomatonTask.of(
+        model,
+        automaton,
         kl_coef=kl_coef,
-        reward_range=(0.0, 1.0),
+        horizon=horizon,
         prompts=Prompts.equal(rows),
-        reward_fingerprint=automaton.fingerprint,
-        source=(
-            "Arithmetic-v0",
-            {"kl_coef": kl_coef, "horizon": horizon, "reference": reference, "prompts": prompts},
-        ),
-        automaton=automaton,
         state_features=features,
         prompt_states=starts,
         final_metrics={"digits": share},
@@ -139,27 +121,9 @@ def prompt_of(first: int, second: int) -> list[int]:
     return [*operands[0], PLUS, *operands[1], EQUALS, HINT + hint_of(first, second)]
 
 
-@lru_cache(maxsize=1)
-def hinted_bigram() -> MarkovReference:
-    """All digits alike, but for the hinted one after its hint; texts often end after a digit."""
-    size = len(SYMBOLS)
-    row = np.full(size, STRAY / (size - HINT + 2))
-    row[: ZERO + 10] = (1 - STRAY) / 11
-    table = np.tile(row, (size + 1, 1))
-    digits = table[ZERO : ZERO + 10]
-    digits[:, ZERO : ZERO + 10] = (1 - STRAY - ENDING) / 10
-    digits[:, END] = ENDING
-    for digit in range(10):
-        hint = table[HINT + digit]
-        hint[: ZERO + 10] = (1 - STRAY - HINTED) / 10
-        hint[ZERO + digit] = HINTED
-    table = np.log(table)
-    return MarkovReference(table[-1], table[:-1], name="hinted digits")
-
-
 def sums(
     pairs: Sequence[tuple[int, int]],
-) -> tuple[RewardAutomaton, NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
+) -> tuple[RewardAutomaton, IntArray, NDArray[np.float32], FloatArray]:
     """One automaton a pair, side by side: the digits of the sum matched so far, and whether one was wrong.
 
     Returns:
@@ -175,7 +139,7 @@ def sums(
     size = np.array([len(answer) for answer in answers])[pair]
     padded = np.array([[int(digit) for digit in answer.ljust(places, "0")] for answer in answers])
     transition = np.repeat((states + places * (1 - wrong))[:, None], len(SYMBOLS), axis=1)
-    transition[:, END] = states
+    transition[:, END_TOKEN] = states
     going = np.flatnonzero((wrong == 0) & (matched < size))
     transition[going, ZERO + padded[pair[going], matched[going]]] = going + 1
     digits = np.array([[int(digit) for digit in f"{first}{second}"] for first, second in pairs])

@@ -1,25 +1,29 @@
-"""What a task is: a reference, a horizon, prompts and a reward. Two kinds, exact and neural."""
+"""What a task is: a reference, a horizon, prompts and a reward."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.reference.markov import MarkovModel
-from klrl_envs.reference.protocol import IntArray, Reference
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.protocol import Reference
 from klrl_envs.reference.vocabulary import Vocabulary
-from klrl_envs.reward.automaton import RewardAutomaton
+
+if TYPE_CHECKING:
+    from klrl_envs.tasks.automaton_task import AutomatonTask
 
 Metrics = dict[str, NDArray[Any]]
-ScoreTexts = Callable[[IntArray, IntArray, Sequence[str]], tuple[NDArray[np.float64], Metrics]]
+ScoreTexts = Callable[[IntArray, IntArray, Sequence[str]], tuple[FloatArray, Metrics]]
+
+SPLITS = ("train", "evaluation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,34 +43,67 @@ class Prompts:
         """Prompts [M, P] that are all P tokens long."""
         return cls(tokens.astype(np.int64), np.full(len(tokens), tokens.shape[1], dtype=np.int64))
 
+    @classmethod
+    def padded(cls, rows: Sequence[Sequence[int]], pad: int) -> Prompts:
+        """Rows of token ids of any lengths, at least one of them, with ``pad`` on the right."""
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        tokens = np.full((len(rows), int(lengths.max())), pad, dtype=np.int64)
+        for row, ids in zip(tokens, rows, strict=True):
+            row[: len(ids)] = ids
+        return cls(tokens, lengths)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a task comes from, so that it can be made again: in another process, or with other arguments.
+
+    Attributes:
+        make: a function that pickles, from arguments to the task.
+        arguments: all that the task was made with.
+    """
+
+    make: Callable[..., Task]
+    arguments: Mapping[str, Any]
+
+    def task(self, **changes: Any) -> Task:
+        """The task once more, with some arguments changed."""
+        return self.make(**{**self.arguments, **changes})
+
+
+def _remake(source: Source) -> Task:
+    return source.task()
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """The data of an environment; ``AutomatonTask`` and ``TextTask`` add the reward.
 
     Attributes:
-        id: the environment's id without the namespace, such as ``"Keywords-v0"``.
         reference: pi0.
         vocabulary: how tokens are shown.
-        horizon: the most tokens that are written, T.
         end_token: the token that ends an episode, or None.
-        kl_coef: the price of a nat of KL, in units of reward.
+        horizon: the most tokens that are written, T.
+        kl_coef: the price of KL, in units of reward per nat.
         reward_range: bounds (a, b) of the episode's total reward, by definition of the task.
-        prompts: the prompts of the chosen split.
         reward_fingerprint: SHA-256 of what determines the reward.
-        source: registry id and arguments from which ``make_task`` makes this task again, or None.
+        prompts: the prompts of the chosen split.
+        reward_noise: standard deviation of normal noise on the reward at the end of an episode. J* is that
+            of the mean.
+        id: the environment's, such as ``"Keywords-v0"``; the registry gives it, and the source.
+        source: what makes this task again, or None.
     """
 
-    id: str
     reference: Reference
     vocabulary: Vocabulary
-    horizon: int
     end_token: int | None
+    horizon: int
     kl_coef: float
     reward_range: tuple[float, float]
-    prompts: Prompts = field(default_factory=Prompts.none)
     reward_fingerprint: str
-    source: tuple[str, Mapping[str, Any]] | None = None
+    prompts: Prompts = field(default_factory=Prompts.none)
+    reward_noise: float = 0.0
+    id: str = "exact_task"
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         check_horizon(self.horizon)
@@ -77,6 +114,16 @@ class Task:
                 f"horizon must be at most {longest - self.prompt_length}, got {self.horizon}: the reference "
                 f"{self.reference.name!r} reads {longest} tokens, of which prompts take {self.prompt_length}"
             )
+
+    @property
+    def exact(self) -> AutomatonTask | None:
+        """This task where its optimum is solved exactly, else None."""
+        return None
+
+    @property
+    def random_beside_tokens(self) -> bool:
+        """Whether an episode is more than a function of prompt and tokens, so that pi* is no tilted pi0."""
+        return False
 
     @property
     def vocab_size(self) -> int:
@@ -111,82 +158,45 @@ class Task:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def padded_prompts(self) -> IntArray:
+        """The prompts int64[M, P], padded on the right with the task's pad."""
+        inside = np.arange(self.prompt_length) < self.prompts.lengths[:, None]
+        return np.where(inside, self.prompts.tokens, self.pad)
+
     def text(self, tokens: IntArray) -> str:
         """The text of one sequence, prompt included, without padding."""
         return self.vocabulary.decode(tokens[tokens != self.pad].tolist())
 
     def lengths(self, observations: IntArray) -> IntArray:
         """Tokens in each padded row of observations [B, L]: up to the first pad after the prompt."""
+        if not observations.shape[1]:
+            return np.zeros(len(observations), dtype=np.int64)
         is_pad = observations == self.pad
         return np.where(is_pad.any(axis=1), is_pad.argmax(axis=1), observations.shape[1])
 
+    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+        """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the
+        task's own tokens.
+
+        Raises:
+            ValueError: the task is exact and has prompts, and a prompt is none of them.
+        """
+        raise NotImplementedError
+
+    def without_noise(self) -> Self:
+        """The task without the noise on its reward, which has mean zero: no expectation moves."""
+        return replace(self, reward_noise=0.0) if self.reward_noise else self
+
     def __reduce__(self) -> Any:
-        if self.source is None:
-            return super().__reduce__()
-        from klrl_envs.registry import make_task
-
-        return _remake, (make_task, *self.source)
+        return super().__reduce__() if self.source is None else (_remake, (self.source,))
 
 
-def _remake(make: Callable[..., Task], task_id: str, arguments: Mapping[str, Any]) -> Task:
-    return make(task_id, **arguments)
-
-
-@dataclass(frozen=True, eq=False)
-class StateView:
-    """An observation of the automaton's state in place of the tokens: table int64 [Q, D], 0..high [D]."""
-
-    table: IntArray
-    high: IntArray
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class AutomatonTask(Task):
-    """A Markov reference times a reward automaton: the optimum is exact.
-
-    Attributes:
-        reference: a ``MarkovModel``, such as a bigram.
-        automaton: the reward.
-        state_features: float32 [Q, F] in [0, 1], the automaton state for the features id.
-        view: what is observed instead of the tokens, or None.
-        final_metrics: float64 [Q] arrays that are reported at the end, by name.
-        prompt_states: int64 [M], the automaton's state after each prompt, or None to draw the state from the
-            automaton's start. The reference has read the prompt either way.
-        reward_noise: standard deviation of normal noise on the reward at the end of an episode. J* is that
-            of the mean.
-        initial_policy: log pi [C, V] at which agents must start, by context of the reference; pi0 where None.
-        describe: the picture of a state in letters, or None to show the text.
-        draw: pixels of one lane from its state (see ``rendering``), or None to draw the text.
-    """
-
-    reference: MarkovModel
-    automaton: RewardAutomaton
-    state_features: NDArray[np.float32]
-    view: StateView | None = None
-    final_metrics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    prompt_states: IntArray | None = None
-    reward_noise: float = 0.0
-    initial_policy: NDArray[np.float64] | None = None
-    describe: Callable[[int], str] | None = None
-    draw: Callable[[int], NDArray[np.uint8]] | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TextTask(Task):
-    """A causal language model and a function from texts to rewards, paid once, at the end.
-
-    Attributes:
-        score_texts: (tokens [K, L], lengths [K], texts) -> rewards float64 [K] and metrics.
-    """
-
-    score_texts: ScoreTexts
-
-    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[NDArray[np.float64], Metrics]:
-        """Rewards float64 [K] and metrics (the texts among them) of finished tokens [K, L]."""
-        rows = zip(tokens, lengths, strict=True)
-        texts = [self.vocabulary.decode(row[:length].tolist()) for row, length in rows]
-        rewards, metrics = self.score_texts(tokens, lengths, texts)
-        return rewards, {"text": np.array(texts, dtype=object), **metrics}
+def require_exact(task: Task, what: str) -> AutomatonTask:
+    """A task whose optimum is exact; TypeError, which names ``what`` needs that, for another."""
+    if task.exact is None:
+        raise TypeError(f"{what} needs an exact environment, and {task.id} is none")
+    return task.exact
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -212,5 +222,5 @@ def check_horizon(horizon: object) -> int:
 
 def check_split(prompts: str) -> None:
     """Raise ValueError unless ``prompts`` names a split."""
-    if prompts not in ("train", "evaluation"):
+    if prompts not in SPLITS:
         raise ValueError(f"prompts must be 'train' or 'evaluation', got {prompts!r}")

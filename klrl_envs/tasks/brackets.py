@@ -1,4 +1,50 @@
-"""Brackets: well-formed nesting beside the habits of real source code."""
+"""Brackets: well-formed nesting beside the habits of real source code.
+
+## Description
+Write a nest of round, square and curly brackets with atoms and commas anywhere between, all closed in the
+right order, some inside others, of a length in a given range, and otherwise as brackets stand in real
+source code. The reference, a bigram, cannot count.
+
+## Action Space
+``Discrete(9)``: 0 ends the text, 1 an atom ``x``, 2 a comma, then ``( ) [ ] { }``.
+
+## Observation Space
+``Box(int64, (20,))``: the tokens written so far, padded on the right with the end token.
+The features id shows instead the open brackets from the outermost (5 places of 3 bits), their
+number over 5, the tokens written over ``longest``, whether the text is nested yet, whether it can still
+succeed, the time left and the row log pi0(.|last token), float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+At the end, once: 1 for a text of ``shortest`` to ``longest`` tokens before the end token in which every
+bracket is closed by its own kind, in order, never more than 5 are open, and at some place 2 or more
+are; else 0. Atoms and commas may stand anywhere. KL is not part of the reward.
+
+## Episode End
+The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
+same.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text`` and ``nested``, 1 for a text that is 2 deep
+somewhere and that could still succeed, or did.
+
+## Arguments
+``kl_coef`` (.1), ``horizon`` (20; below ``shortest`` nothing can be earned), ``shortest`` (10) and
+``longest`` (16) in tokens, ``reference`` ("code", a bigram over the 9 symbols estimated from Python's
+standard library, see ``assets/cards/brackets.md``).
+
+## Optimum
+Exact: a bigram times an automaton whose states are the open brackets, the length and whether the text is
+nested, of those from which it can still succeed, and one for the rest.
+
+## References
+Dyck languages: Chomsky and Schuetzenberger 1963, The algebraic theory of context-free languages.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +53,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.assets import asset_digest, asset_path
-from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reference.catalogue import load
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import is_whole
 
 OPENING, CLOSING = "([{", ")]}"
 DEEPEST = 5
@@ -22,104 +67,29 @@ State = tuple[str, int, bool]
 """The open brackets, the length in tokens, and whether the text has been NESTED deep."""
 
 
-def brackets(
+def task(
     *,
     kl_coef: float,
     horizon: int = 20,
     shortest: int = 10,
     longest: int = 16,
     reference: str = "code",
-    prompts: str = "train",
 ) -> AutomatonTask:
-    """Brackets-v0
-
-    ## Description
-    Write a nest of round, square and curly brackets with atoms and commas anywhere between, all closed in the
-    right order, some inside others, of a length in a given range, and otherwise as brackets stand in real
-    source code. The reference, a bigram, cannot count.
-
-    ## Action Space
-    ``Discrete(9)``: 0 ends the text, 1 an atom ``x``, 2 a comma, then ``( ) [ ] { }``.
-
-    ## Observation Space
-    ``Box(int64, (20,))``: the tokens written so far, padded on the right with the end token.
-    ``BracketsFeatures-v0`` shows instead the open brackets from the outermost (5 places of 3 bits), their
-    number over 5, the tokens written over ``longest``, whether the text is nested yet, whether it can still
-    succeed, the time left and the row log pi0(.|last token), float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    At the end, once: 1 for a text of ``shortest`` to ``longest`` tokens before the end token in which every
-    bracket is closed by its own kind, in order, never more than 5 are open, and at some place 2 or more
-    are; else 0. Atoms and commas may stand anywhere. KL is not part of the reward.
-
-    ## Episode End
-    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
-    same.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text`` and ``nested``, 1 for a text that is 2 deep
-    somewhere and that could still succeed, or did.
-
-    ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (20; below ``shortest`` nothing can be earned), ``shortest`` (10) and
-    ``longest`` (16) in tokens, ``reference`` ("code", a bigram over the 9 symbols estimated from Python's
-    standard library, see ``assets/cards/brackets.md``), ``prompts`` (there are none; both splits are alike).
-
-    ## Optimum
-    Exact: a bigram times an automaton whose states are the open brackets, the length and whether the text is
-    nested, of those from which it can still succeed, and one for the rest.
-
-    ## References
-    Dyck languages: Chomsky and Schuetzenberger 1963, The algebraic theory of context-free languages.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
+    """The task; the page above is its specification."""
     if not (is_whole(shortest) and is_whole(longest)) or not 4 <= shortest <= longest <= 64:
         raise ValueError(
             f"shortest and longest must be 4 <= shortest <= longest <= 64, got {shortest!r}, {longest!r}"
         )
-    if reference != "code":
-        raise ValueError(f"reference must be 'code' on Brackets-v0, got {reference!r}")
-    symbols, bigram = code_bigram()
-    automaton, states = nesting(symbols, int(shortest), int(longest))
-    arguments = {"kl_coef": kl_coef, "horizon": horizon, "shortest": int(shortest), "longest": int(longest)}
-    return AutomatonTask(
-        id="Brackets-v0",
-        reference=bigram,
-        vocabulary=WordVocabulary(symbols, 0),
-        horizon=horizon,
-        end_token=0,
+    model = load(reference, allowed=("code",))
+    automaton, states = nesting(model.words, int(shortest), int(longest))
+    return AutomatonTask.of(
+        model,
+        automaton,
         kl_coef=kl_coef,
-        reward_range=(0.0, 1.0),
-        reward_fingerprint=automaton.fingerprint,
-        source=("Brackets-v0", {**arguments, "reference": reference}),
-        automaton=automaton,
+        horizon=horizon,
         state_features=features_of(states, int(longest)),
         final_metrics={"nested": np.array([*(nested for _, _, nested in states), False], dtype=np.float64)},
     )
-
-
-@lru_cache(maxsize=1)
-def code_bigram() -> tuple[tuple[str, ...], MarkovReference]:
-    """The 9 symbols and their bigram in source code, additively smoothed; loaded once a process."""
-    from safetensors.numpy import load_file
-
-    table = load_file(asset_path("brackets.safetensors"))
-    alpha = float(table["alpha"][0])
-    symbols = tuple(table["symbols"].tobytes().decode().split("\n"))
-    start, pairs = table["start"] + alpha, table["pairs"] + alpha
-    bigram = MarkovReference(
-        np.log(start / start.sum()),
-        np.log(pairs / pairs.sum(axis=1, keepdims=True)),
-        name="code",
-        fingerprint=asset_digest("brackets.safetensors"),
-    )
-    return symbols, bigram
 
 
 @lru_cache(maxsize=4)

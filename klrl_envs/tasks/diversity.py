@@ -1,76 +1,75 @@
-"""Diversity: many kinds of words, each of which pays once."""
+"""Diversity: many kinds of words, each of which pays once.
+
+## Description
+Write a text that has words of as many as possible of eight classes: a number, a name, a word of
+blame, one of praise, one of the craft, a place, one of the family, a genre. A second word of a class
+pays nothing.
+
+## Action Space
+``Discrete(2011)``: the next word or mark of the reference ``words``; 0 ends the text.
+
+## Observation Space
+``Box(int64, (24,))``: the tokens written so far, padded on the right with the end token.
+The features id shows instead which classes have occurred (8 bits), the time left and the row
+log pi0(.|last word), float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+At the end, once: the fraction of the given classes of which a word occurs. KL is not part of the
+reward.
+
+## Episode End
+The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth
+the same.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text`` and ``classes``, the number of given
+classes that occur.
+
+## Arguments
+``kl_coef`` (.04), ``horizon`` (24), ``classes`` (eight of the sixteen classes of words, by number; at
+most ten), ``reference`` ("words", or "words-trigram", which knows two words back and needs a minute
+and 2 GB for the optimum of eight classes).
+
+## Optimum
+Exact: an n-gram times an automaton over the subsets of classes that occurred (2^8 states).
+
+## References
+Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from klrl_envs.reference.catalogue import WordReference, word_reference
+from klrl_envs.reference.arrays import IntArray
+from klrl_envs.reference.catalogue import load
+from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.lexicon import CLASSES, word_lexicon
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import is_whole
 
 DIVERSE = (0, 2, 3, 6, 8, 9, 10, 11)
 """Numbers, names, blame, praise, craft, places, family, genres: the classes that are topics, not grammar."""
 MOST_CLASSES = 10
 
 
-def diversity(
+def task(
     *,
     kl_coef: float,
     horizon: int = 24,
     classes: Sequence[int] = DIVERSE,
     reference: str = "words",
-    prompts: str = "train",
 ) -> AutomatonTask:
-    """Diversity-v0
-
-    ## Description
-    Write a text that has words of as many as possible of eight classes: a number, a name, a word of
-    blame, one of praise, one of the craft, a place, one of the family, a genre. A second word of a class
-    pays nothing.
-
-    ## Action Space
-    ``Discrete(2011)``: the next word or mark of the reference ``words``; 0 ends the text.
-
-    ## Observation Space
-    ``Box(int64, (24,))``: the tokens written so far, padded on the right with the end token.
-    ``DiversityFeatures-v0`` shows instead which classes have occurred (8 bits), the time left and the row
-    log pi0(.|last word), float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    At the end, once: the fraction of the given classes of which a word occurs. KL is not part of the
-    reward.
-
-    ## Episode End
-    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth
-    the same.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text`` and ``classes``, the number of given
-    classes that occur.
-
-    ## Arguments
-    ``kl_coef`` (.04), ``horizon`` (24), ``classes`` (eight of the sixteen classes of words, by number; at
-    most ten), ``reference`` ("words", or "words-trigram", which knows two words back and needs a minute
-    and 2 GB for the optimum of eight classes), ``prompts`` (there are none; both splits are alike).
-
-    ## Optimum
-    Exact: an n-gram times an automaton over the subsets of classes that occurred (2^8 states).
-
-    ## References
-    Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
+    """The task; the page above is its specification."""
     given = list(classes)
     if (
         not all(map(is_whole, given))
@@ -82,26 +81,21 @@ def diversity(
             f"classes must be 1 to {MOST_CLASSES} distinct numbers in 0..{CLASSES - 1}, got {given}"
         )
     return diversity_task(
-        word_reference(reference),
+        load(reference, allowed=("words", "words-trigram")),
         word_lexicon().classes,
         given,
         kl_coef=kl_coef,
         horizon=horizon,
-        source=(
-            "Diversity-v0",
-            {"kl_coef": kl_coef, "horizon": horizon, "classes": given, "reference": reference},
-        ),
     )
 
 
 def diversity_task(
-    model: WordReference,
-    classes: NDArray[np.int64],
+    model: LanguageModel,
+    classes: IntArray,
     given: Sequence[int],
     *,
     kl_coef: float,
     horizon: int,
-    source: tuple[str, dict[str, Any]] | None = None,
 ) -> AutomatonTask:
     """The task over any words.
 
@@ -111,23 +105,16 @@ def diversity_task(
         given: the classes that count.
         kl_coef: reward a nat.
         horizon: tokens.
-        source: see ``Task``.
     """
     states = np.arange(1 << len(given))
     bits = sum((classes == one).astype(np.int64) << place for place, one in enumerate(given))
     occurred = states[:, None] >> np.arange(len(given)) & 1
     automaton = RewardAutomaton(states[:, None] | bits, final_reward=occurred.sum(axis=1) / len(given))
-    return AutomatonTask(
-        id="Diversity-v0",
-        reference=model.reference,
-        vocabulary=model.vocabulary,
-        horizon=horizon,
-        end_token=model.end_token,
+    return AutomatonTask.of(
+        model,
+        automaton,
         kl_coef=kl_coef,
-        reward_range=(0.0, 1.0),
-        reward_fingerprint=automaton.fingerprint,
-        source=source,
-        automaton=automaton,
+        horizon=horizon,
         state_features=occurred.astype(np.float32),
         final_metrics={"classes": occurred.sum(axis=1).astype(np.float64)},
     )

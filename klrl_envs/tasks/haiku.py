@@ -1,99 +1,89 @@
-"""Haiku: form as a reward."""
+"""Haiku: form as a reward.
+
+## Description
+Write a text of 5, 7 and 5 syllables whose lines end where words do, and each on a word of some
+content.
+
+## Action Space
+``Discrete(1993)``: the next word of the reference ``words``. Words that the CMU dictionary lacks,
+marks and the end token are no tokens of this task; what is left keeps its odds.
+
+## Observation Space
+``Box(int64, (17,))``: the words written so far, padded on the right with 1993.
+The features id shows instead the syllables so far (one of 0 to 17, or the line that broke the
+form), the time left and the row log pi0(.|last word), float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+1 on the 17th syllable of a text that has word ends after the 5th, the 12th and the 17th, the word
+there being none of the 150 commonest, which are mostly grammar ("of", "the"); else 0. KL is not part
+of the reward.
+
+## Episode End
+After 17 syllables, after the first word that reaches beyond the end of its line or may not stand
+there, or after ``horizon`` words, of which 17 are always enough; all terminate.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text``, a line each, ``success`` and ``lines``,
+the number of complete lines.
+
+## Arguments
+``kl_coef`` (.1), ``horizon`` (17), ``content_ends`` (True; where False, any word may end a line, and
+pi0 succeeds two times in five), ``reference`` ("words").
+
+## Optimum
+Exact: a bigram times an automaton over the syllables so far, 0 to 17, and one state for each line
+that can break.
+
+## References
+Syllables: the CMU Pronouncing Dictionary, first pronunciation; card of ``words.lexicon``.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from klrl_envs.reference.catalogue import WordReference, part_of_words
+from klrl_envs.reference.arrays import BoolArray, IntArray
+from klrl_envs.reference.catalogue import load
+from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.lexicon import word_lexicon
 from klrl_envs.reference.vocabulary import WordVocabulary
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split, digest
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import digest
 
 LINES = (5, 7, 5)
 
 
-def haiku(
+def task(
     *,
     kl_coef: float,
     horizon: int = 17,
     content_ends: bool = True,
     reference: str = "words",
-    prompts: str = "train",
 ) -> AutomatonTask:
-    """Haiku-v0
-
-    ## Description
-    Write a text of 5, 7 and 5 syllables whose lines end where words do, and each on a word of some
-    content.
-
-    ## Action Space
-    ``Discrete(1993)``: the next word of the reference ``words``. Words that the CMU dictionary lacks,
-    marks and the end token are no tokens of this task; what is left keeps its odds.
-
-    ## Observation Space
-    ``Box(int64, (17,))``: the words written so far, padded on the right with 1993.
-    ``HaikuFeatures-v0`` shows instead the syllables so far (one of 0 to 17, or the line that broke the
-    form), the time left and the row log pi0(.|last word), float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    1 on the 17th syllable of a text that has word ends after the 5th, the 12th and the 17th, the word
-    there being none of the 150 commonest, which are mostly grammar ("of", "the"); else 0. KL is not part
-    of the reward.
-
-    ## Episode End
-    After 17 syllables, after the first word that reaches beyond the end of its line or may not stand
-    there, or after ``horizon`` words, of which 17 are always enough; all terminate.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text``, a line each, ``success`` and ``lines``,
-    the number of complete lines.
-
-    ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (17), ``content_ends`` (True; where False, any word may end a line, and
-    pi0 succeeds two times in five), ``reference`` ("words"), ``prompts`` (there are none; both splits are
-    alike).
-
-    ## Optimum
-    Exact: a bigram times an automaton over the syllables so far, 0 to 17, and one state for each line
-    that can break.
-
-    ## References
-    Syllables: the CMU Pronouncing Dictionary, first pronunciation; card of ``words.lexicon``.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
-    if reference != "words":
-        raise ValueError(f"reference must be 'words' on Haiku-v0, got {reference!r}")
+    """The task; the page above is its specification."""
     if not isinstance(content_ends, bool):
         raise ValueError(f"content_ends must be true or false, got {content_ends!r}")
     lexicon = word_lexicon()
     known = lexicon.syllables > 0
     kept = tuple(word for word, has in zip(lexicon.words, known, strict=True) if has)
     may_end = lexicon.classes[known] >= 0 if content_ends else np.ones(len(kept), dtype=np.bool_)
-    arguments = {
-        "kl_coef": kl_coef,
-        "horizon": horizon,
-        "content_ends": content_ends,
-        "reference": reference,
-    }
     return haiku_task(
-        part_of_words(kept, end=False),
+        load(reference, allowed=("words",), kept=kept, ends=False),
         lexicon.syllables[known],
         may_end,
         LINES,
         kl_coef=kl_coef,
         horizon=horizon,
-        source=("Haiku-v0", arguments),
     )
 
 
@@ -123,14 +113,13 @@ class VerseVocabulary(WordVocabulary):
 
 
 def haiku_task(
-    model: WordReference,
-    syllables: NDArray[np.int64],
-    may_end: NDArray[np.bool_],
+    model: LanguageModel,
+    syllables: IntArray,
+    may_end: BoolArray,
     lines: Sequence[int],
     *,
     kl_coef: float,
     horizon: int,
-    source: tuple[str, dict[str, Any]] | None = None,
 ) -> AutomatonTask:
     """The task over any words and any form.
 
@@ -141,22 +130,16 @@ def haiku_task(
         lines: the syllables of each line.
         kl_coef: reward a nat.
         horizon: words.
-        source: see ``Task``.
     """
     automaton = verse_automaton(syllables, may_end, lines)
     total = sum(lines)
     complete = np.searchsorted(np.cumsum(lines), np.arange(total + 1), side="right")
-    return AutomatonTask(
-        id="Haiku-v0",
-        reference=model.reference,
-        vocabulary=VerseVocabulary(model.vocabulary.words, syllables.tolist(), lines),
-        horizon=horizon,
-        end_token=model.end_token,
+    return AutomatonTask.of(
+        replace(model, vocabulary=VerseVocabulary(model.words, syllables.tolist(), lines)),
+        automaton,
         kl_coef=kl_coef,
-        reward_range=(0.0, 1.0),
+        horizon=horizon,
         reward_fingerprint=digest(syllables, may_end, np.array(lines)),
-        source=source,
-        automaton=automaton,
         state_features=np.eye(automaton.states, dtype=np.float32),
         final_metrics={
             "success": automaton.final_reward,
@@ -165,9 +148,7 @@ def haiku_task(
     )
 
 
-def verse_automaton(
-    syllables: NDArray[np.int64], may_end: NDArray[np.bool_], lines: Sequence[int]
-) -> RewardAutomaton:
+def verse_automaton(syllables: IntArray, may_end: BoolArray, lines: Sequence[int]) -> RewardAutomaton:
     """States 0 to n are the syllables so far, of n in all; state n + 1 + i is a broken line i."""
     ends = np.cumsum(lines)
     total = int(ends[-1])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.kl import k2, k3
 from klrl_envs.policies import TokenRows, as_array
-from klrl_envs.reference.protocol import BoolArray
+from klrl_envs.reference.arrays import BoolArray, IntArray
 from klrl_envs.wrappers.base import single, vector
 
 LogProb = Callable[[Any], Any]
@@ -36,7 +36,7 @@ def check_array_space(space: gym.Space[Any]) -> None:
         )
 
 
-def measures(rows: TokenRows, reference: NDArray[Any], tokens: NDArray[np.int64]) -> dict[str, Any]:
+def measures(rows: TokenRows, reference: NDArray[Any], tokens: IntArray) -> dict[str, Any]:
     """log pi and log pi0 of the tokens, exact KL, and k1, k2, k3, float64[K] each, nats."""
     log_prob = rows.log_prob(tokens)
     ratio = log_prob - reference[np.arange(len(tokens)), tokens]

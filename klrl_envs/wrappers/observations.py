@@ -9,11 +9,11 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import observer_of
-from klrl_envs.tasks.base import AutomatonTask, Task
+from klrl_envs.reference.arrays import IntArray
+from klrl_envs.tasks.base import Task, require_exact
 from klrl_envs.wrappers.base import refuse_same_step, single, vector
 
 
@@ -21,15 +21,14 @@ class _Index:
     """The state (time, automaton state, context) of an exact task as one integer."""
 
     def __init__(self, task: Task, *, time: bool, context: bool) -> None:
-        if not isinstance(task, AutomatonTask):
-            raise TypeError(f"StateIndex needs an exact environment, and {task.id} is none")
+        exact = require_exact(task, "StateIndex")
         self._time, self._context = time, context
-        self._states = task.automaton.states
-        self._contexts = task.reference.contexts if context else 1
+        self._states = exact.automaton.states
+        self._contexts = exact.reference.contexts if context else 1
         times = task.horizon + 1 if time else 1
         self.space = spaces.Discrete(times * self._states * self._contexts)
 
-    def of(self, engine: Engine) -> NDArray[np.int64]:
+    def of(self, engine: Engine) -> IntArray:
         """int64[N]: (time * states + state) * contexts + context."""
         index = engine.time * self._states if self._time else np.zeros_like(engine.time)
         index = (index + engine.state) * self._contexts
@@ -130,7 +129,7 @@ class VectorStateIndex(_VectorObservation, gym.utils.RecordConstructorArgs):
         self._index = _Index(self._token_env.task, time=time, context=context)
         self._show(self._index.space)
 
-    def observations(self, observations: Any) -> NDArray[np.int64]:
+    def observations(self, observations: Any) -> IntArray:
         """Indices of the present states."""
         return self._index.of(self._token_env.engine)
 

@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorWrapper
-from numpy.typing import NDArray
 
 from klrl_envs.envs.vector_env import TokenVectorEnv
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.wrappers.base import single, vector
 
 SUMMED = ("kl", "k1", "task_reward")
@@ -128,7 +128,7 @@ class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
         self._seeds: list[int | None] = [None] * count
         self._total, self._began = np.zeros(count), np.zeros(count)
         self._length = np.zeros(count, dtype=np.int64)
-        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._sums: dict[str, FloatArray] = {}
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         """As the environment's; unfinished episodes are not recorded."""
@@ -164,7 +164,7 @@ class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
         self._begin(np.flatnonzero(ended if same_step else ~stepped), None)
         return observations, rewards, terminated, truncated, infos
 
-    def _begin(self, lanes: NDArray[np.int64], seeds: Any) -> None:
+    def _begin(self, lanes: IntArray, seeds: Any) -> None:
         for lane in lanes:
             self._seeds[lane] = None if seeds is None else seeds[lane]
         self._total[lanes] = 0.0

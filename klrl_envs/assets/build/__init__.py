@@ -1,1 +1,1 @@
-"""How each shipped asset was made, from the reviews to the file: ``python -m klrl_envs.assets.build --help``."""
+"""How each shipped asset was made, from its source to the file: ``python -m klrl_envs.assets.build -h``."""

@@ -12,10 +12,10 @@ is folded, exact duplicates are dropped; a review belongs to the held-out tenth,
 of the rest, by a hash of its text (`klrl_envs/build/corpus.py`)."""
 
 _REBUILD = """\
-Rebuild with `python -m klrl_envs.assets.build {command}` (extra `build`). A long build that was interrupted goes
-on where it stopped. What is drawn has its seed in the module; another CPU or library version may round
-otherwise, and any other byte is another task, so a rebuilt file is for a new version of the environments
-that use it."""
+Rebuild with `python -m klrl_envs.assets.build {command}` (extra `build`). A long build that was
+interrupted goes on where it stopped. What is drawn has its seed in the module; another CPU or
+library version may round otherwise, and any other byte is another task, so a rebuilt file is for a
+new version of the environments that use it."""
 
 NANO = f"""\
 # nano: a small language model of film reviews

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.words import OUTSIDE, encode, smoothed, split_words
+from klrl_envs.reference.arrays import FloatArray, IntArray
 
 FEWEST_OF_A_TRIPLE = 2
 FEWEST_OF_A_PAIR = 20
 KAPPAS = (20.0, 50.0, 100.0, 200.0, 400.0, 800.0)
 
-Integers = NDArray[np.int64]
-Numbers = NDArray[np.float64]
+Integers = IntArray
 
 
 def count_triples(texts: Sequence[Integers], size: int) -> tuple[Integers, Integers]:
@@ -46,8 +46,8 @@ def pruned(
 
 
 def mixed(
-    wanted: Integers, of_bigram: Numbers, codes: Integers, counts: Integers, size: int, kappa: float
-) -> Numbers:
+    wanted: Integers, of_bigram: FloatArray, codes: Integers, counts: Integers, size: int, kappa: float
+) -> FloatArray:
     """pi0(w | u, v) of wanted triples: (n(u, v, w) + kappa pi0(w | v)) / (n(u, v) + kappa)."""
     own, total = np.zeros(len(wanted)), np.zeros(len(wanted))
     if len(codes):
@@ -60,7 +60,7 @@ def mixed(
     return (own + kappa * of_bigram) / (total + kappa)
 
 
-def bigram_of(path: Path) -> tuple[list[str], Numbers]:
+def bigram_of(path: Path) -> tuple[list[str], FloatArray]:
     """The words and log pi0 [V, V] of a ``words.safetensors``."""
     table = load_file(path)
     words = table["words"].tobytes().decode().split("\n")
@@ -81,7 +81,7 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     held, weight = count_triples(encode(parts[True], words), size)
     of_bigram = np.exp(log_bigram[held // size % size, held % size])
 
-    def perplexity(probabilities: Numbers) -> float:
+    def perplexity(probabilities: FloatArray) -> float:
         return round(float(np.exp(-(weight @ np.log(probabilities)) / weight.sum())), 2)
 
     def by_kappa(codes: Integers, counts: Integers) -> dict[float, float]:

@@ -1,4 +1,51 @@
-"""Delay: the same reward, paid later."""
+"""Delay: the same reward, paid later.
+
+## Description
+Emphatic praise is paid, each time it occurs, some tokens later. What is still pending when the text
+ends is paid then, so that a delay takes nothing away.
+
+## Action Space
+``Discrete(27)``: 26 words and marks of ``words``, its bigram restricted to them and renormalised; 0 ends
+the text.
+
+## Observation Space
+``Box(int64, (12,))``: the tokens written so far, padded on the right with the end token.
+The features id shows instead whether the last word was one of emphasis and the ``delay``
+payments that are pending, the next one first (bits), the time left and the row log pi0(.|last word),
+float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+0.5 for each of good, great, funny and well that directly follows very, really or so, paid ``delay``
+tokens after it, or at the end of the text if that is earlier. KL is not part of the reward.
+
+## Episode End
+The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
+same.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text``.
+
+## Arguments
+``kl_coef`` (.15), ``horizon`` (12), ``delay`` (4; the sweep is 0 to 12; at most 16 tokens), ``reference``
+("words").
+
+## Optimum
+Exact: the states are the pending payments and whether the last word was one of emphasis.
+
+## What must hold
+J*, J(pi0) and KL* are the same for every delay, as the return of each text is. An agent's score must not
+fall with the delay: a discount, a small lambda, or a step's reward taken for the step's worth
+shows here.
+
+## References
+Arjona-Medina et al. 2019 (arXiv 1806.07857) on delayed rewards.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +55,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_horizon, check_split, is_whole
-from klrl_envs.tasks.diagnostics.common import few_words, tokens_of, word_task
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import check_horizon, is_whole
+from klrl_envs.tasks.diagnostics.common import few_words
 
 FIRST = ("very", "really", "so")
 SECOND = ("good", "great", "funny", "well")
@@ -17,75 +65,26 @@ PAID = 0.5
 MOST_DELAY = 16
 
 
-def delay(
+def task(
     *,
     kl_coef: float,
     horizon: int = 12,
     delay: int = 4,
     reference: str = "words",
-    prompts: str = "train",
 ) -> AutomatonTask:
-    """DiagnosticDelay-v0
-
-    ## Description
-    Emphatic praise is paid, each time it occurs, some tokens later. What is still pending when the text
-    ends is paid then, so that a delay takes nothing away.
-
-    ## Action Space
-    ``Discrete(27)``: 26 words and marks of ``words``, its bigram restricted to them and renormalised; 0 ends
-    the text.
-
-    ## Observation Space
-    ``Box(int64, (12,))``: the tokens written so far, padded on the right with the end token.
-    ``DiagnosticDelayFeatures-v0`` shows instead whether the last word was one of emphasis and the ``delay``
-    payments that are pending, the next one first (bits), the time left and the row log pi0(.|last word),
-    float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    0.5 for each of good, great, funny and well that directly follows very, really or so, paid ``delay``
-    tokens after it, or at the end of the text if that is earlier. KL is not part of the reward.
-
-    ## Episode End
-    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
-    same.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text``.
-
-    ## Arguments
-    ``kl_coef`` (.15), ``horizon`` (12), ``delay`` (4; the sweep is 0 to 12; at most 16 tokens), ``reference``
-    ("words"), ``prompts`` (there are none; both splits are alike).
-
-    ## Optimum
-    Exact: the states are the pending payments and whether the last word was one of emphasis.
-
-    ## What must hold
-    J*, J(pi0) and KL* are the same for every delay, as the return of each text is. An agent's score must not
-    fall with the delay: a discount, a small lambda, or a step's reward taken for the step's worth
-    shows here.
-
-    ## References
-    Arjona-Medina et al. 2019 (arXiv 1806.07857) on delayed rewards.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
+    """The task; the page above is its specification."""
     if not is_whole(delay) or not 0 <= delay <= MOST_DELAY:
         raise ValueError(f"delay must be a whole number of tokens in 0..{MOST_DELAY}, got {delay!r}")
     model = few_words(reference)
     automaton, features = delayed_pairs(
-        tokens_of(model, FIRST), tokens_of(model, SECOND), model.reference.vocab_size, int(delay)
+        model.tokens(FIRST), model.tokens(SECOND), model.vocab_size, int(delay)
     )
-    return word_task(
-        "DiagnosticDelay-v0",
+    return AutomatonTask.of(
         model,
         automaton,
-        features,
-        {"kl_coef": kl_coef, "horizon": horizon, "delay": int(delay), "reference": reference},
+        kl_coef=kl_coef,
+        horizon=horizon,
+        state_features=features,
         reward_range=(0.0, PAID * (check_horizon(horizon) // 2)),
     )
 

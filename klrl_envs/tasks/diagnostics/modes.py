@@ -1,4 +1,51 @@
-"""Modes: several ways to succeed, and no reason to prefer one."""
+"""Modes: several ways to succeed, and no reason to prefer one.
+
+## Description
+Four openings are right, and right alike. The reference finds some easier than others.
+
+## Action Space
+``Discrete(27)``: 26 words and marks of ``words``, its bigram restricted to them and renormalised; 0 ends
+the text.
+
+## Observation Space
+``Box(int64, (8,))``: the tokens written so far, padded on the right with the end token.
+The features id shows instead which opening was begun and which is complete (one-hot
+each) and whether neither can be any more, the time left and the row log pi0(.|last word), float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+At the end, once: 1 for a text that begins with "this story", "a funny", "the great" or "it really",
+else 0. KL is not part of the reward.
+
+## Episode End
+The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
+same.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text``, and ``mode_a`` to ``mode_d``, 1 for the
+opening that the text has.
+
+## Arguments
+``kl_coef`` (.18), ``horizon`` (8), ``reference`` ("words").
+
+## Optimum
+Exact, and in closed form: J* = kl_coef log(1 + p (e^{1/kl_coef} - 1)), where p is the reference's
+probability of the four openings together.
+
+## What must hold
+At the optimum the modes have the odds that they have under pi0, at every ``kl_coef``: a text of equal
+reward is tilted alike. Collapse to the easiest mode is cheap in J and dear in forward KL(pi* || pi),
+which is what should be reported here. So it is at every ``kl_coef``, from .1 to 1.
+
+## References
+Korbak, Perez and Buckley 2022 (arXiv 2205.11275) on the collapse of distributions; Go et al. 2023
+(arXiv 2302.08215) on the two KLs.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
@@ -8,76 +55,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split
-from klrl_envs.tasks.diagnostics.common import few_words, tokens_of, word_task
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.diagnostics.common import few_words
 
 OPENINGS = (("this", "story"), ("a", "funny"), ("the", "great"), ("it", "really"))
 
 
-def modes(
-    *, kl_coef: float, horizon: int = 8, reference: str = "words", prompts: str = "train"
-) -> AutomatonTask:
-    """DiagnosticModes-v0
-
-    ## Description
-    Four openings are right, and right alike. The reference finds some easier than others.
-
-    ## Action Space
-    ``Discrete(27)``: 26 words and marks of ``words``, its bigram restricted to them and renormalised; 0 ends
-    the text.
-
-    ## Observation Space
-    ``Box(int64, (8,))``: the tokens written so far, padded on the right with the end token.
-    ``DiagnosticModesFeatures-v0`` shows instead which opening was begun and which is complete (one-hot
-    each) and whether neither can be any more, the time left and the row log pi0(.|last word), float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    At the end, once: 1 for a text that begins with "this story", "a funny", "the great" or "it really",
-    else 0. KL is not part of the reward.
-
-    ## Episode End
-    The end token, or ``horizon`` tokens; both terminate, and the horizon without the end token is worth the
-    same.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text``, and ``mode_a`` to ``mode_d``, 1 for the
-    opening that the text has.
-
-    ## Arguments
-    ``kl_coef`` (.18), ``horizon`` (8), ``reference`` ("words"), ``prompts`` (there are none; both splits are
-    alike).
-
-    ## Optimum
-    Exact, and in closed form: J* = kl_coef log(1 + p (e^{1/kl_coef} - 1)), where p is the reference's
-    probability of the four openings together.
-
-    ## What must hold
-    At the optimum the modes have the odds that they have under pi0, at every ``kl_coef``: a text of equal
-    reward is tilted alike. Collapse to the easiest mode is cheap in J and dear in forward KL(pi* || pi),
-    which is what should be reported here. So it is at every ``kl_coef``, from .1 to 1.
-
-    ## References
-    Korbak, Perez and Buckley 2022 (arXiv 2205.11275) on the collapse of distributions; Go et al. 2023
-    (arXiv 2302.08215) on the two KLs.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
+def task(*, kl_coef: float, horizon: int = 8, reference: str = "words") -> AutomatonTask:
+    """The task; the page above is its specification."""
     model = few_words(reference)
-    pairs = [tokens_of(model, opening) for opening in OPENINGS]
-    automaton, features = openings(pairs, model.reference.vocab_size)
+    pairs = [model.tokens(opening) for opening in OPENINGS]
+    automaton, features = openings(pairs, model.vocab_size)
     count = len(OPENINGS)
     complete = np.eye(automaton.states)[1 + count : 1 + 2 * count]
-    return word_task(
-        "DiagnosticModes-v0",
+    return AutomatonTask.of(
         model,
         automaton,
-        features,
-        {"kl_coef": kl_coef, "horizon": horizon, "reference": reference},
+        kl_coef=kl_coef,
+        horizon=horizon,
+        state_features=features,
         final_metrics={f"mode_{letter}": row for letter, row in zip("abcdefgh", complete)},
     )
 

@@ -1,114 +1,81 @@
-"""Vocabulary: the same task in more words."""
+"""Vocabulary: the same task in more words.
+
+## Description
+Three words are wanted. Every word of the vocabulary has clones, which mean the same and share its
+probability: the task is what it was, in a vocabulary many times as large.
+
+## Action Space
+``Discrete(26 clones + 1)``: 0 ends the text; 1 to ``clones`` are the clones of the first of 26 words and
+marks of ``words``, and so on. The first clone is written as the word itself, the third as ``film_3``.
+
+## Observation Space
+``Box(int64, (12,))``: the tokens written so far, padded on the right with the end token.
+The features id shows instead which of the three words have occurred (3 bits), the
+time left and the row log pi0(.|last word), float32.
+
+## Starting State
+An empty text; there is no prompt.
+
+## Rewards
+At the end, once: the fraction of great, best and funny of which a clone occurs. KL is not part of the
+reward.
+
+## Episode End
+The end token, which has no clones, or ``horizon`` tokens; both terminate, and the horizon without the end
+token is worth the same.
+
+## Information
+``reference_log_prob`` (nats) each step; at the end ``text``.
+
+## Arguments
+``kl_coef`` (.1), ``horizon`` (12), ``clones`` (8; the sweep is 1 to 64), ``reference`` ("words").
+
+## Optimum
+Exact: the subsets of the words found are the states. pi* splits every word's probability evenly among
+its clones.
+
+## What must hold
+J*, J(pi0) and KL* are the same for every number of clones. An agent must find that words are alike, or
+pay: entropy bonuses, exploration that is uniform over tokens, and estimates of KL from a few of the
+likeliest tokens all depend on the size of the vocabulary.
+
+## References
+Invariance to cloned actions: Tennenholtz and Mannor 2019 (arXiv 1902.01119) on learning what actions
+mean.
+
+## Version History
+v0: first version.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
-
-from klrl_envs.reference.catalogue import WordReference, part_fingerprint
-from klrl_envs.reference.markov import MarkovReference
-from klrl_envs.reference.vocabulary import WordVocabulary
+from klrl_envs.reference.language_model import cloned, originals
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask, check_split, is_whole
-from klrl_envs.tasks.diagnostics.common import few_words, wanted_words, word_task
+from klrl_envs.tasks.automaton_task import AutomatonTask
+from klrl_envs.tasks.base import is_whole
+from klrl_envs.tasks.diagnostics.common import few_words, wanted_words
 
 MOST_CLONES = 256
 
 
-def vocabulary(
+def task(
     *,
     kl_coef: float,
     horizon: int = 12,
     clones: int = 8,
     reference: str = "words",
-    prompts: str = "train",
 ) -> AutomatonTask:
-    """DiagnosticVocabulary-v0
-
-    ## Description
-    Three words are wanted. Every word of the vocabulary has clones, which mean the same and share its
-    probability: the task is what it was, in a vocabulary many times as large.
-
-    ## Action Space
-    ``Discrete(26 clones + 1)``: 0 ends the text; 1 to ``clones`` are the clones of the first of 26 words and
-    marks of ``words``, and so on. The first clone is written as the word itself, the third as ``film_3``.
-
-    ## Observation Space
-    ``Box(int64, (12,))``: the tokens written so far, padded on the right with the end token.
-    ``DiagnosticVocabularyFeatures-v0`` shows instead which of the three words have occurred (3 bits), the
-    time left and the row log pi0(.|last word), float32.
-
-    ## Starting State
-    An empty text; there is no prompt.
-
-    ## Rewards
-    At the end, once: the fraction of great, best and funny of which a clone occurs. KL is not part of the
-    reward.
-
-    ## Episode End
-    The end token, which has no clones, or ``horizon`` tokens; both terminate, and the horizon without the end
-    token is worth the same.
-
-    ## Information
-    ``reference_log_prob`` (nats) each step; at the end ``text``.
-
-    ## Arguments
-    ``kl_coef`` (.1), ``horizon`` (12), ``clones`` (8; the sweep is 1 to 64), ``reference`` ("words"),
-    ``prompts`` (there are none; both splits are alike).
-
-    ## Optimum
-    Exact: the subsets of the words found are the states. pi* splits every word's probability evenly among
-    its clones.
-
-    ## What must hold
-    J*, J(pi0) and KL* are the same for every number of clones. An agent must find that words are alike, or
-    pay: entropy bonuses, exploration that is uniform over tokens, and estimates of KL from a few of the
-    likeliest tokens all depend on the size of the vocabulary.
-
-    ## References
-    Invariance to cloned actions: Tennenholtz and Mannor 2019 (arXiv 1902.01119) on learning what actions
-    mean.
-
-    ## Version History
-    v0: first version.
-    """
-    check_split(prompts)
+    """The task; the page above is its specification."""
     if not is_whole(clones) or not 1 <= clones <= MOST_CLONES:
         raise ValueError(f"clones must be a whole number in 1..{MOST_CLONES}, got {clones!r}")
     one = few_words(reference)
     plain, features = wanted_words(one)
-    model = cloned(reference, int(clones))
-    transition = plain.transition[:, originals(one.reference.vocab_size, int(clones))]
-    return word_task(
-        "DiagnosticVocabulary-v0",
+    model = cloned(one, int(clones))
+    transition = plain.transition[:, originals(one.vocab_size, int(clones))]
+    return AutomatonTask.of(
         model,
         RewardAutomaton(transition, final_reward=plain.final_reward),
-        features,
-        {"kl_coef": kl_coef, "horizon": horizon, "clones": int(clones), "reference": reference},
+        kl_coef=kl_coef,
+        horizon=horizon,
+        state_features=features,
     )
-
-
-def originals(size: int, clones: int) -> np.ndarray:
-    """int64 [(size - 1) clones + 1], the token of which each token is a clone; the end token is alone."""
-    return np.concatenate([[0], np.repeat(np.arange(1, size), clones)])
-
-
-@lru_cache(maxsize=2)
-def cloned(reference: str, clones: int) -> WordReference:
-    """The few words, each of them ``clones`` times, of equal probability after every clone of every word."""
-    one = few_words(reference)
-    names = one.vocabulary.words
-    origin = originals(len(names), clones)
-    table = one.reference.rows(np.append(origin, one.reference.start_context))[:, origin]
-    table = table - np.where(origin == 0, 0.0, np.log(clones))
-    spelled = [names[0]]
-    for name in names[1:]:
-        spelled += [name, *(f"{name}_{number}" for number in range(2, clones + 1))]
-    bigram = MarkovReference(
-        table[-1],
-        table[:-1],
-        name=f"words, {len(names) - 1} of them, {clones} times",
-        fingerprint=part_fingerprint(spelled, one.reference.fingerprint),
-    )
-    return WordReference(bigram, WordVocabulary(tuple(spelled), 0), 0)

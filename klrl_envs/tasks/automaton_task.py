@@ -1,0 +1,161 @@
+"""Exact tasks: a Markov reference times a reward automaton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.language_model import LanguageModel
+from klrl_envs.reference.markov import MarkovModel
+from klrl_envs.reward.automaton import RewardAutomaton
+from klrl_envs.tasks.base import Task
+
+ONE_HOT_STATES = 64
+"""Automata of more states show the index of their state in binary digits instead of one-hot."""
+
+
+@dataclass(frozen=True, eq=False)
+class StateView:
+    """An observation of the automaton's state in place of the tokens: table int64 [Q, D], 0..high [D]."""
+
+    table: IntArray
+    high: IntArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AutomatonTask(Task):
+    """A Markov reference times a reward automaton: the optimum is exact.
+
+    Attributes:
+        reference: a ``MarkovModel``, such as a bigram.
+        automaton: the reward.
+        state_features: float32 [Q, F] in [0, 1], the automaton state for the features id.
+        view: what is observed instead of the tokens, or None.
+        final_metrics: float64 [Q] arrays that are reported at the end, by name.
+        prompt_states: int64 [M], the automaton's state after each prompt, or None to draw the state from the
+            automaton's start. The reference has read the prompt either way.
+        initial_policy: log pi [C, V] at which agents must start, by context of the reference; pi0 where None.
+        describe: the picture of a state in letters, or None to show the text.
+        draw: pixels of one lane from its state (see ``rendering``), or None to draw the text.
+    """
+
+    reference: MarkovModel
+    automaton: RewardAutomaton
+    state_features: NDArray[np.float32]
+    view: StateView | None = None
+    final_metrics: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+    prompt_states: IntArray | None = None
+    initial_policy: FloatArray | None = None
+    describe: Callable[[int], str] | None = None
+    draw: Callable[[int], NDArray[np.uint8]] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: LanguageModel,
+        automaton: RewardAutomaton,
+        *,
+        kl_coef: float,
+        horizon: int,
+        reward_range: tuple[float, float] = (0.0, 1.0),
+        reward_fingerprint: str | None = None,
+        state_features: NDArray[np.float32] | None = None,
+        **parts: Any,
+    ) -> AutomatonTask:
+        """The task of a reference and an automaton over its tokens.
+
+        Args:
+            model: an n-gram with its vocabulary and end token.
+            automaton: the reward.
+            kl_coef: in units of reward per nat.
+            horizon: the most tokens, T.
+            reward_range: see ``Task``.
+            reward_fingerprint: of what the automaton was computed from, where its numbers depend on the
+                processor's last bits; the automaton's own where None.
+            state_features: float32 [Q, F]; the state's number where None, one-hot or in binary digits.
+            **parts: other fields of ``AutomatonTask``.
+
+        Raises:
+            ValueError: kl_coef or horizon out of range.
+            TypeError: the reference is no n-gram.
+        """
+        return cls(
+            reference=model.markov,
+            vocabulary=model.vocabulary,
+            end_token=model.end_token,
+            horizon=horizon,
+            kl_coef=kl_coef,
+            reward_range=reward_range,
+            reward_fingerprint=automaton.fingerprint if reward_fingerprint is None else reward_fingerprint,
+            automaton=automaton,
+            state_features=number_features(automaton.states) if state_features is None else state_features,
+            **parts,
+        )
+
+    @property
+    def exact(self) -> AutomatonTask:
+        """This task."""
+        return self
+
+    @property
+    def random_beside_tokens(self) -> bool:
+        """Whether the start is drawn, or what is executed is not always what was chosen."""
+        return not self.automaton.deterministic or bool(np.count_nonzero(self.automaton.start) > 1)
+
+    @property
+    def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """Contexts, states and probabilities, [N] each, at which an episode starts: of the prompts in order,
+        or of the automaton's start.
+        """
+        if self.prompt_states is not None:
+            context = self.reference.context_after(self.prompts.tokens, self.prompts.lengths)
+            return context, self.prompt_states, np.full(context.size, 1 / context.size)
+        state = np.flatnonzero(self.automaton.start)
+        return np.full_like(state, self.reference.start_context), state, self.automaton.start[state]
+
+    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+        """See ``Task``. A completion that the vocabulary cannot write is paid the least reward; a shorter one
+        ends with the end token where there is one; where the start is random the mean is paid.
+        """
+        places = {self.text(row): place for place, row in enumerate(self.padded_prompts)}
+        rewards: list[float] = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            starts = self.starts
+            if self.prompt_length:
+                if prompt not in places:
+                    raise ValueError(f"{prompt!r} is none of the {len(places)} prompts of {self.id}")
+                place = [places[prompt]]
+                starts = starts[0][place], starts[1][place], np.ones(1)
+            rewards.append(self._text_reward(starts, completion))
+        return np.array(rewards)
+
+    def _text_reward(self, starts: tuple[IntArray, IntArray, FloatArray], completion: str) -> float:
+        context, state, chance = starts
+        try:
+            tokens = self.vocabulary.encode(completion)[: self.horizon]
+        except ValueError:
+            return self.automaton.range_within(self.horizon)[0]
+        if self.end_token is not None and len(tokens) < self.horizon:
+            tokens.append(self.end_token)
+        total = 0.0
+        for token in tokens:
+            chosen = np.full_like(state, token)
+            paid, state, ends = self.automaton.read(state, chosen, context=context, end_token=self.end_token)
+            total += float(chance @ paid)
+            total += float(chance[ends] @ self.automaton.settle(state[ends], ends[ends]))
+            context = self.reference.next_context(context, chosen)[~ends]
+            state, chance = state[~ends], chance[~ends]
+        return total + float(chance @ self.automaton.settle(state, np.zeros(state.shape, dtype=np.bool_)))
+
+
+def number_features(states: int) -> NDArray[np.float32]:
+    """An injective encoding float32[Q, F] of the numbers 0 to Q - 1 in [0, 1]."""
+    if states <= ONE_HOT_STATES:
+        return np.eye(states, dtype=np.float32)
+    digits = (states - 1).bit_length()
+    return ((np.arange(states)[:, None] >> np.arange(digits)) & 1).astype(np.float32)

@@ -1,0 +1,46 @@
+"""Neural tasks: a causal language model and a function from texts to rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.tasks.base import Metrics, Prompts, Task
+
+ScoreTexts = Callable[[IntArray, IntArray, Sequence[str]], tuple[FloatArray, Metrics]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextTask(Task):
+    """A causal language model and a function from texts to rewards, paid once, at the end.
+
+    Attributes:
+        score_texts: (tokens [K, L], lengths [K], texts) -> rewards float64 [K] and metrics.
+    """
+
+    score_texts: ScoreTexts
+
+    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
+        """Rewards float64 [K] and metrics (the texts among them) of finished tokens [K, L]."""
+        rows = zip(tokens, lengths, strict=True)
+        texts = [self.vocabulary.decode(row[:length].tolist()) for row, length in rows]
+        rewards, metrics = self.score_texts(tokens, lengths, texts)
+        return rewards, {"text": np.array(texts, dtype=object), **metrics}
+
+    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+        """See ``Task``. Prompt and completion are scored as one text, joined as they are."""
+        texts: list[str] = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            written = self.vocabulary.encode(completion)
+            kept = (
+                completion
+                if len(written) <= self.horizon
+                else self.vocabulary.decode(written[: self.horizon])
+            )
+            texts.append(prompt + kept)
+        rows = Prompts.padded([self.vocabulary.encode(text) or [self.pad] for text in texts], self.pad)
+        lengths = np.where(rows.tokens[:, 0] == self.pad, 0, rows.lengths)
+        return self.score_texts(rows.tokens, lengths, texts)[0]
