@@ -39,7 +39,7 @@ clean: ## remove .venv and the caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.10 or newer, this is " + sys.version) if sys.version_info < (3, 10) else None'
+	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python

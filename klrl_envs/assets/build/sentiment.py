@@ -35,55 +35,19 @@ from tqdm import tqdm
 
 from klrl_envs.assets.build import sentiment_measures as measures
 from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.assets.build.passages import PASSAGE, SHORT, WHOLE, WINDOW, Mask, Passages, cut
 from klrl_envs.reward.classifier import NAMES, SentimentClassifier, calibrated, features, find
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 
 SEED = 0
 FORMAT = 1
-WINDOW = 32
 LEAST_COUNT = 3
 SMOOTHING = 1.0
 WHOLE_PENALTY = 0.3
 PENALTY = 3.0
 ITERATIONS = 20
 VALIDATION_PERCENT = 15
-PASSAGE, SHORT, WHOLE = range(3)
-KINDS = {"windows": PASSAGE, "short reviews": SHORT, "whole reviews": WHOLE}
-
-
-@dataclass(frozen=True)
-class Passages:
-    """Every text of every review: its windows of WINDOW tokens and itself, all arrays [K]."""
-
-    texts: list[str]
-    label: NDArray[np.int64]
-    review: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    part: NDArray[np.str_]
-
-    def rows(self, part: str, *kinds: int) -> Rows:
-        """Mask of the texts of a part that are of these kinds."""
-        return (self.part == part) & np.isin(self.kind, kinds)
-
-
-def cut(reviews: Sequence[Review], tokenizer: Tokenizer) -> Passages:
-    """Whole IMDB reviews, their non-overlapping full windows as text, and Rotten Tomatoes sentences."""
-    texts: list[str] = []
-    rows: list[tuple[int, int, int, str]] = []
-    encodings = tokenizer.encode_batch_fast([review.text for review in reviews])
-    for index, (review, encoding) in enumerate(zip(reviews, encodings, strict=True)):
-        pieces, kinds = [review.text], [WHOLE if review.source == "imdb" else SHORT]
-        if review.source == "imdb":
-            last = len(encoding.ids) - WINDOW + 1
-            windows = [encoding.ids[start : start + WINDOW] for start in range(0, last, WINDOW)]
-            pieces += tokenizer.decode_batch(windows)
-            kinds += [PASSAGE] * len(windows)
-        texts += pieces
-        rows += [(review.label, index, kind, review.part) for kind in kinds]
-    label, review_index, kind, part = zip(*rows, strict=True)
-    return Passages(texts, np.array(label), np.array(review_index), np.array(kind), np.array(part))
 
 
 @dataclass(frozen=True)
@@ -154,7 +118,7 @@ def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqd
     return start + scale * result.x
 
 
-def train(passages: Passages, table: Design, name: str, use: Rows, progress: tqdm[Any]) -> Floats:
+def train(passages: Passages, table: Design, name: str, use: Mask, progress: tqdm[Any]) -> Floats:
     """The two fits. ``use`` masks the texts whose labels may be seen; returns [F + 1]."""
     other = NAMES[1 - NAMES.index(name)]
     label = passages.label.astype(np.float64)
@@ -180,7 +144,7 @@ def calibrate(evidence: Floats, words: NDArray[np.int64], label: Floats, weight:
     return minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="BFGS").x
 
 
-def calibration(passages: Passages, table: Design, name: str, weights: Floats, unseen: Rows) -> Floats:
+def calibration(passages: Passages, table: Design, name: str, weights: Floats, unseen: Mask) -> Floats:
     """Calibration on the own half's texts in ``unseen``; windows and whole reviews weigh the same."""
     rows = passages.rows(name, PASSAGE, WHOLE) & unseen
     kind = passages.kind[rows]
