@@ -36,6 +36,7 @@ from tqdm import tqdm
 from klrl_envs.assets.build import sentiment_measures as measures
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.passages import PASSAGE, SHORT, WHOLE, WINDOW, Mask, Passages, cut
+from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.reward.classifier import NAMES, SentimentClassifier, calibrated, features, find
 
 Floats = NDArray[np.float64]
@@ -201,3 +202,66 @@ def build(out: Path, work: Path, reviews: Sequence[Review] | None = None) -> dic
         )
     classifiers = {n: SentimentClassifier.read(out / f"sentiment.{n}.safetensors") for n in NAMES}
     return {name: measures.measure(classifiers, name, passages) for name in NAMES}
+
+
+CARD = """\
+# sentiment.$name: is a text of a film review positive?
+
+$purpose
+
+A linear model of the distinct uni- and bigrams of a text in lower case, over the square root of its length,
+with a calibration that depends on the length (`klrl_envs/reward/classifier.py` has the formula). The file
+holds 32 bits of a hash of each n-gram, its weight in float16, and the four numbers of the calibration.
+
+## Data
+$data
+
+This classifier sees the labels of the half called `$name` (IMDB and Rotten Tomatoes). It also sees the text,
+not the labels, of the other half's IMDB reviews, labelled by its own first fit.
+
+## Recipe
+`klrl_envs/assets/build/sentiment.py`:
+logistic regression around naive Bayes log-odds, on whole reviews, short ones
+and non-overlapping windows of 32 tokens; the calibration is fitted on reviews that the weights had not
+seen.
+$rebuild
+
+## Measured
+On the held-out tenth: windows are all its IMDB reviews' non-overlapping windows of 32 tokens, each with the
+label of its review (most windows say little about the verdict, so no model can be near 1); short texts are
+its Rotten Tomatoes sentences. Calibration error is the expected calibration error in 15 equal bins. The naive
+Bayes is multinomial, over the same n-grams and the same labels; its smoothing and its training texts were
+chosen on the held-out windows, in its favour. This classifier's recipe was chosen there too, among a few:
+the figures flatter by what those choices can.
+
+$measured
+
+## Limits
+It adds up words: irony, quotations, "not bad at all, is it?" and sentences about the plot mislead it. It is
+calibrated on human reviews; on text that was written to please it, its probability is too high. Saying one
+word again adds nothing, but a list of different words of praise does well. `reward` and `gold` saw different
+labels but the same texts, in the same form, so that they share most errors (see the correlation of their
+logits above): a gold far below the reward proves over-optimisation, a gold beside it proves nothing.
+
+## Files
+$files
+"""
+PURPOSES = {
+    "reward": "The reward of Sentiment-v0: P(positive).",
+    "gold": "The metric `gold` of Sentiment-v0, which no agent is paid by: P(positive) by labels that\n"
+    "`reward` has not seen.",
+}
+RECIPE = Recipe(
+    name="sentiment",
+    assets=tuple(
+        Asset(
+            f"sentiment.{name}",
+            (f"sentiment.{name}.safetensors",),
+            CARD.replace("$name", name).replace("$purpose", PURPOSES[name]),
+        )
+        for name in NAMES
+    ),
+    takes="about 5 minutes",
+    reads=("nano.tokenizer.json",),
+    build=lambda out, work: {f"sentiment.{name}": found for name, found in build(out, work).items()},
+)
