@@ -57,7 +57,7 @@ def test_every_argument_above_is_of_an_exact_environment() -> None:
     assert set(SMALLER) <= set(IDS)
 
 
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", IDS, scope="module")
 def test_the_optimum_scores_one_and_others_less_by_their_divergence(task_id: str) -> None:
     arguments = SMALLER.get(task_id, {})
     task = task_of(task_id)
@@ -78,7 +78,7 @@ def test_the_optimum_scores_one_and_others_less_by_their_divergence(task_id: str
 
 
 @pytest.mark.parametrize("policy", ["reference", "uniform"])
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", IDS, scope="module")
 def test_samples_agree_with_the_exact_value(task_id: str, policy: str) -> None:
     arguments = SMALLER.get(task_id, {})
     best = optimum_of(task_of(task_id))
