@@ -15,8 +15,6 @@ from klrl_envs.registry import REGISTRY, make_task
 from tests.oracles import evaluation_task
 
 IDS = ["Brackets-v0", "Arithmetic-v0", *(row.id for row in REGISTRY if "diagnostic" in row.tags)]
-
-
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("Brackets-v0", {"shortest": 12, "longest": 10}, "shortest and longest must be"),
     ("Brackets-v0", {"longest": 12.5}, "shortest and longest must be"),

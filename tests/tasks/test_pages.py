@@ -25,8 +25,6 @@ from tests.oracles import Numbers, evaluation_task, summed, texts_of
 from tests.tasks.pages import PAGES, Page, well_formed
 
 DIAGNOSTICS = [row.id for row in REGISTRY if "diagnostic" in row.tags]
-
-
 IDS = ["Brackets-v0", "Arithmetic-v0", *DIAGNOSTICS]
 
 
