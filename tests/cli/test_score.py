@@ -54,6 +54,7 @@ def test_a_policy_file_may_import_its_neighbours(tmp_path):
 
 def test_certify_writes_a_certificate_that_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("KLRL_HOME", str(tmp_path))
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 16)  # no more than the samples: it is cheaper
     arguments = ("certify", "Sentiment-v0", "--samples", "16", "--horizon", "2")
     output = succeeded(klrl(*arguments))
     (path,) = (tmp_path / "certificates").glob("*.safetensors")
@@ -65,7 +66,8 @@ def test_certify_writes_a_certificate_that_is_found(tmp_path, monkeypatch):
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_certify_takes_prompts_of_ones_own(tmp_path):
+def test_certify_takes_prompts_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 8)
     prompts, out = tmp_path / "prompts.txt", tmp_path / "own.safetensors"
     prompts.write_text("This film was\n\nI saw it twice, and\n")
     arguments = (

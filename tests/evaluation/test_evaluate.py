@@ -17,7 +17,6 @@ from tests.oracles import random_bigram, random_env
 ROWS = sorted(REGISTRY, key=lambda row: "exact" not in row.tags)
 """Exact environments come first, so that both tests below ask for the same optimum in turn."""
 
-
 EXACT = [row for row in ROWS if "exact" in row.tags]
 
 

@@ -12,15 +12,14 @@ from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.optima.probes import probe_scores
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import AutomatonTask
-from tests.oracles import paid_for
+from tests.oracles import evaluation_task, paid_for
 
 WORD_TASKS = ("NaiveBayesSentiment-v0", "Topic-v0", "Haiku-v0", "Recall-v0", "Diversity-v0")
 
 
 @pytest.mark.parametrize("task_id", WORD_TASKS, scope="module")
 def test_defaults_leave_something_to_learn(task_id: str) -> None:
-    task = make_task(task_id, prompts="evaluation")
-    assert isinstance(task, AutomatonTask)
+    task = evaluation_task(task_id)
     best = optimum_of(task)
     assert 1 <= best.kl <= 15
     low, high = (0, 1) if task.reward_range == (0, 1) else (best.reference_value, best.expected_reward)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 
-import klrl_envs  # noqa: F401
 from klrl_envs import RewardAutomaton, exact_task
 from tests.oracles import random_bigram, random_rows
 
