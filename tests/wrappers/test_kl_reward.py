@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-import klrl_envs  # noqa: F401
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.kl import kl_divergence
 from klrl_envs.wrappers import (

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-import klrl_envs  # noqa: F401
 from klrl_envs.wrappers import (
     NoisyReward,
     ReferenceFeatures,

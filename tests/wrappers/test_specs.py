@@ -7,7 +7,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import klrl_envs  # noqa: F401
 from klrl_envs.wrappers import (
     DelayedReward,
     NoisyReward,
