@@ -17,7 +17,7 @@ interrupted goes on where it stopped. What is drawn has its seed in the module; 
 library version may round otherwise, and any other byte is another task, so a rebuilt file is for a
 new version of the environments that use it."""
 
-_HEAD = "| measurement | value |\n| --- | --- |\n"
+HEAD = "| measurement | value |\n| --- | --- |\n"
 
 
 def update_manifest(out: Path, files: Iterable[str]) -> None:
@@ -48,14 +48,14 @@ def card_text(out: Path, command: str, asset: Asset, rows: str) -> str:
     return Template(asset.card).substitute(
         data=DATA,
         rebuild=REBUILD.replace("COMMAND", command),
-        measured=_HEAD + rows,
+        measured=HEAD + rows,
         files=f"| file | bytes | SHA-256 |\n| --- | --- | --- |\n{digests}",
     )
 
 
 def read_measurements(card: Path) -> dict[str, float]:
     """The numbers of a card's table of measurements by name; what is no number is left out."""
-    table = card.read_text("utf-8").partition(_HEAD)[2].partition("\n\n")[0]
+    table = card.read_text("utf-8").partition(HEAD)[2].partition("\n\n")[0]
     found: dict[str, float] = {}
     for line in table.splitlines():
         name, value = (cell.strip() for cell in line.strip("|").split("|"))
