@@ -17,10 +17,11 @@ from klrl_envs.results.capabilities import (
     Finding,
     assess,
 )
+from klrl_envs.registry import sweeps
 from klrl_envs.results.points import RunResult, key, outside, read_runs
 from klrl_envs.results.report import page
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
+SWEEPS = sweeps()
 LENGTH, GOLD, MODES = (f"klrl/Diagnostic{name}-v0" for name in ("Length", "Gold", "Modes"))
 BY_ID = {capability.env_id: index for index, capability in enumerate(CAPABILITIES)}
 
