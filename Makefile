@@ -32,7 +32,7 @@ format: $(VENV)/test.stamp ## lay out the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 
 leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the page and the README's table
-	$(BIN)/python -m benchmarks.plots
+	$(BIN)/python -m leaderboard.plots
 	$(BIN)/python -m leaderboard.build
 
 clean: ## remove .venv and the caches
