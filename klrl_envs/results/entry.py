@@ -164,9 +164,14 @@ def seed_of(record: RunRecord, latest: RunRecord) -> Seed:
     return Seed(**fields, **own)
 
 
+def short_id(env_id: str) -> str:
+    """An environment in a file's name: without the suite's namespace, others with a dot for the slash."""
+    return env_id.removeprefix("klrl/").replace("/", ".")
+
+
 def file_stem(env_id: str, agent: str) -> str:
-    """What the files of an agent on an environment are called; the suite's namespace is left out."""
-    return f"{env_id.removeprefix('klrl/').replace('/', '.')}--{agent}"
+    """What the files of an agent on an environment are called."""
+    return f"{short_id(env_id)}--{agent}"
 
 
 def entry_path(env_id: str, agent: str, folder: Path) -> Path:
