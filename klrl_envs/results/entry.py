@@ -18,9 +18,9 @@ from klrl_envs.results.record import (
     Finite,
     Hardware,
     Measured,
+    NonEmpty,
     RunRecord,
     Setup,
-    Text,
     Versions,
     check_objective,
     check_score,
@@ -48,7 +48,7 @@ class Entry(Setup):
     leaderboard/RULES.md).
     """
 
-    commit: Text
+    commit: NonEmpty
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     score: Finite | None
     score_interval: Bounds | None

@@ -21,7 +21,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Text = Annotated[str, Field(min_length=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bounds = tuple[Finite, Finite]
@@ -33,13 +33,13 @@ class Agent(Strict):
 
     name: Name
     url: Annotated[str, Field(pattern=r"^(https?://[^\s()<>]+|[A-Za-z0-9_-][A-Za-z0-9_./-]*)$")]
-    license: Text
+    license: NonEmpty
 
 
 class Hardware(Strict):
     """What it ran on. `gpu` is None on a CPU; memory in gigabytes."""
 
-    cpu: Text
+    cpu: NonEmpty
     cores: Annotated[int, Field(ge=1)]
     gpu: str | None
     memory_gb: Annotated[float, Field(gt=0)] | None
@@ -73,7 +73,7 @@ class Setup(Document):
     env_kwargs: dict[str, Any]
     kl_coef: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     task_sha256: Sha256
-    command: Text
+    command: NonEmpty
 
 
 class Measured(Document):
@@ -126,7 +126,7 @@ class RunRecord(Measured, Setup):
 
     hardware: Hardware
     versions: Versions
-    commit: Text
+    commit: NonEmpty
     date: Date
     comparison: ComparisonRecord | None = Field(
         default=None, validation_alias=AliasChoices("comparison", "diagnostics")
