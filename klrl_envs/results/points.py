@@ -52,7 +52,11 @@ class SweepPoint:
         return math.fsum(math.inf if value is None else value for value in values) / len(values)
 
     def exactly(self, policy: str) -> ExactEvaluation:
-        """The exact evaluation of "reference", "optimal" or "initial" (the task's own) at this setting."""
+        """The exact evaluation of "reference", "optimal" or "initial" (the task's own) at this setting.
+
+        Raises:
+            ValueError: the task names no initial policy.
+        """
         return _exactly(policy, self.env_id, tuple(sorted(self.settings.items())))
 
 
@@ -60,6 +64,8 @@ class SweepPoint:
 def _exactly(policy: str, env_id: str, settings: tuple[tuple[str, Any], ...]) -> ExactEvaluation:
     arguments = dict(settings)
     named = initial_policy_of(make_task(env_id, **arguments)) if policy == "initial" else policy
+    if named is None:
+        raise ValueError(f"{env_id} names no initial policy")
     return evaluate_exactly(named, env_id, **arguments)
 
 

@@ -121,7 +121,7 @@ class ComparisonRecord(Strict):
 class RunRecord(Measured, Setup):
     """One seed of one agent on one environment.
 
-    `comparison` may be left out, and is not kept in entries; files of old call it `diagnostics`.
+    `comparison` may be left out, and is not kept in entries; older files call it `diagnostics`.
     """
 
     hardware: Hardware

@@ -30,7 +30,7 @@ def write_result(
     checkout: str | Path = ".",
     code: Sequence[str] = (".",),
 ) -> RunRecord:
-    """Write `result.json`, whole or not at all, with the machine, the versions, the commit and the date.
+    """Write `result.json`, whole or not at all, with machine, versions, commit and date; return the record.
 
     Args:
         evaluation: of the trained policy.
@@ -44,9 +44,6 @@ def write_result(
         device: "cpu" where an accelerator of the machine was not used.
         checkout: a folder of the repository that has the agent's code.
         code: the paths in it which that code is; a change there since the commit is told.
-
-    Returns:
-        The record, as the file has it.
 
     Raises:
         ValueError: the numbers do not fit together, as no run of this environment could measure them.
