@@ -19,9 +19,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 import klrl_envs
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.sampling import sample_rows
 
 GRID_LANES = 1024
@@ -29,8 +29,8 @@ FROZEN_LAKE_LANES = (1, 16, 128, 1024)
 TOKEN_LANES = (128, 256, 512, 1024)
 
 
-def steps_per_second(env: Any, actions: NDArray[np.int64], seconds: float = 1.0) -> float:
-    """Lane steps a second of a vector environment under prepared actions [K, N]."""
+def steps_per_second(env: Any, actions: IntArray, seconds: float = 1.0) -> float:
+    """Lane steps per second of a vector environment under prepared actions [K, N]."""
     env.reset(seed=0)
     for row in actions[:3]:
         env.step(row)
@@ -75,7 +75,7 @@ def sentiment_round(lanes: int, rng: np.random.Generator) -> float:
     return tokens / (time.perf_counter() - started)
 
 
-def generate_round(lanes: int, llama: Any, prompts: NDArray[np.int64]) -> float:
+def generate_round(lanes: int, llama: Any, prompts: IntArray) -> float:
     """Tokens/s of ``model.generate`` on the same weights, prompts and horizon, without any reward."""
     import torch
 
@@ -131,9 +131,9 @@ def solver(rounds: int) -> dict[str, float]:
         problem = problem_of(task)  # anew: what it keeps is part of the time
         inputs = [rng.random((task.vocab_size, len(states))) for states in problem.reached]
 
-        def products(inputs: list[NDArray[np.float64]] = inputs) -> None:
+        def products(inputs: list[FloatArray] = inputs) -> None:
             for values in inputs:
-                probabilities @ values
+                _ = probabilities @ values
 
         sides: dict[str, Callable[[], Any]] = {
             "one soft backward pass": lambda: solve_problem(problem_of(task), task.kl_coef),

@@ -2,7 +2,7 @@
 
 ``import klrl_envs`` registers every environment under ``klrl/`` and imports neither torch nor SciPy;
 the other public names are loaded when they are first used. Its public modules are ``automata``, ``kl``,
-``policies``, ``wrappers`` and ``integrations``.
+``policies``, ``results``, ``wrappers`` and ``integrations``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from klrl_envs.registry import REGISTRY, Row, find_row, make_task, register, register_with_gymnasium
 
 if TYPE_CHECKING:
-    from klrl_envs import integrations, kl, policies, wrappers
+    from klrl_envs import integrations, kl, policies, results, wrappers
     from klrl_envs.envs.engine import Engine
     from klrl_envs.envs.exact import exact_task
     from klrl_envs.envs.lookup import evaluation_task
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from klrl_envs.reference.sampling import sample_rows
     from klrl_envs.reference.trigram import TrigramReference
     from klrl_envs.reference.words import words_bigram, words_trigram
+    from klrl_envs.results.record import RunRecord
+    from klrl_envs.results.write import write_result
     from klrl_envs.reward import automata
     from klrl_envs.reward.automaton import RewardAutomaton
     from klrl_envs.tasks.automaton_task import AutomatonTask
@@ -59,6 +61,7 @@ _LAZY = {
     "Prompts": ("klrl_envs.tasks.base", "Prompts"),
     "RejectionSampler": ("klrl_envs.evaluation.rejection", "RejectionSampler"),
     "RewardAutomaton": ("klrl_envs.reward.automaton", "RewardAutomaton"),
+    "RunRecord": ("klrl_envs.results.record", "RunRecord"),
     "Task": ("klrl_envs.tasks.base", "Task"),
     "TextTask": ("klrl_envs.tasks.text_task", "TextTask"),
     "TrigramReference": ("klrl_envs.reference.trigram", "TrigramReference"),
@@ -78,10 +81,12 @@ _LAZY = {
     "optimal_policy": ("klrl_envs.evaluation.evaluate", "optimal_policy"),
     "optimum": ("klrl_envs.optima.optimum", "optimum"),
     "policies": ("klrl_envs.policies", ""),
+    "results": ("klrl_envs.results", ""),
     "sample_rows": ("klrl_envs.reference.sampling", "sample_rows"),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
     "words_trigram": ("klrl_envs.reference.words", "words_trigram"),
     "wrappers": ("klrl_envs.wrappers", ""),
+    "write_result": ("klrl_envs.results.write", "write_result"),
 }
 """Name -> the module that has it, and its name there ("" for the module itself)."""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from klrl_envs.registry import REGISTRY, Row
-
-BEGIN, END = "<!-- environments:begin -->", "<!-- environments:end -->"
+from klrl_envs.registry import REGISTRY
+from klrl_envs.tasks.row import Row
 
 
 def environment_list() -> str:
@@ -30,18 +29,3 @@ def environment_table(rows: Sequence[Row]) -> str:
             f"| `{row.gym_id}` | {row.summary} | {optimum} | {row.kl_coef:g} | {row.token_budget:,} |"
         )
     return "\n".join(lines)
-
-
-def with_environments(text: str) -> str:
-    """The README with its list brought up to date; unchanged where it has no markers.
-
-    Raises:
-        ValueError: only one of the markers is there, or they are in the wrong order.
-    """
-    if BEGIN not in text and END not in text:
-        return text
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md needs both {BEGIN} and {END}, in this order")
-    return f"{before}{BEGIN}\n{environment_list()}\n{END}{after}"

@@ -4,5 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from klrl_envs.results.entry import short_id
+
 FOLDER = Path(__file__).resolve().parent
 ENTRIES = FOLDER / "entries"
+
+
+def figure_path(env_id: str, folder: Path) -> Path:
+    """Where the figure of an environment lies; a PNG lies beside the SVG."""
+    return folder / "figures" / f"{short_id(env_id)}.svg"

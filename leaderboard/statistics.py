@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.results.record import Bounds
+
 Scores = npt.ArrayLike
-Interval = tuple[float, float]
 
 
 def interquartile_mean(scores: Scores, axis: int | None = None) -> Any:
@@ -43,7 +45,7 @@ def stratified_bootstrap(
     statistic: Any = interquartile_mean,
     confidence: float = 0.95,
     resamples: int = 10_000,
-) -> Interval:
+) -> Bounds:
     """A percentile interval of a statistic of all scores together; seeds are redrawn within each environment.
 
     Args:
@@ -69,7 +71,7 @@ def stratified_bootstrap(
             )
     _check_confidence(confidence)
 
-    def pooled(*samples: npt.NDArray[np.float64], axis: int = -1) -> Any:
+    def pooled(*samples: FloatArray, axis: int = -1) -> Any:
         return statistic(np.concatenate(samples, axis=axis), axis=axis)
 
     result = stats.bootstrap(
@@ -86,7 +88,7 @@ def stratified_bootstrap(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def t_interval(scores: Scores, *, confidence: float = 0.95) -> Interval:
+def t_interval(scores: Scores, *, confidence: float = 0.95) -> Bounds:
     """Student's interval of the mean over seeds.
 
     Args:
@@ -109,8 +111,8 @@ def t_interval(scores: Scores, *, confidence: float = 0.95) -> Interval:
 
 
 def mean_interval(
-    scores: Sequence[float], intervals: Sequence[Interval], *, confidence: float = 0.95
-) -> Interval:
+    scores: Sequence[float], intervals: Sequence[Bounds], *, confidence: float = 0.95
+) -> Bounds:
     """The interval of a mean score over seeds, each of which has an interval of its own.
 
     Student's interval over the seeds holds what differs between them: training and evaluation episodes. It
@@ -145,7 +147,7 @@ def mean_interval(
     return mean - float(np.hypot(mean - lower, below)), mean + float(np.hypot(upper - mean, above))
 
 
-def _finite(name: str, values: Any) -> npt.NDArray[np.float64]:
+def _finite(name: str, values: Any) -> FloatArray:
     """The values as float64, checked."""
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:

@@ -14,13 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klrl_envs.optima.forward import TerminalLaw
 from klrl_envs.optima.problem import Problem
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Update = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """(log pi0 [C, V, 1], X [1, V, Q]) -> (log pi [C, V, Q], value [C, Q] that the signal sees to come)."""
 
@@ -54,7 +52,7 @@ def backward(problem: Problem, update: Update, *, discount: float = 1.0) -> Tabl
     Args:
         problem: without context reward or stochastic execution, its reference a bigram or uniform.
         update: see ``Update``; X is what a token earns now and what the signal sees to come.
-        discount: of what is to come, a step.
+        discount: of what is to come, per step.
     """
     rows = problem.reference.rows(np.arange(problem.reference.contexts))[:, :, None]
     tables: list[FloatArray] = []
@@ -142,7 +140,7 @@ def hyperbolic(reference: FloatArray, worth: FloatArray, kl_coef: float) -> Floa
 
 
 @dataclass(frozen=True)
-class Point:
+class OperatingPoint:
     """What a policy reaches: expected reward, KL(pi || pi0) in nats, and the objective."""
 
     expected_reward: float
@@ -150,7 +148,7 @@ class Point:
     objective: float
 
 
-def of_law(law: TerminalLaw, tilted: FloatArray, kl_coef: float) -> Point:
+def of_law(law: TerminalLaw, tilted: FloatArray, kl_coef: float) -> OperatingPoint:
     """The point of pi(x) = pi0(x) q(r(x)) / p(r(x)), p the law of the reward.
 
     Args:
@@ -161,7 +159,7 @@ def of_law(law: TerminalLaw, tilted: FloatArray, kl_coef: float) -> Point:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(tilted > 0, tilted * np.log(tilted / law.probabilities), 0.0)
     kl = float(law.start @ terms.sum(axis=1))
-    return Point(reward, kl, reward - kl_coef * kl)
+    return OperatingPoint(reward, kl, reward - kl_coef * kl)
 
 
 def best_of(law: TerminalLaw, n: int) -> FloatArray:
@@ -202,7 +200,7 @@ def group_normalised(law: TerminalLaw, kl_coef: float) -> FloatArray:
     # no sd is above half the width; where all texts earn the same, any coefficient will do
     most = kl_coef * np.where(width > 0, width / 2, 1.0)
 
-    def too_large(coefficients: FloatArray) -> NDArray[np.bool_]:
+    def too_large(coefficients: FloatArray) -> BoolArray:
         return kl_coef * np.sqrt(variance(law, tilt(law, coefficients))) < coefficients
 
     low, high = SMALLEST_COEFFICIENT * most, most
@@ -224,11 +222,13 @@ def variance(law: TerminalLaw, tilted: FloatArray) -> FloatArray:
     return (tilted * (law.rewards - mean[:, None]) ** 2).sum(axis=1)
 
 
-def k3_in_the_reward(law: TerminalLaw, kl_coef: float, *, steps: int, rate: float) -> list[FloatArray]:
+def k3_in_the_reward(
+    law: TerminalLaw, kl_coef: float, *, steps: int, learning_rate: float
+) -> list[FloatArray]:
     """Laws [S, U] along the exact policy gradient of the reward r - beta k3, detached; sequence level.
 
     The update descends KL(pi || pi0) - KL(pi0 || pi): the second term pays for texts that are dropped.
-    Natural gradient steps, log w <- log w + rate (A - mean A) with A = r - beta (1/w - 1 + log w),
+    Natural gradient steps, log w <- log w + learning_rate (A - mean A) with A = r - beta (1/w - 1 + log w),
     w = pi / pi0 of a reward; A is held within 1e6, where w is 0 to rounding.
 
     Where two texts have lost probability the update cannot rest for good: dA / d log w = beta (1/w - 1) > 0
@@ -241,7 +241,9 @@ def k3_in_the_reward(law: TerminalLaw, kl_coef: float, *, steps: int, rate: floa
         k3 = np.exp(np.minimum(-log_weight, 600)) - 1 + log_weight
         advantage = np.clip(law.rewards - kl_coef * k3, -1e6, None)
         tilted = law.probabilities * np.exp(log_weight)
-        log_weight = log_weight + rate * (advantage - (tilted * advantage).sum(axis=1, keepdims=True))
+        log_weight = log_weight + learning_rate * (
+            advantage - (tilted * advantage).sum(axis=1, keepdims=True)
+        )
         log_weight -= np.log((law.probabilities * np.exp(log_weight)).sum(axis=1, keepdims=True))
         laws.append(law.probabilities * np.exp(log_weight))
     return laws

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.suites import Run
+from klrl_envs.results.plan import Group, PlannedRun
 
 
 class Clock:
@@ -15,13 +15,13 @@ class Clock:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
-        self.seen: dict[tuple[str, str, str], list[float]] = {}
+        self.seen: dict[Group, list[float]] = {}
 
-    def saw(self, run: Run, seconds: float) -> None:
+    def saw(self, run: PlannedRun, seconds: float) -> None:
         """Note how long a run took."""
         self.seen.setdefault(run.group, []).append(seconds)
 
-    def left(self, waiting: Sequence[Run], running: dict[Run, float]) -> float | None:
+    def left(self, waiting: Sequence[PlannedRun], running: dict[PlannedRun, float]) -> float | None:
         """Seconds until all is done; `running` maps a run to its start. None as long as nothing is known."""
         known = [seconds for values in self.seen.values() for seconds in values]
         if not known:
@@ -48,7 +48,7 @@ def duration(seconds: float | None) -> str:
 @contextmanager
 def progress(
     total: int, text: Callable[[], str]
-) -> Iterator[tuple[Callable[[str], None], Callable[[], None]]]:
+) -> Generator[tuple[Callable[[str], None], Callable[[], None]]]:
     """A bar with the time left on a terminal, plain lines elsewhere.
 
     Gives two functions: print a line, and note that one run is done.

@@ -1,0 +1,90 @@
+"""Commands that run, each with whatever it starts, so that all can be ended together."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PID = "pid"
+"""The file in a run's folder that holds its process, so that one which was left behind is found."""
+
+
+def words_of(template: str, values: Mapping[str, str]) -> list[str]:
+    """A command's words, with values where words are names; python is the interpreter that has klrl_envs.
+
+    Raises:
+        ValueError: a command that no shell could read.
+    """
+    words = [values.get(word, word) for word in shlex.split(template)]
+    if words[0] in ("python", "python3"):
+        words[0] = sys.executable
+    return words
+
+
+class Processes:
+    """The commands that run now."""
+
+    def __init__(self) -> None:
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self, words: list[str], folder: Path, log: Path, *, threads: int) -> int | None:
+        """Start a command and wait for it.
+
+        Args:
+            words: the command.
+            folder: where its process is noted while it runs.
+            log: the file that gets what it says.
+            threads: that it may use.
+
+        Returns:
+            The exit code; None where nothing is started any more.
+
+        Raises:
+            OSError: it could not be started.
+        """
+        limits = dict.fromkeys(THREADS, str(threads))
+        with log.open("wb") as stream:
+            with self._lock:
+                if self._stopped:
+                    return None
+                child = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **limits, "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                )
+                self._children.add(child)
+            (folder / PID).write_text(str(child.pid), encoding="utf-8")
+            code = child.wait()
+            (folder / PID).unlink(missing_ok=True)
+            with self._lock:
+                self._children.discard(child)
+        return code
+
+    def stop(self) -> None:
+        """End the commands that run, with whatever they have started; no other is started."""
+        with self._lock:
+            self._stopped = True
+            for child in self._children:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
+
+
+def end_orphan(folder: Path) -> None:
+    """End the command that a benchmark which was killed has left behind in a run's folder (on Linux)."""
+    with suppress(OSError, ValueError):
+        pid = int((folder / PID).read_text(encoding="utf-8"))
+        if str(folder) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
+            os.killpg(pid, signal.SIGTERM)

@@ -1,0 +1,170 @@
+"""The record of a run: `result.json`, one seed of one agent on one environment, complete in itself.
+
+Agents write it (``write_result``), the runner checks it, the leaderboard merges it into entries and the
+report reads it: this is the one definition. `schema.json` says the same for other languages.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, model_validator
+
+from klrl_envs.results.document import Document, Strict
+
+SCHEMA_VERSION = 1
+FILE = "result.json"
+SCORE_SLACK = 1e-6
+"""Rounding: the optimum scores 1, and no interval may lie wholly above it."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bounds = tuple[Finite, Finite]
+"""(lower, upper) of a 95 % interval."""
+
+
+class Agent(Strict):
+    """Who ran: a unique name, where its code is (on the web, or a path of this repository), its licence."""
+
+    name: Name
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s()<>]+|[A-Za-z0-9_-][A-Za-z0-9_./-]*)$")]
+    license: NonEmpty
+
+
+class Hardware(Strict):
+    """What it ran on. `gpu` is None on a CPU; memory in gigabytes."""
+
+    cpu: NonEmpty
+    cores: Annotated[int, Field(ge=1)]
+    gpu: str | None
+    memory_gb: Annotated[float, Field(gt=0)] | None
+
+    def __str__(self) -> str:
+        """The short form of the table."""
+        memory = "" if self.memory_gb is None else f", {self.memory_gb:.0f} GB"
+        return f"{self.gpu or self.cpu}, {self.cores} cores{memory}"
+
+
+class Versions(Strict):
+    """The versions that a rerun needs; what an agent does not use is None."""
+
+    python: str
+    klrl_envs: str
+    torch: str | None = None
+    gymnasium: str
+    stable_baselines3: str | None = None
+
+    def __str__(self) -> str:
+        """The short form of the table."""
+        return ", ".join(f"{name} {value}" for name, value in self.model_dump(exclude_none=True).items())
+
+
+class Setup(Document):
+    """Who ran on what: the agent, the environment with its arguments, the task's fingerprint, the command."""
+
+    schema_version: Literal[1]
+    agent: Agent
+    env_id: EnvId
+    env_kwargs: dict[str, Any]
+    kl_coef: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    task_sha256: Sha256
+    command: NonEmpty
+
+
+class Measured(Document):
+    """What one seed measured, at the kl_coef of the environment.
+
+    `score` is None where J* = J(pi0). `objective`, `expected_reward` and `regret` are in units of reward,
+    `kl` in nats, `seconds` of wall time for training and evaluation. `regret` may fall below 0 by sampling
+    error.
+    """
+
+    seed: Annotated[int, Field(ge=0)]
+    score: Finite | None
+    score_interval: Bounds | None
+    objective: Finite
+    expected_reward: Finite
+    kl: Finite
+    regret: Finite
+    tokens: Annotated[int, Field(ge=0)]
+    seconds: NonNegative
+
+    @model_validator(mode="after")
+    def _check_score(self) -> Measured:
+        check_score(self.score, self.score_interval)
+        return self
+
+
+class ComparisonRecord(Strict):
+    """A ``Comparison`` with pi* as plain numbers, on an exact environment; nats, of whole texts.
+
+    `exact` says whether they were computed or sampled; `reverse_kl` is KL(pi || pi*); `forward_kl` is
+    KL(pi* || pi), None where it is infinite; `metrics` and `optimal_metrics` are means of the task's metrics
+    under pi and under pi*.
+    """
+
+    exact: bool
+    reverse_kl: Finite
+    forward_kl: Finite | None
+    entropy: Finite
+    optimal_entropy: Finite
+    metrics: dict[str, Finite]
+    optimal_metrics: dict[str, Finite]
+
+
+# The fields of the last base come first: who ran, what it measured, where.
+class RunRecord(Measured, Setup):
+    """One seed of one agent on one environment.
+
+    `comparison` may be left out, and is not kept in entries; older files call it `diagnostics`.
+    """
+
+    hardware: Hardware
+    versions: Versions
+    commit: NonEmpty
+    date: Date
+    comparison: ComparisonRecord | None = Field(
+        default=None, validation_alias=AliasChoices("comparison", "diagnostics")
+    )
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> RunRecord:
+        check_objective(self, self.kl_coef)
+        return self
+
+
+def check_score(score: float | None, bounds: Bounds | None) -> None:
+    """Raise ValueError unless the interval is ordered, holds the score, and does not lie above 1."""
+    if (score is None) != (bounds is None):
+        raise ValueError("score and score_interval are both numbers or both None")
+    if score is None or bounds is None:
+        return
+    lower, upper = bounds
+    if not lower - SCORE_SLACK <= score <= upper + SCORE_SLACK:
+        raise ValueError(f"score_interval must be ordered and hold the score {score}, not [{lower}, {upper}]")
+    if lower > 1 + SCORE_SLACK:
+        raise ValueError(
+            f"score {score} [{lower}, {upper}] is above 1 beyond its interval: no policy beats the optimum, "
+            "so the log-probabilities, the KL or the rewards of this run are wrong"
+        )
+
+
+def check_objective(measured: Measured, kl_coef: float) -> None:
+    """Raise ValueError unless objective = expected_reward - kl_coef kl, but for the estimators' own errors.
+
+    The three may be estimated each in its best way (control variates), so they agree within sampling error
+    only; what is caught here is another kl_coef, a KL in bits, or a sign.
+    """
+    expected = measured.expected_reward - kl_coef * measured.kl
+    optimum = measured.objective + measured.regret
+    scale = max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(optimum))
+    if abs(measured.objective - expected) > 0.25 * scale + 1e-6:
+        raise ValueError(
+            f"objective {measured.objective} is far from expected_reward - kl_coef kl = {expected} "
+            f"(seed {measured.seed}, kl_coef {kl_coef}, kl {measured.kl} nats)"
+        )

@@ -1,0 +1,90 @@
+"""Write `result.json` from an ``Evaluation``: what an agent does at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from klrl_envs.results.provenance import commit, hardware, versions
+from klrl_envs.results.record import FILE, SCHEMA_VERSION, Agent, ComparisonRecord, RunRecord
+
+if TYPE_CHECKING:
+    from klrl_envs.evaluation.comparison import Comparison
+    from klrl_envs.evaluation.evaluate import Evaluation
+
+
+def write_result(
+    evaluation: Evaluation,
+    out: str | Path,
+    *,
+    agent: Agent | Mapping[str, str],
+    command: str,
+    tokens: int,
+    seconds: float,
+    seed: int | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    checkout: str | Path = ".",
+    code: Sequence[str] = (".",),
+) -> RunRecord:
+    """Write `result.json`, whole or not at all, with machine, versions, commit and date; return the record.
+
+    Args:
+        evaluation: of the trained policy.
+        out: the folder; made where it is not there.
+        agent: `name` (unique), `url` (where its code is), `license`.
+        command: what does this run again.
+        tokens: written in training, and in any search or selection.
+        seconds: of wall time, training and evaluation.
+        seed: of the training; that of the evaluation by default.
+        env_kwargs: the environment's arguments that were changed, as they were given to ``evaluate``.
+        device: "cpu" where an accelerator of the machine was not used.
+        checkout: a folder of the repository that has the agent's code.
+        code: the paths in it which that code is; a change there since the commit is told.
+
+    Raises:
+        ValueError: the numbers do not fit together, as no run of this environment could measure them.
+    """
+    score = evaluation.score
+    record = RunRecord(
+        schema_version=SCHEMA_VERSION,
+        agent=Agent.model_validate(agent),
+        env_id=evaluation.env_id,
+        env_kwargs=dict(env_kwargs or {}),
+        kl_coef=evaluation.kl_coef,
+        task_sha256=evaluation.task_sha256,
+        command=command,
+        seed=evaluation.seed if seed is None else seed,
+        score=None if score is None else score.estimate,
+        score_interval=None if score is None else (score.lower, score.upper),
+        objective=evaluation.objective.estimate,
+        expected_reward=evaluation.expected_reward.estimate,
+        kl=evaluation.kl.estimate,
+        regret=evaluation.regret.estimate,
+        tokens=tokens,
+        seconds=round(seconds, 3),
+        hardware=hardware(device),
+        versions=versions(),
+        commit=commit(Path(checkout), code),
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        comparison=None if evaluation.diagnostics is None else comparison_record(evaluation.diagnostics),
+    )
+    record.save(Path(out) / FILE)
+    return record
+
+
+def comparison_record(comparison: Comparison) -> ComparisonRecord:
+    """A ``Comparison`` as plain numbers: the estimates."""
+    forward_kl = comparison.forward_kl.estimate
+    return ComparisonRecord(
+        exact=comparison.exact,
+        reverse_kl=comparison.reverse_kl.estimate,
+        forward_kl=forward_kl if math.isfinite(forward_kl) else None,
+        entropy=comparison.entropy.estimate,
+        optimal_entropy=comparison.optimal_entropy.estimate,
+        metrics={name: value.estimate for name, value in comparison.metrics.items()},
+        optimal_metrics={name: value.estimate for name, value in comparison.optimal_metrics.items()},
+    )

@@ -1,0 +1,105 @@
+"""The reward-KL plane of an environment: the optimal frontier, the reference, the optimum and every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from klrl_envs.results.entry import Entry
+from leaderboard.look import INK, SOFT, Style
+from leaderboard.statistics import t_interval
+
+if TYPE_CHECKING:
+    from klrl_envs.optima.result import FrontierPoint, Optimum
+
+LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a frontier beyond the declared optimum is noise
+FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
+
+
+def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style]) -> None:
+    """The plane: KL in nats to the right, expected reward upwards."""
+    curve = frontier(optimum)
+    edge = max([FARTHEST * optimum.kl, 1e-3])
+    seen = [min(seed.kl, edge) for entry in entries for seed in entry.seeds]
+    right = 1.12 * max([1.4 * optimum.kl, *seen, 1e-3])
+    kl, reward = [0.0], [optimum.reference_value]
+    kl += [point.kl for point in curve]
+    reward += [point.expected_reward for point in curve]
+    shown = [value for at, value in zip(kl, reward) if at <= right]
+    rewards = [seed.expected_reward for entry in entries for seed in entry.seeds]
+    low, high = min([*shown, *rewards]), max([*shown, *rewards, optimum.expected_reward])
+    margin = 0.08 * (high - low or 1.0)
+
+    # Beyond the last point that is known, its tangent bounds every policy.
+    last = curve[-1]
+    bound = [*reward, last.value + last.kl_coef * max(right, last.kl)]
+    axes.fill_between(
+        [*kl, max(right, last.kl)], bound, high + 10 * margin, color="#eef1f5", linewidth=0, zorder=0
+    )
+    axes.plot(kl, reward, color=INK, linewidth=1.8, zorder=2)
+    tangent = np.array([0.0, right])
+    axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
+    for entry in entries:
+        draw_agent(axes, entry, style[entry.agent.name], edge)
+    draw_landmarks(axes, optimum)
+    axes.set_xlim(-0.02 * right, right)
+    axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
+    axes.text(
+        0.985, 0.03,
+        "line: optimal frontier; no policy lies in the grey\n"
+        f"dotted: objective J* at kl_coef {optimum.kl_coef:g}",
+        transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=SOFT,
+    )  # fmt: skip
+    axes.set_xlabel("KL from the reference (nats)")
+    axes.set_ylabel("expected reward")
+
+
+def draw_agent(axes: Any, entry: Entry, style: Style, edge: float) -> None:
+    """An agent's seeds, small, and their mean with its intervals; what lies beyond the edge stands at it."""
+    colour, shape = style
+    at = [min(seed.kl, edge) for seed in entry.seeds]
+    values = [seed.expected_reward for seed in entry.seeds]
+    axes.plot(at, values, shape, color=colour, markersize=4, alpha=0.45, markeredgewidth=0, zorder=4)
+    mean = float(np.mean(at)), float(np.mean(values))
+    beyond = entry.mean("kl") > edge
+    axes.errorbar(
+        *mean, xerr=None if beyond else half_width(at), yerr=half_width(values), fmt=shape, color=colour,
+        markersize=8, markeredgecolor="white", markeredgewidth=0.8, elinewidth=1.2, capsize=2.5, zorder=5,
+    )  # fmt: skip
+    if beyond:
+        label = f"{entry.agent.name}: {entry.mean('kl'):.0f} nats \u2192"
+        axes.annotate(label, mean, (-8, 6), textcoords="offset points", ha="right", fontsize=8, color=colour)
+
+
+def draw_landmarks(axes: Any, optimum: Optimum) -> None:
+    """The reference and the optimum, named."""
+    reference, best = (0, optimum.reference_value), (optimum.kl, optimum.expected_reward)
+    axes.plot(*reference, "D", color=INK, markersize=7, zorder=6, clip_on=False)
+    axes.plot(*best, "*", color="#F0B400", markeredgecolor=INK, markersize=16, zorder=6)
+    axes.annotate("reference", reference, (9, -13), textcoords="offset points", fontsize=9, color=INK)
+    axes.annotate("optimum", best, (-8, 9), textcoords="offset points", ha="right", fontsize=9, color=INK)
+
+
+def frontier(optimum: Optimum, points: int = 60) -> list[FrontierPoint]:
+    """The optimal frontier around an optimum, as far as it is known, with the optimum itself on it."""
+    kl_coefs = np.geomspace(optimum.kl_coef / 10, optimum.kl_coef * 100, points).tolist()
+    kl_coefs = sorted({*kl_coefs, optimum.kl_coef}, reverse=True)
+    certificate = optimum.certificate
+    if certificate is not None:
+        kl_coefs = [
+            kl_coef
+            for kl_coef in kl_coefs
+            if kl_coef >= optimum.kl_coef
+            or float(certificate.effective_sample_size(kl_coef).min()) >= LEAST_EFFECTIVE_SAMPLES
+        ]
+    return optimum.frontier(kl_coefs)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of Student's 95 % interval of the mean; 0 for a single seed, which says nothing of it."""
+    if len(values) < 2:
+        return 0.0
+    lower, upper = t_interval(values)
+    return (upper - lower) / 2

@@ -1,0 +1,34 @@
+"""Our suites fit the registry and the agents."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.suites import SUITES
+from klrl_envs.registry import REGISTRY, make_task, sweeps
+from klrl_envs.results.plan import expand
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_suite_fits_the_registry(name: str):
+    assert expand(SUITES[name])
+
+
+def test_the_core_suite_starts_agents_that_are_there():
+    for row in SUITES["core"]:
+        module = row.command.split()[2]
+        assert (ROOT / Path(*module.split("."))).with_suffix(".py").exists(), module
+
+
+def test_the_diagnostics_suite_sweeps_every_diagnostic():
+    assert set(sweeps()) == {row.gym_id for row in REGISTRY if "diagnostic" in row.tags}
+    runs = expand(SUITES["diagnostics"])
+    assert {run.agent for run in runs} == {"reference", "q_learning", "reinforce", "ppo", "sb3_ppo"}
+    for env_id, settings in sweeps().items():
+        for arguments in settings:
+            make_task(env_id, **arguments)
+        own = [run for run in runs if run.agent == "ppo" and run.env_id == env_id]
+        assert [run.env_kwargs for run in own if run.seed == 0] == list(settings)
+        assert len({run.slug for run in own}) == len(settings)

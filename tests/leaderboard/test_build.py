@@ -1,0 +1,92 @@
+"""What is built follows from the entries."""
+
+from pathlib import Path
+
+import pytest
+
+from klrl_envs.registry import find_row
+from klrl_envs.results.entry import load_entries
+from klrl_envs.results.rules import task_sha256
+from leaderboard import build as builder
+from leaderboard.aggregate import Aggregate, aggregate
+from leaderboard.build import build, readme_text
+from leaderboard.folder import ENTRIES
+from tests.leaderboard.entries import better, write
+from tests.results.dummy import bench
+from tests.results.records import entry
+
+BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
+
+
+def test_an_entry_of_a_task_that_moved_is_refused():
+    kl_coef = find_row("klrl/GridNavigation-v0").kl_coef
+    builder.verify([entry(kl_coef=kl_coef, task_sha256=task_sha256("klrl/GridNavigation-v0"))])
+    with pytest.raises(ValueError, match=r"GridNavigation-v0--toy\.json: task_sha256 is aaa.* is now"):
+        builder.verify([entry(kl_coef=kl_coef)])
+
+
+def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    write(tmp_path, entry(), better())
+    aggregate(load_entries(tmp_path / "entries")).save(tmp_path / "aggregate.json")
+    stale = build(tmp_path, readme, verifier=lambda entries: None)
+    assert stale == ["figures/GridNavigation-v0.svg is stale: run `python -m leaderboard.plots`"]
+    table = (tmp_path / "TABLE.md").read_text()
+    for heading in (
+        "score",
+        "expected reward",
+        "KL (nats)",
+        "regret",
+        "tokens",
+        "seconds",
+        "hardware",
+        "seeds",
+    ):
+        assert heading in table
+    assert table.index("[better](../agents/better.py)") < table.index("[toy](https://example.org/toy)")
+    assert "0.500 [0.400, 0.600]" in table and "0123456789 " in table and "a\\|cpu, 2 cores" in table
+    shown = readme.read_text()
+    assert shown.startswith("# Title") and shown.endswith("after\n") and "old" not in shown
+    assert "[better](agents/better.py)" in shown and "a\\|cpu" not in shown
+    page = (tmp_path / "index.html").read_text()
+    assert "figures/GridNavigation-v0.svg" in page and 'href="../agents/better.py"' in page
+
+    before = {path: path.read_bytes() for path in (tmp_path / "TABLE.md", tmp_path / "index.html", readme)}
+    build(tmp_path, readme, verifier=lambda entries: None)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_check_says_what_is_stale_and_writes_nothing(tmp_path: Path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    write(tmp_path, entry())
+    build(tmp_path, readme, verifier=lambda entries: None)
+    write(tmp_path, better())
+    table = (tmp_path / "TABLE.md").read_text()
+    stale = "\n".join(build(tmp_path, readme, check=True, verifier=lambda entries: None))
+    for name in ("TABLE.md", "index.html", "README.md", "aggregate.json", "figures/GridNavigation-v0.svg"):
+        assert f"{name} is stale" in stale
+    assert "+| GridNavigation-v0 | [better]" in stale
+    assert (tmp_path / "TABLE.md").read_text() == table
+
+
+def test_no_entries_make_an_empty_table(tmp_path: Path):
+    assert build(tmp_path, tmp_path / "README.md") == []
+    assert "No entries yet" in (tmp_path / "TABLE.md").read_text()
+    assert build(tmp_path, tmp_path / "README.md", check=True) == []
+
+
+def test_a_readme_without_markers_is_left_alone():
+    assert readme_text("# Title\n", [entry()]) == "# Title\n"
+    with pytest.raises(ValueError, match="needs both"):
+        readme_text(f"{END} {BEGIN}", [entry()])
+
+
+def test_the_committed_leaderboard_is_up_to_date():
+    entries = load_entries(ENTRIES)
+    assert build(check=True, verifier=builder.verify if entries else lambda _: None) == []
+    assert Aggregate.load(ENTRIES.parent / "aggregate.json") == aggregate(entries)
+    for committed in entries:
+        found = bench(ENTRIES).score_interval(committed.records())
+        assert committed.score_interval == pytest.approx(found)

@@ -1,0 +1,90 @@
+"""The writer: a record from an evaluation, as it was measured and where."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klrl_envs
+from klrl_envs import RunRecord, write_result
+from klrl_envs.results import Agent
+from klrl_envs.results.rules import check_run, task_sha256
+
+MINE = {"name": "mine", "url": "https://example.org/mine", "license": "MIT"}
+MODES = "klrl/DiagnosticModes-v0"
+
+
+def written(out: Path, policy: Any, env_id: str, env_kwargs: dict[str, Any] | None = None) -> RunRecord:
+    """The record of a policy, written and read again."""
+    evaluation = klrl_envs.evaluate(policy, env_id, episodes=256, seed=3, **(env_kwargs or {}))
+    record = write_result(
+        evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456,
+        env_kwargs=env_kwargs, checkout=out,
+    )  # fmt: skip
+    assert RunRecord.load(out / "result.json") == record
+    return record
+
+
+def test_a_record_is_what_was_measured(tmp_path: Path):
+    evaluation = klrl_envs.evaluate("reference", MODES, episodes=256, seed=3)
+    record = written(tmp_path / "new", "reference", MODES)
+    check_run(record)
+    assert evaluation.score is not None
+    assert record.score == evaluation.score.estimate
+    assert record.score_interval == (evaluation.score.lower, evaluation.score.upper)
+    for name in ("objective", "expected_reward", "kl", "regret"):
+        assert getattr(record, name) == getattr(evaluation, name).estimate
+    assert (record.env_id, record.kl_coef) == (MODES, evaluation.kl_coef)
+    assert record.task_sha256 == task_sha256(MODES)
+    assert (record.seed, record.tokens, record.seconds) == (3, 1000, 1.235)
+    assert record.agent == Agent(**MINE) and record.command == "python -m mine"
+    assert record.versions.klrl_envs == klrl_envs.__version__ and record.hardware.cores >= 1
+    assert record.commit == "unknown", "a folder that is no checkout"
+
+
+def test_a_record_compares_with_the_optimum(tmp_path: Path):
+    found = klrl_envs.evaluate_exactly("reference", MODES).diagnostics
+    comparison = written(tmp_path, "reference", MODES).comparison
+    assert comparison is not None and comparison.exact
+    assert comparison.reverse_kl == found.reverse_kl.estimate
+    assert comparison.forward_kl == found.forward_kl.estimate
+    assert comparison.metrics == {name: value.estimate for name, value in found.metrics.items()}
+    assert set(comparison.optimal_metrics) == set(comparison.metrics)
+
+
+class Never:
+    """A policy that never takes the first of four actions, and the others alike."""
+
+    def state_log_probs(self, context: Any, state: Any, time: Any) -> np.ndarray:
+        return np.tile(np.array([-np.inf, *[-np.log(3)] * 3]), (len(context), 1))
+
+
+def test_an_infinite_divergence_has_no_number(tmp_path: Path):
+    record = written(tmp_path, Never(), "klrl/GridNavigation-v0")
+    assert record.comparison is not None and record.comparison.forward_kl is None
+
+
+def test_arguments_of_the_environment_are_kept(tmp_path: Path):
+    record = written(tmp_path, "reference", MODES, {"kl_coef": 0.5})
+    assert record.env_kwargs == {"kl_coef": 0.5} and record.kl_coef == 0.5
+    check_run(record)
+
+
+def test_where_there_is_no_score_there_is_none(tmp_path: Path):
+    record = written(tmp_path, "reference", "klrl/DiagnosticZeroReward-v0")
+    assert record.score is None and record.score_interval is None
+    assert json.loads((tmp_path / "result.json").read_text())["score"] is None
+
+
+def test_the_id_of_features_is_that_of_the_environment(tmp_path: Path):
+    assert written(tmp_path, "reference", "klrl/DiagnosticModesFeatures-v0").env_id == MODES
+
+
+def test_what_nobody_can_measure_is_not_written(tmp_path: Path):
+    evaluation = klrl_envs.evaluate("reference", MODES, episodes=256)
+    for agent, tokens in (({**MINE, "name": "a b"}, 1000), (MINE, -1)):
+        with pytest.raises(ValueError, match=r"name|tokens"):
+            write_result(evaluation, tmp_path, agent=agent, command="mine", tokens=tokens, seconds=1.0)
+    assert not list(tmp_path.iterdir())
