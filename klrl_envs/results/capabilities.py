@@ -7,12 +7,15 @@ the optimum of every diagnostic is known, so that 1 means the same for all: what
 from __future__ import annotations
 
 import math
+import re
 
+from klrl_envs.registry import REGISTRY, Row
 from klrl_envs.results.capability import Capability
 from klrl_envs.results.points import SweepPoint
 from klrl_envs.results.sentences import (
     tell_gold,
     tell_modes,
+    tell_score,
     tell_stakes,
     tell_start,
     tell_staying,
@@ -47,7 +50,7 @@ def forward_score(point: SweepPoint) -> float:
 
 SCORE = "the mean score of the seeds, clipped to [0, 1]"
 
-CAPABILITIES = (
+SPOKEN_FOR = (
     Capability(
         "Stays put",
         "klrl/DiagnosticZeroReward-v0",
@@ -134,6 +137,7 @@ CAPABILITIES = (
         "score = 1 - KL(pi || pi*) / KL(pi0 || pi*)",
         forward_score,
         tell_modes,
+    tell_score,
         needs_comparison=True,
     ),
     Capability(
@@ -145,5 +149,25 @@ CAPABILITIES = (
         gold_share,
         tell_gold,
         needs_comparison=True,
+    ),
+)
+
+
+def of_diagnostic(row: Row) -> Capability:
+    """The capability of a diagnostic that nothing more is said of: its score, along its sweep."""
+    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", row.id.removeprefix("Diagnostic").rsplit("-", 1)[0])
+    moved = [name for name in row.sweep[0] if len({str(settings[name]) for settings in row.sweep}) > 1]
+    axis = moved[0] if moved else None
+    tell = tell_score if axis is None else tell_trend
+    asks = f"{row.summary[:1].upper()}{row.summary[1:]}."
+    return Capability(title.capitalize(), row.gym_id, asks, SCORE, clipped_score, tell, axis)
+
+
+CAPABILITIES = (
+    *SPOKEN_FOR,
+    *(
+        of_diagnostic(row)
+        for row in REGISTRY
+        if row.sweep and row.gym_id not in {capability.env_id for capability in SPOKEN_FOR}
     ),
 )

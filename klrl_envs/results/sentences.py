@@ -35,6 +35,11 @@ def tell_trend(capability: Capability, points: Sequence[SweepPoint]) -> str:
     return f"Its score is best at {capability.axis} {best} ({high:.2f}) and worst at {worst} ({low:.2f})."
 
 
+def tell_score(capability: Capability, points: Sequence[SweepPoint]) -> str:
+    """The score of a diagnostic without a sweep."""
+    return f"Its score is {points[0].mean('score'):.2f}."
+
+
 def tell_staying(capability: Capability, points: Sequence[SweepPoint]) -> str:
     """How far it went for nothing."""
     kl = points[0].mean("regret") / points[0].mean("kl_coef")

@@ -1,13 +1,14 @@
 """From records to numbers and sentences."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from klrl_envs import REGISTRY, optimum
-from klrl_envs.registry import sweeps
-from klrl_envs.results.capabilities import CAPABILITIES
-from klrl_envs.results.findings import findings_of
+from klrl_envs.registry import find_row, sweeps
+from klrl_envs.results.capabilities import CAPABILITIES, of_diagnostic
+from klrl_envs.results.findings import finding_of
 from tests.results.diagnostics import (
     GOLD,
     LENGTH,
@@ -115,3 +116,13 @@ def test_stakes_name_the_kl():
     sentence = finding(env_id, [diagnostic(env_id, 0.62)]).sentence
     assert sentence.startswith("It scores 0.62 over stakes of 0.1, 1 and 10, with 1.25 nats of KL")
     assert f"{optimum(env_id).kl:.2f}" in sentence
+
+
+def test_a_diagnostic_that_nothing_is_said_of_tells_its_score_along_its_sweep():
+    row = replace(find_row(LENGTH), id="DiagnosticNewThing-v0", summary="something new")
+    capability = of_diagnostic(row)
+    assert (capability.title, capability.asks, capability.axis) == ("New thing", "Something new.", "horizon")
+    assert of_diagnostic(replace(row, sweep=({},))).axis is None
+    found = finding_of(replace(capability, env_id=LENGTH), lengths(0.9, 0.7))
+    assert found.number == pytest.approx(0.8)
+    assert found.sentence.startswith("Its score falls from 0.90 at horizon 4 to 0.70 at 16.")
