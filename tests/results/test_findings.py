@@ -8,7 +8,7 @@ import pytest
 from klrl_envs import REGISTRY, optimum
 from klrl_envs.registry import find_row, sweeps
 from klrl_envs.results.capabilities import CAPABILITIES, of_diagnostic
-from klrl_envs.results.findings import finding_of
+from klrl_envs.results.findings import finding_of, findings_of
 from tests.results.diagnostics import (
     GOLD,
     LENGTH,

@@ -94,7 +94,7 @@ def test_optimum_of_each_prompt_is_that_of_all_texts_written_out(
         )
 
 
-@pytest.mark.parametrize("task_id", IDS, scope="module")
+@pytest.mark.parametrize("task_id", PAGES, scope="module")
 def test_what_is_paid_is_what_the_page_says(task_id: str) -> None:
     """Texts of the optimum at the defaults, so that rewards do occur, against the oracle's price."""
     task = evaluation_task(task_id, **({"sigma": 0.0} if task_id == "DiagnosticNoise-v0" else {}))
@@ -154,7 +154,7 @@ def test_task_survives_a_pickle(task_id: str) -> None:
 
 
 def test_diagnostics_say_what_must_hold() -> None:
-    assert len(DIAGNOSTICS) == 11
+    assert len(DIAGNOSTICS) >= 11
     for row in REGISTRY:
         if row.id in IDS:
             page = row.specification()
