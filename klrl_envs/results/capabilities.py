@@ -136,7 +136,8 @@ SPOKEN_FOR = (
         "1 - KL(pi* || pi) / KL(pi* || pi0), at least 0: the score with both KLs turned round, as "
         "score = 1 - KL(pi || pi*) / KL(pi0 || pi*)",
         forward_score,
-        tell_mod        needs_comparison=True,
+        tell_modes,
+        needs_comparison=True,
     ),
     Capability(
         "No over-optimisation",
