@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.optima.forward import TerminalLaw
 from klrl_envs.optima.problem import Problem
+from klrl_envs.optima.terminal_law import TerminalLaw
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

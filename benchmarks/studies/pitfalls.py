@@ -86,8 +86,9 @@ def exact_task(env_id: str) -> tuple[AutomatonTask, Optimum]:
 
 def on_one_price() -> list[Row]:
     """The rows on one task without prompts."""
-    from klrl_envs.optima.forward import evaluate_markov, terminal_law
+    from klrl_envs.optima.forward import evaluate_markov
     from klrl_envs.optima.probes import maximiser_objective
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = exact_task(ONE_PRICE)
     assert best.policy is not None
@@ -151,7 +152,7 @@ def on_one_price() -> list[Row]:
 
 def on_prompts() -> list[Row]:
     """The rows on prompts with unequal stakes."""
-    from klrl_envs.optima.forward import terminal_law
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = exact_task(PROMPTS)
     assert best.policy is not None
@@ -223,7 +224,7 @@ def draw(rows: Sequence[Row], out: Path) -> None:
 
 def draw_plane(axes: Any, rows: Sequence[Row], numbers: dict[str, int]) -> None:
     """The reward-KL plane of the task without prompts: frontier, best-of-n, and where each row ends."""
-    from klrl_envs.optima.forward import terminal_law
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = exact_task(ONE_PRICE)
     assert best.policy is not None

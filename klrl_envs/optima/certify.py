@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.optima.certificate import Certificate, check_rewards, read_table, write_table
+from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.optimum import certificate_folder, certificate_name, public_id
+from klrl_envs.optima.reward_table import check_rewards, read_table, write_table
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
