@@ -83,7 +83,7 @@ Policy = PolicyObject | Callable[[Any], Any] | PolicyName
 
 
 def as_policy(policy: Policy) -> PolicyObject | PolicyName:
-    """A policy as an object or a name: a plain function becomes a ``CallablePolicy``, others stay as they are.
+    """A policy as an object or a name: a plain function becomes a ``CallablePolicy``, others stay the same.
 
     Raises:
         TypeError: not a policy; a class is none, its objects may be.

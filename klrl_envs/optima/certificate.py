@@ -13,8 +13,8 @@ self-normalised estimate too), so that the frontier keeps its slope d E*[r] / d 
 
 Intervals. `Optimum.lower` and `upper` are the delta method's: the standard error is
 sqrt(sum_p (beta CV_p)^2 / K) / P. It needs enough effective samples; below `TRUSTED_SAMPLES` the rigorous
-bounds (`optima/bounds.py`) take its place. Those hold at any sample size for any law of r, as they rest on the
-declared b and never on a sample maximum; split over prompts they are several times wider.
+bounds (`optima/bounds.py`) take its place. Those hold at any sample size for any law of r, as they rest on
+the declared b and never on a sample maximum; split over prompts they are several times wider.
 """
 
 from __future__ import annotations

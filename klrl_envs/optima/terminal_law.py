@@ -1,4 +1,4 @@
-"""The law, under the reference, of a reward paid at the end: J* and the frontier for every kl_coef at once."""
+"""The law, under the reference, of a reward paid at the end: it holds the frontier of every kl_coef."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def tell_start(capability: Capability, points: Sequence[Point]) -> str:
 def tell_gold(capability: Capability, points: Sequence[Point]) -> str:
     """Gold and proxy."""
     (point,) = points
-    reference = exactly("reference", point).diagnostics.metrics["gold"].estimate
+    reference = exactly("reference", point).comparison.metrics["gold"].estimate
     return (
         f"Its gold reward is {point.metric('gold'):.2f}, where the proxy's optimum has "
         f"{point.metric('gold', optimal=True):.2f} and the reference {reference:.2f}; "
