@@ -1,17 +1,14 @@
-"""Rows, adapters and the rejection sampler."""
+"""Rows, and the adapters that make policies of models."""
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
 
-import itertools
+from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from klrl_envs import BigramReference, RewardAutomaton, exact_task
 from klrl_envs.envs.engine import Engine
-from klrl_envs.envs.token_env import TokenEnv
-from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
+from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.kl import kl_divergence
-from klrl_envs.optima.optimum import optimum
 from klrl_envs.policies import (
     CachedPolicy,
     CallablePolicy,
@@ -24,29 +21,7 @@ from klrl_envs.policies import (
     TokenRows,
     TorchPolicy,
 )
-
-SIZE, END, HORIZON = 4, 0, 3
-
-
-def random_rows(rng, *shape):
-    rows = rng.normal(size=shape)
-    return rows - np.log(np.exp(rows).sum(axis=-1, keepdims=True))
-
-
-def tiny(kl_coef=0.4, seed=0, **automaton):
-    rng = np.random.default_rng(seed)
-    reference = BigramReference(random_rows(rng, SIZE), random_rows(rng, SIZE, SIZE))
-    transition = rng.integers(0, 3, (3, SIZE))
-    rewards = RewardAutomaton(transition, rng.normal(size=(3, SIZE)), rng.normal(size=3), **automaton)
-    return exact_task(reference, rewards, horizon=HORIZON, kl_coef=kl_coef, end_token=END).unwrapped.task
-
-
-def final_only(kl_coef=0.4):
-    """A reward in [0, 1] that is paid at the end, so that rejection keeps a fair share."""
-    task = tiny(kl_coef)
-    automaton = RewardAutomaton(task.automaton.transition, None, [0.0, 0.4, 1.0])
-    env = exact_task(task.reference, automaton, horizon=HORIZON, kl_coef=kl_coef, end_token=END)
-    return env.unwrapped.task
+from tests.oracles import random_env, random_rows
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,7 +64,7 @@ def test_bad_rows_are_refused(rows, message):
 
 
 def test_protocols_tell_policies_apart():
-    task = tiny()
+    task = random_env(tokens=4, horizon=3).unwrapped.task
     lanes = LanesPolicy(task.reference.lanes, task)
     assert isinstance(lanes, CachedPolicy) and not isinstance(lanes, SequencePolicy)
     function = CallablePolicy(lambda observations: observations)
@@ -98,7 +73,7 @@ def test_protocols_tell_policies_apart():
 
 
 def test_lanes_policy_gives_the_same_rows_from_its_cache():
-    task = tiny()
+    task = random_env(tokens=4, horizon=3).unwrapped.task
     policy = LanesPolicy(task.reference.lanes, task)
     engine = Engine(task, 5)
     for lane in range(5):
@@ -180,65 +155,3 @@ def test_causal_lm_policy_caches_texts_of_unequal_length():
     for tokens in ([8, 9, 2], [3, 3, 4]):
         texts = [[*text, token] for text, token in zip(texts, tokens)]
         assert np.allclose(policy.step(np.array(tokens)), [alone(text) for text in texts], atol=1e-5)
-
-
-def every_text(task):
-    """Every text of the task with its log pi0 and its reward."""
-    automaton = task.automaton
-    found = {}
-    for tokens in itertools.product(range(SIZE), repeat=HORIZON):
-        text = tokens[: tokens.index(END) + 1] if END in tokens else tokens
-        state, context, reward, log_prob = int(np.argmax(automaton.start)), SIZE, 0.0, 0.0
-        for token in text:
-            log_prob += task.reference.table[context, token]
-            reward += automaton.reward[state, token]
-            state, context = automaton.transition[state, token], token
-        found[text] = (log_prob, reward + automaton.final_reward[state])
-    return found
-
-
-def test_rejection_draws_the_posterior_exactly():
-    task = final_only()
-    best = optimum(TokenEnv(task))
-    log_partition = best.value / task.kl_coef
-    texts = every_text(task)
-    exact = {text: np.exp(a + r / task.kl_coef - log_partition) for text, (a, r) in texts.items()}
-    assert sum(exact.values()) == pytest.approx(1.0)
-    sampler = RejectionSampler(task, np.array([log_partition]), lanes=256)
-    count = 4000
-    tokens, log_prob = sampler.sample(np.zeros((count, 0), dtype=np.int64), np.random.default_rng(0))
-    seen = dict.fromkeys(exact, 0)
-    for row, value in zip(tokens.tolist(), log_prob):
-        text = tuple(row[: row.index(END) + 1] if END in row else row)
-        seen[text] += 1
-        assert value == pytest.approx(np.log(exact[text]))
-    statistic = sum((seen[t] - count * p) ** 2 / (count * p) for t, p in exact.items())
-    assert statistic < 2 * len(exact), "chi-squared against the enumerated posterior"
-    bound = task.reward_range[1]
-    rate = np.exp(log_partition - bound / task.kl_coef)
-    assert sampler.acceptance_rate == pytest.approx(rate, rel=0.1)
-
-
-def test_rejection_says_what_it_cannot_do():
-    random_start = tiny(start=[0.5, 0.5, 0.0])
-    with pytest.raises(ValueError, match="random beside its tokens"):
-        RejectionSampler(random_start, np.zeros(1))
-    with pytest.raises(ValueError, match=r"shape \(1,\), got \(2,\)"):
-        RejectionSampler(tiny(), np.zeros(2))
-    hopeless = RejectionSampler(final_only(), np.zeros(1), lanes=16, most=32)
-    with pytest.raises(RuntimeError, match="acceptance rate"):
-        hopeless.sample(np.zeros((50, 0), dtype=np.int64), np.random.default_rng(0))
-
-
-def test_reference_draws_report_their_log_prob():
-    task = tiny()
-    engine = Engine(task, 300)
-    for lane in range(300):
-        engine.seed(lane, np.random.default_rng(lane))
-    tokens, rewards, log_prob = draw_reference(
-        engine, np.zeros(300, dtype=np.int64), np.random.default_rng(1)
-    )
-    texts = every_text(task)
-    for row, reward, value in zip(tokens.tolist(), rewards, log_prob):
-        text = tuple(row[: row.index(END) + 1] if END in row else row)
-        assert (value, reward) == pytest.approx(texts[text])

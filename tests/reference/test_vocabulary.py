@@ -1,9 +1,13 @@
 """Words to text and back."""
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalSubscript=false, reportCallIssue=false, reportOperatorIssue=false
+
+from __future__ import annotations
 
 import pytest
 
 from klrl_envs.reference.byte_pairs import nano_vocabulary
-from klrl_envs.reference.vocabulary import Vocabulary, WordVocabulary
+from klrl_envs.reference.vocabulary import SymbolVocabulary, Vocabulary, WordVocabulary
 
 WORDS = ("<end>", "a", "good", "film", ".", ",", '"', "(", ")", "it", "'s", "don't", "well-made", "-")
 
@@ -72,3 +76,13 @@ def test_byte_pair_tokens_out_of_range_are_refused() -> None:
     for wrong in (-1, 2048):
         with pytest.raises(ValueError, match=f"token is {wrong}, allowed: 0 to 2047"):
             nano_vocabulary().decode([5, wrong])
+
+
+def test_symbols_are_written_without_spaces() -> None:
+    vocabulary = SymbolVocabulary(("<end>", "1", "2", "~1:"), 0)
+    assert vocabulary.decode([1, 2, 0]) == "12"
+    assert vocabulary.encode("12~1:") == [1, 2, 3]
+    with pytest.raises(ValueError, match="not written in the 4 symbols"):
+        vocabulary.encode("1 2")
+    with pytest.raises(ValueError, match="token is 4"):
+        vocabulary.decode([4])

@@ -13,8 +13,9 @@ import pytest
 import klrl_envs
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.optima.probes import probe_scores
-from klrl_envs.registry import REGISTRY, make_task
+from klrl_envs.registry import REGISTRY
 from klrl_envs.tasks.base import AutomatonTask
+from tests.oracles import evaluation_task
 
 IDS = [row.id for row in REGISTRY if "exact" in row.tags]
 SMALLER: dict[str, dict[str, Any]] = {
@@ -47,20 +48,14 @@ class RandomPolicy:
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-def task_of(task_id: str) -> AutomatonTask:
-    task = make_task(task_id, prompts="evaluation", **SMALLER.get(task_id, {}))
-    assert isinstance(task, AutomatonTask)
-    return task
-
-
 def test_every_argument_above_is_of_an_exact_environment() -> None:
     assert set(SMALLER) <= set(IDS)
 
 
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", IDS, scope="module")
 def test_the_optimum_scores_one_and_others_less_by_their_divergence(task_id: str) -> None:
     arguments = SMALLER.get(task_id, {})
-    task = task_of(task_id)
+    task = evaluation_task(task_id, **arguments)
     best = optimum_of(task)
     optimal = klrl_envs.evaluate_exactly("optimal", task_id, **arguments)
     assert optimal.objective == pytest.approx(best.value, abs=1e-9 * max(1.0, abs(best.value)))
@@ -78,10 +73,10 @@ def test_the_optimum_scores_one_and_others_less_by_their_divergence(task_id: str
 
 
 @pytest.mark.parametrize("policy", ["reference", "uniform"])
-@pytest.mark.parametrize("task_id", IDS)
+@pytest.mark.parametrize("task_id", IDS, scope="module")
 def test_samples_agree_with_the_exact_value(task_id: str, policy: str) -> None:
     arguments = SMALLER.get(task_id, {})
-    best = optimum_of(task_of(task_id))
+    best = optimum_of(evaluation_task(task_id, **arguments))
     exact = klrl_envs.evaluate_exactly(policy, task_id, **arguments)
     sampled = klrl_envs.evaluate(policy, task_id, episodes=384, seed=7, **arguments)
     unseen = 0.05 * (best.expected_reward - best.reference_value)  # what rare texts may hide from 384
@@ -97,8 +92,7 @@ def test_samples_agree_with_the_exact_value(task_id: str, policy: str) -> None:
 @pytest.mark.parametrize("task_id", ["GridNavigation-v0", "Keywords-v0"])
 def test_probes_do_badly(task_id: str) -> None:
     """The other ids' probes are tested beside their pages."""
-    task = make_task(task_id, prompts="evaluation")
-    assert isinstance(task, AutomatonTask)
+    task = evaluation_task(task_id)
     assert 1 <= optimum_of(task).kl <= 15
     scores = probe_scores(task)
     assert scores.pop("maximiser") <= 0.8

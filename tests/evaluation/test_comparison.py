@@ -1,4 +1,4 @@
-"""Exact evaluation and diagnostics of policies, against enumeration and against sampling."""
+"""How a policy differs from the optimum: exact diagnostics, against enumeration and sampling."""
 
 from __future__ import annotations
 
@@ -9,77 +9,35 @@ import numpy as np
 import pytest
 
 import klrl_envs
-from klrl_envs import BigramReference, RewardAutomaton, UniformReference, exact_task
+from klrl_envs import RewardAutomaton, UniformReference, exact_task
 from klrl_envs.policies import CallablePolicy
-from klrl_envs.tasks.base import AutomatonTask
+from tests.oracles import Instance, RandomPolicy, log_prob_of, random_bigram, random_rows, texts
 
-SIZE, STATES, HORIZON, END = 3, 3, 4, 0
-
-
-def random_rows(rng: np.random.Generator, *shape: int, spread: float = 1.0) -> np.ndarray:
-    rows = spread * rng.normal(size=shape)
-    return rows - np.logaddexp.reduce(rows, axis=-1, keepdims=True)
-
-
-class TablePolicy:
-    """A random policy that is Markov in (context, state, time)."""
-
-    def __init__(self, task: AutomatonTask, seed: int) -> None:
-        shape = (task.horizon, task.reference.contexts, task.automaton.states, task.vocab_size)
-        self.table = random_rows(np.random.default_rng(seed), *shape, spread=1.5)
-
-    def state_log_probs(self, context: Any, state: Any, time: Any) -> np.ndarray:
-        return self.table[time, context, state]
+SIZE = 3
 
 
 def make_env(seed: int, kl_coef: float = 0.5) -> Any:
     rng = np.random.default_rng(seed)
-    rows = random_rows(rng, SIZE + 1, SIZE)
+    reference = random_bigram(rng, SIZE)
     automaton = RewardAutomaton(
-        [[1, 2, 0], [0, 1, 2], [2, 0, 1]], rng.normal(size=(STATES, SIZE)), rng.normal(size=STATES)
+        [[1, 2, 0], [0, 1, 2], [2, 0, 1]], rng.normal(size=(3, SIZE)), rng.normal(size=3)
     )
-    return exact_task(
-        BigramReference(rows[-1], rows[:-1]), automaton, horizon=HORIZON, kl_coef=kl_coef, end_token=END
-    )
-
-
-def every_text(task: AutomatonTask, rows_of: list[Any]) -> list[tuple[list[float], float, int]]:
-    """(log-probs under each of rows_of, reward, last state) of every text, by walking the tree."""
-    found = []
-
-    def walk(context: int, state: int, time: int, weights: list[float], paid: float) -> None:
-        at = (np.array([context]), np.array([state]), np.array([time]))
-        rows = [rows(*at)[0] for rows in rows_of]
-        for token in range(SIZE):
-            after = int(task.automaton.transition[state, token])
-            now = [weight + float(row[token]) for weight, row in zip(weights, rows)]
-            reward = paid + float(task.automaton.reward[state, token])
-            if token == END or time == HORIZON - 1:
-                found.append((now, reward + float(task.automaton.final_reward[after]), after))
-            else:
-                walk(token, after, time + 1, now, reward)
-
-    walk(SIZE, 0, 0, [0.0] * len(rows_of), 0.0)
-    return found
+    return exact_task(reference, automaton, horizon=4, kl_coef=kl_coef, end_token=0)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_exact_evaluation_equals_enumeration(seed: int) -> None:
     env = make_env(seed)
     task = env.unwrapped.task
-    policy, best = TablePolicy(task, seed + 100), klrl_envs.optimum(env)
+    policy, best = RandomPolicy(task, seed + 100, spread=1.5), klrl_envs.optimum(env)
     found = klrl_envs.evaluate_exactly(policy, env)
     assert best.policy is not None
-    texts = every_text(
-        task,
-        [
-            policy.state_log_probs,
-            best.policy.log_probs,
-            lambda context, state, time: task.reference.rows(context),
-        ],
+    instance = Instance.of(task)
+    written, log_reference, rewards = zip(*texts(instance, 0))
+    log_pi, log_best = (
+        np.array([log_prob_of(instance, rows, 0, text) for text in written])
+        for rows in (policy.state_log_probs, best.policy.log_probs)
     )
-    log_pi, log_best, log_reference = np.array([weights for weights, _, _ in texts]).T
-    rewards = np.array([reward for _, reward, _ in texts])
     pi, ideal = np.exp(log_pi), np.exp(log_best)
     kl = math.fsum(pi * (log_pi - log_reference))
     assert found.kl == pytest.approx(kl, abs=1e-10)
@@ -109,7 +67,7 @@ def test_named_policies_score_what_they_must() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_sampled_evaluation_agrees_with_exact_evaluation(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_env(seed)
-    policy = TablePolicy(env.unwrapped.task, seed)
+    policy = RandomPolicy(env.unwrapped.task, seed, spread=1.5)
     exact = klrl_envs.evaluate_exactly(policy, env)
     computed = klrl_envs.evaluate(policy, env, episodes=4096, seed=seed)
     assert computed.diagnostics == exact.diagnostics

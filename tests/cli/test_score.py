@@ -1,0 +1,84 @@
+"""`klrl evaluate` and `klrl certify`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from klrl_envs import evaluate, optimum
+from klrl_envs.optima.certificate import Certificate
+from tests.cli.commands import GRID, SMALL, SMALL_ARGUMENTS, klrl, refused, succeeded
+
+
+def test_evaluate_takes_names_modules_and_files(tmp_path, monkeypatch):
+    code = (
+        "import numpy as np\n"
+        "def rows(observations):\n    return np.full((len(observations), 4), -np.log(4))\n"
+        "class Policy:\n    def log_probs(self, observations):\n        return rows(observations)\n"
+        "number = 3\n"
+    )
+    (tmp_path / "my_agent_of_the_test.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    options = ["--episodes", "64", "--seed", "3", "--json", *SMALL]
+    expected = evaluate("uniform", f"klrl/{GRID}", episodes=64, seed=3, **SMALL_ARGUMENTS)
+    module = "my_agent_of_the_test"
+    for policy in ("uniform", f"{module}:rows", f"{module}:Policy", f"{module}.py:rows"):
+        result = json.loads(succeeded(klrl("evaluate", GRID, "--policy", policy, *options)))
+        assert result["objective"]["estimate"] == pytest.approx(expected.objective.estimate)
+        assert result["episodes"] == 64 and result["seed"] == 3
+    table = succeeded(klrl("evaluate", GRID, "--policy", "optimal", "--episodes", "16", *SMALL))
+    assert "score" in table and "regret" in table and "success" in table
+    for policy, message in (
+        (f"{module}:number", "int and no policy"),
+        (f"{module}:nothing", "has no 'nothing'"),
+        ("nothing", "module:object"),
+        ("no_such_module:policy", "no_such_module"),
+        ("missing.py:policy", "no file"),
+    ):
+        refused(klrl("evaluate", GRID, "--policy", policy), message)
+
+
+def test_a_policy_file_may_import_its_neighbours(tmp_path):
+    (tmp_path / "neighbour_of_policy.py").write_text("WIDTH = 3\n")
+    (tmp_path / "own_policy.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport numpy as np\n"
+        "import neighbour_of_policy\n@dataclass\nclass Own:\n    width: int = neighbour_of_policy.WIDTH\n"
+        "    def log_probs(self, observations):\n        return np.full((len(observations), 4), -np.log(4))\n"
+    )
+    place = f"{tmp_path / 'own_policy.py'}:Own"
+    assert "score" in succeeded(klrl("evaluate", GRID, *SMALL, "--policy", place, "--episodes", "8"))
+
+
+def test_certify_writes_a_certificate_that_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("KLRL_HOME", str(tmp_path))
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 16)  # no more than the samples: it is cheaper
+    arguments = ("certify", "Sentiment-v0", "--samples", "16", "--horizon", "2")
+    output = succeeded(klrl(*arguments))
+    (path,) = (tmp_path / "certificates").glob("*.safetensors")
+    assert str(path) in output
+    best = optimum("Sentiment-v0", horizon=2)
+    assert f"J(pi0) {best.reference_value:.5g}" in output and f"J* {best.value:.5g}" in output
+    again = tmp_path / "own.safetensors"
+    succeeded(klrl(*arguments, "--out", str(again)))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_certify_takes_prompts_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 8)
+    prompts, out = tmp_path / "prompts.txt", tmp_path / "own.safetensors"
+    prompts.write_text("This film was\n\nI saw it twice, and\n")
+    arguments = (
+        "certify",
+        "Sentiment-v0",
+        "--samples",
+        "8",
+        "--horizon",
+        "2",
+        "--prompts-file",
+        str(prompts),
+    )
+    succeeded(klrl(*arguments, "--out", str(out)))
+    assert Certificate.load(out).rewards.shape == (2, 8)
