@@ -78,8 +78,8 @@ class SequencePolicy(Protocol):
 
 
 PolicyObject = TokenPolicy | StatePolicy | SequencePolicy
-Policy = PolicyObject | Callable[[Any], Any] | PolicyName
-"""Whatever is taken for a policy; ``as_policy`` checks it."""
+Policy = PolicyObject | Callable[[Any], Any] | str
+"""Whatever is taken for a policy, a name among them; ``as_policy`` checks it."""
 
 
 def as_policy(policy: Policy) -> PolicyObject | PolicyName:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -135,14 +135,17 @@ class SB3VecEnv(VecEnv):
     def __init__(self, env: TokenVectorEnv | str, num_envs: int | None = None, **kwargs: Any) -> None:
         if isinstance(env, str):
             find_row(env)
-            made = gym.make_vec(
-                env,
-                num_envs=1 if num_envs is None else num_envs,
-                vectorization_mode="vector_entry_point",
-                autoreset_mode="SameStep",
-                **kwargs,
+            env = (
+                cast(Any, gym)
+                .make_vec(
+                    env,
+                    num_envs=1 if num_envs is None else num_envs,
+                    vectorization_mode="vector_entry_point",
+                    autoreset_mode="SameStep",
+                    **kwargs,
+                )
+                .unwrapped
             )
-            env = made.unwrapped  # pyright: ignore[reportAssignmentType]
         elif kwargs or num_envs is not None:
             raise TypeError("num_envs and the environment's arguments go with an id, not with an environment")
         if not isinstance(env, TokenVectorEnv):
@@ -154,7 +157,10 @@ class SB3VecEnv(VecEnv):
         self._returns = np.zeros(env.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         self._started = time.time()
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        untyped = cast(Any, env)  # its spaces
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            env.num_envs, untyped.single_observation_space, untyped.single_action_space
+        )
 
     def reset(self) -> NDArray[Any]:
         """Begin an episode in every lane; lane i is seeded with what ``seed`` said plus i, once."""
@@ -228,8 +234,8 @@ class SB3VecEnv(VecEnv):
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Call a method once; of an array with an entry a lane, each lane asked for gets its own."""
-        result = getattr(self.env, method_name)(*args, **kwargs)
-        by_lane = isinstance(result, np.ndarray) and result.shape[:1] == (self.num_envs,)
+        result: Any = getattr(self.env, method_name)(*args, **kwargs)
+        by_lane = isinstance(result, np.ndarray) and np.shape(cast(Any, result))[:1] == (self.num_envs,)
         return [result[lane] if by_lane else result for lane in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:

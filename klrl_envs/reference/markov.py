@@ -79,7 +79,7 @@ class MarkovModel:
 
     def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
-        position = np.arange(tokens.shape[1])
+        position = np.arange(tokens.shape[1], dtype=np.int64)
         written = np.where(position < lengths[:, None], tokens, 0)
         contexts = np.full(tokens.shape, self.start_context, dtype=np.int64)
         for place in range(1, tokens.shape[1]):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.assets import asset_path
+from klrl_envs.assets import asset_path, read_arrays
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 NAMES = ("reward", "gold")
@@ -120,9 +120,7 @@ class SentimentClassifier:
     @classmethod
     def read(cls, path: Path) -> SentimentClassifier:
         """A classifier from a file, unchecked."""
-        from safetensors.numpy import load_file
-
-        table = load_file(path)
+        table = read_arrays(path)
         return cls(table["keys"], table["weights"], table["calibration"])
 
     def probability(self, texts: Sequence[str]) -> FloatArray:

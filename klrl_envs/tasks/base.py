@@ -173,7 +173,8 @@ class Task:
         if not observations.shape[1]:
             return np.zeros(len(observations), dtype=np.int64)
         is_pad: BoolArray = observations == self.pad
-        return np.where(is_pad.any(axis=1), is_pad.argmax(axis=1), observations.shape[1])
+        first: IntArray = is_pad.argmax(axis=1)
+        return np.where(is_pad.any(axis=1), first, observations.shape[1])
 
     def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
         """Rewards float64 [K] and metrics of finished tokens [K, L], of which lengths [K] count.
