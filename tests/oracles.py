@@ -21,13 +21,13 @@ from klrl_envs.optima.dynamic_programme import Solution, solve_problem
 from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.optima.problem import Problem
-from klrl_envs.reference.catalogue import WordReference
+from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel, MarkovReference, UniformReference
 from klrl_envs.reference.trigram import TrigramReference
 from klrl_envs.reference.vocabulary import WordVocabulary
 from klrl_envs.registry import make_task
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
 
 Text = tuple[int, ...]
 
@@ -140,14 +140,14 @@ def texts_of(
         waiting += [((*text, token), [*log_probs, log_prob]) for token, log_prob in enumerate(row)]
 
 
-def letter_reference(letters: str, end_token: int | None, seed: int = 0) -> WordReference:
+def letter_reference(letters: str, end_token: int | None, seed: int = 0) -> LanguageModel:
     """A random bigram over a few letters."""
     generator = np.random.default_rng(seed)
     size = len(letters)
     rows = np.log(generator.dirichlet(np.full(size, 0.7), size + 1) * 0.9 + 0.1 / size)
     rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     vocabulary = WordVocabulary(tuple(letters), end_token)
-    return WordReference(MarkovReference(rows[-1], rows[:-1]), vocabulary, end_token)
+    return LanguageModel(MarkovReference(rows[-1], rows[:-1]), vocabulary, end_token)
 
 
 def assert_exact(

@@ -16,7 +16,8 @@ from klrl_envs.optima.optimum import NotCertified, certificate_name, optimum
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.reference.vocabulary import WordVocabulary
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import Prompts, TextTask
+from klrl_envs.tasks.base import Prompts
+from klrl_envs.tasks.text_task import TextTask
 from tests.optima.laws import certificate
 
 NORMAL = 1.959963984540054

@@ -64,7 +64,7 @@ def finding(env_id: str, runs: list[RunResult]) -> Finding:
 
 def differences(env_id: str, policy: str, **changes: Any) -> dict[str, Any]:
     """A result's diagnostics as an agent writes them, of a policy that is known."""
-    found = evaluate_exactly(policy, env_id).diagnostics
+    found = evaluate_exactly(policy, env_id).comparison
     plain = {name: getattr(found, name).estimate for name in ("forward_kl", "reverse_kl", "entropy")}
     return {
         **plain,
