@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format leaderboard clean
+.PHONY: help demo test quick check format record leaderboard clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,9 +18,16 @@ demo: export OMP_WAIT_POLICY = PASSIVE
 demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the optimum, show its texts
 	$(BIN)/python -m agents.demo
 
+# One process per core, each with one thread: two processes with two threads each would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(BIN)/python -m pytest
-	PYTHONPATH=$(CURRENT_GYMNASIUM) $(BIN)/python -m pytest tests/test_contracts.py
+	$(PYTEST)
+	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs/test_contracts.py
+
+quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
+	$(BIN)/ruff check
+	$(PYTEST) -q -m "not slow"
 
 check: $(VENV)/test.stamp ## ruff and pyright only
 	$(BIN)/ruff check
@@ -31,15 +38,19 @@ format: $(VENV)/test.stamp ## lay out the code and mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+record: $(VENV)/test.stamp ## after something was added: golden transcripts and fingerprints, the README's lists
+	$(BIN)/python -m tests.golden.transcript
+	$(BIN)/python -m leaderboard.build
+
 leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the page and the README's table
-	$(BIN)/python -m benchmarks.plots
+	$(BIN)/python -m leaderboard.plots
 	$(BIN)/python -m leaderboard.build
 
 clean: ## remove .venv and the caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.10 or newer, this is " + sys.version) if sys.version_info < (3, 10) else None'
+	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo.stamp: $(INPUTS) | $(BIN)/python

@@ -198,7 +198,10 @@ def find_row(env_id: str) -> Row:
         if name in (row.gym_id, row.gym_features_id):
             return row
     known = ", ".join(row.gym_id for row in all_rows())
-    raise ValueError(f"unknown environment {env_id!r}; known are {known} and their features ids")
+    raise ValueError(
+        f"unknown environment {env_id!r}; known are {known} and their features ids (one of your own is known "
+        "once the module that registers it is imported)"
+    )
 
 
 def plain_id(env_id: str) -> str:

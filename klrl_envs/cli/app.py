@@ -1,4 +1,4 @@
-"""The command `klrl`: list, show, solve, play, evaluate, report, certify, fetch.
+"""The command `klrl` and its subcommands, each of which does its work in a file of its own.
 
 An error of the library is one red line and exit code 2; with KLRL_TRACEBACK=1 it is the whole traceback.
 """
@@ -43,13 +43,39 @@ app = typer.Typer(
     "Begin with [bold]klrl list[/] and [bold]klrl show Keywords-v0[/].",
 )
 
+
+def import_modules(modules: list[str] | None) -> list[str] | None:
+    """Import modules, from the current folder too, which register environments of their own.
+
+    Raises:
+        ImportError: no such module.
+    """
+    for module in modules or []:
+        from klrl_envs.cli.score import load_module
+
+        load_module(module)
+    return modules
+
+
 EnvId = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
-KlCoef = Annotated[float | None, typer.Option(help="Reward units a nat; the environment's own by default.")]
+KlCoef = Annotated[
+    float | None, typer.Option(help="Units of reward per nat; the environment's own by default.")
+]
 Horizon = Annotated[int | None, typer.Option(help="The most tokens of a text.")]
 Reference = Annotated[str | None, typer.Option(help="pi0: a name, a folder or a hub id.")]
 Setting = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
+]
+Import = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        callback=import_modules,
+        is_eager=True,
+        help="A module, or file.py, that registers environments of your own; may be repeated.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
 
@@ -74,20 +100,20 @@ def task_arguments(
 
 
 @app.command("list")
-def list_command() -> None:
+def list_command(modules: Import = None) -> None:
     """List the environments.
 
     Example: [bold]klrl list[/]
     """
     from rich.table import Table
 
-    from klrl_envs.registry import REGISTRY
+    from klrl_envs.registry import all_rows
 
     table = Table()
     table.add_column("id", no_wrap=True)
     for name in ("kl_coef", "token budget", "tags", "what is asked"):
         table.add_column(name)
-    for row in REGISTRY:
+    for row in all_rows():
         table.add_row(
             row.gym_id, f"{row.kl_coef:g}", f"{row.token_budget:,}", ", ".join(row.tags), row.summary
         )
@@ -101,6 +127,7 @@ def show(
     horizon: Horizon = None,
     reference: Reference = None,
     settings: Setting = None,
+    modules: Import = None,
     seed: Seed = 0,
 ) -> None:
     """Show an environment's card: its specification, its optimum, and texts of pi0 and of pi*.
@@ -123,6 +150,7 @@ def solve(
     horizon: Horizon = None,
     reference: Reference = None,
     settings: Setting = None,
+    modules: Import = None,
     as_json: Annotated[bool, typer.Option("--json", help="The optimum as JSON, and nothing else.")] = False,
 ) -> None:
     """State the optimum, and the frontier of reward against KL that no policy lies above.
@@ -144,6 +172,7 @@ def play(
     horizon: Horizon = None,
     reference: Reference = None,
     settings: Setting = None,
+    modules: Import = None,
     seed: Seed = 0,
 ) -> None:
     """Write a text yourself and see its reward, its KL and your score.
@@ -170,6 +199,7 @@ def evaluate(
     horizon: Horizon = None,
     reference: Reference = None,
     settings: Setting = None,
+    modules: Import = None,
     seed: Seed = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="The evaluation as JSON, and nothing else.")
@@ -228,6 +258,7 @@ def certify(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file; by default where klrl looks for it.")] = None,
     settings: Setting = None,
+    modules: Import = None,
     seed: Seed = 0,
 ) -> None:
     """Certify the optimum of a neural environment by sampling its reference; may be taken up again.
@@ -256,7 +287,3 @@ def fetch(
 def main() -> None:
     """The console script."""
     app()
-
-
-if __name__ == "__main__":
-    main()

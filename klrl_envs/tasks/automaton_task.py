@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class AutomatonTask(Task):
         """Whether the start is drawn, or what is executed is not always what was chosen."""
         return not self.automaton.deterministic or bool(np.count_nonzero(self.automaton.start) > 1)
 
-    @property
+    @cached_property
     def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
         """Contexts, states and probabilities, [N] each, at which an episode starts: of the prompts in order,
         or of the automaton's start.
@@ -122,17 +123,24 @@ class AutomatonTask(Task):
         """See ``Task``. A completion that the vocabulary cannot write is paid the least reward; a shorter one
         ends with the end token where there is one; where the start is random the mean is paid.
         """
-        places = {self.text(row): place for place, row in enumerate(self.padded_prompts)}
         rewards: list[float] = []
         for prompt, completion in zip(prompts, completions, strict=True):
             starts = self.starts
             if self.prompt_length:
-                if prompt not in places:
-                    raise ValueError(f"{prompt!r} is none of the {len(places)} prompts of {self.id}")
-                place = [places[prompt]]
+                place = [self._place_of(prompt)]
                 starts = starts[0][place], starts[1][place], np.ones(1)
             rewards.append(self._text_reward(starts, completion))
         return np.array(rewards)
+
+    def _place_of(self, prompt: str) -> int:
+        if prompt not in self._places:
+            raise ValueError(f"{prompt!r} is none of the {len(self._places)} prompts of {self.id}")
+        return self._places[prompt]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each prompt stands, by its text."""
+        return {self.text(row): place for place, row in enumerate(self.padded_prompts)}
 
     def _text_reward(self, starts: tuple[IntArray, IntArray, FloatArray], completion: str) -> float:
         context, state, chance = starts

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import klrl_envs.assets as assets
-from klrl_envs.assets.build.__main__ import FILES
+from klrl_envs.assets.build.__main__ import recipes
 from klrl_envs.reference.words import load_words
 
-BUILT = [name for names in FILES.values() for name in names]
+BUILT = [name for recipe in recipes().values() for name in recipe.files]
 
 
 @pytest.mark.parametrize("name", BUILT)

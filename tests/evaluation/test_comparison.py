@@ -122,7 +122,7 @@ def test_what_cannot_be_evaluated_exactly_is_refused() -> None:
     reader = CallablePolicy(lambda observations: np.full((len(observations), SIZE), -np.log(SIZE)))
     with pytest.raises(TypeError, match="reads whole texts"):
         klrl_envs.evaluate_exactly(reader, env)
-    with pytest.raises(TypeError, match="is not an exact environment"):
+    with pytest.raises(TypeError, match="needs an exact environment"):
         klrl_envs.evaluate_exactly("reference", "klrl/Sentiment-v0")
 
 
@@ -146,5 +146,5 @@ def test_gold_rises_and_falls_along_the_optimum_of_the_proxy() -> None:
         assert found.comparison.optimal_metrics["gold"].estimate == pytest.approx(value, abs=1e-9)
         assert found.score == pytest.approx(1.0, abs=1e-9)
     assert gold[0] < gold[1] > gold[2] > gold[3]
-    with pytest.raises(TypeError, match="is not an exact environment"):
+    with pytest.raises(TypeError, match="needs an exact environment"):
         klrl_envs.metrics_along_frontier("klrl/Sentiment-v0", [0.1])

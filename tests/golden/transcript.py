@@ -1,7 +1,7 @@
-"""Golden transcripts: one recorded episode an environment, replayed action by action.
+"""Golden transcripts: one recorded episode per environment, replayed action by action.
 
-``python -m tests.golden.transcript [ID ...]`` writes those that are missing; a task that changes needs a new
-version, not a new transcript.
+``python -m tests.golden.transcript [ID ...]`` writes those that are missing, and what ``tasks.json`` lacks.
+A task that changes needs a new version, not a new transcript.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from klrl_envs.registry import REGISTRY
+from tests.golden import tasks
 
 FOLDER = Path(__file__).parent
 SEED = 11
@@ -52,10 +53,14 @@ def path_of(env_id: str) -> Path:
 
 
 def main() -> None:
-    """Write the transcripts that are missing, a line a step."""
+    """Write the transcripts that are missing, a line per step, and put their tasks on record."""
     for row in REGISTRY:
+        if row.id not in (sys.argv[1:] or [row.id]):
+            continue
+        if tasks.add(row):
+            print(f"wrote {row.id} into {tasks.PATH.name}")
         path = path_of(row.gym_id)
-        if not path.exists() and row.id in (sys.argv[1:] or [row.id]):
+        if not path.exists():
             transcript = record(row.gym_id)
             steps = ",\n".join("  " + json.dumps(step) for step in transcript.pop("steps"))
             head = json.dumps(transcript)[:-1]

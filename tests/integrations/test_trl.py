@@ -25,7 +25,7 @@ def test_rewards_for_trl_are_those_of_the_environment() -> None:
     vocabulary = task.vocabulary
     env = gym.make("klrl/Keywords-v0")
     texts, paid = [], []
-    keywords = [vocabulary.encode(word)[0] for word in task.source.arguments["keywords"]]  # type: ignore[index]
+    keywords = [vocabulary.encode(word)[0] for word in task.source.arguments["keywords"]]  # type: ignore[union-attr]
     choices = np.array([*keywords, task.end_token, vocabulary.encode("the")[0]])
     for _ in range(20):
         env.reset(seed=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 from typer.testing import CliRunner
 
 from klrl_envs import REGISTRY, evaluate_exactly, optimum
@@ -19,7 +20,6 @@ from klrl_envs.results.capabilities import (
 )
 from klrl_envs.results.points import RunResult, key, outside, read_runs
 from klrl_envs.results.report import page
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 LENGTH, GOLD, MODES = (f"klrl/Diagnostic{name}-v0" for name in ("Length", "Gold", "Modes"))
 BY_ID = {capability.env_id: index for index, capability in enumerate(CAPABILITIES)}

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 from benchmarks.run import Benchmark, choose, end_orphan, main, report, run_suite
 from benchmarks.suites import SUITES, Row, Run, expand, load_suite
 from klrl_envs.results.progress import Clock, duration
 from klrl_envs.results.schema import load_entry, load_result, task_sha256
-from klrl_envs.tasks.diagnostics.sweeps import SWEEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHA = "a" * 64

@@ -67,8 +67,8 @@ def test_what_is_no_horizon_temperature_or_place_of_a_prompt_is_refused() -> Non
         ("Diversity-v0", {"classes": list(range(11))}, "classes must be 1 to 10"),
         ("Recall-v0", {"commonest": 2000}, r"commonest must be a whole number in 0\.\.1999, got 2000"),
         ("Recall-v0", {"commonest": -1}, "commonest must be a whole number"),
-        ("Recall-v0", {"reference": "uniform"}, "reference must be 'words' on Recall-v0, got 'uniform'"),
-        ("Haiku-v0", {"reference": "uniform"}, "reference must be 'words' on Haiku-v0, got 'uniform'"),
+        ("Recall-v0", {"reference": "uniform"}, "reference must be 'words', got 'uniform'"),
+        ("Haiku-v0", {"reference": "uniform"}, "reference must be 'words', got 'uniform'"),
     ],
 )
 def test_bad_arguments_are_named(task_id: str, arguments: dict[str, Any], message: str) -> None:
@@ -92,4 +92,4 @@ def test_fingerprints_follow_the_arguments(task_id: str, arguments: dict[str, An
     assert default.fingerprint == make_task(task_id, kl_coef=3.0).fingerprint
     assert default.fingerprint != other.fingerprint
     assert other.source is not None
-    assert make_task(other.source[0], **other.source[1]).fingerprint == other.fingerprint
+    assert other.source.task().fingerprint == other.fingerprint

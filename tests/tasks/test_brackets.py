@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from klrl_envs.assets.build import brackets as brackets_build
-from klrl_envs.tasks.brackets import code_bigram
+from klrl_envs.reference.code import code_bigram
 
 
 def test_code_bigram_has_full_support_and_the_habits_of_code() -> None:

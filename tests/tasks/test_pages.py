@@ -20,7 +20,7 @@ from klrl_envs.optima.optimum import optimum_of, problem_of
 from klrl_envs.optima.probes import probe_scores
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import REGISTRY
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
 from tests.oracles import Numbers, evaluation_task, summed, texts_of
 from tests.tasks.pages import PAGES, Page, well_formed
 
@@ -157,6 +157,6 @@ def test_diagnostics_say_what_must_hold() -> None:
     assert len(DIAGNOSTICS) == 11
     for row in REGISTRY:
         if row.id in IDS:
-            page = row.function().__doc__
-            assert page.startswith(row.id)
+            page = row.specification()
+            assert "## Description" in page
             assert ("## What must hold" in page) == (row.id in DIAGNOSTICS)

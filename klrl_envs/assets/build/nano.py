@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.reference.nano import Nano, NanoConfig
 
 END_OF_TEXT = "<|end|>"
@@ -203,3 +204,51 @@ def build(out: Path, work: Path) -> dict[str, object]:
         "held_out_tokens": len(parts[True]),
         "held_out_nats_per_token": round(held_out_loss(model, parts[True]), 4),
     }
+
+
+CARD = """\
+# nano: a small language model of film reviews
+
+The reference of the neural tasks: a Llama-style transformer (RMSNorm, rotary positions, SwiGLU, tied
+embeddings; width 192, 4 layers, 3 heads, context 128) over a byte-level BPE of 2,048 tokens, token 0 being
+the end of a text.
+
+## Data
+$data
+
+The tokenizer and the weights see everything but the held-out tenth; labels are not used.
+
+## Recipe
+`klrl_envs/assets/build/nano.py`:
+windows of 128 tokens; Muon for the matrices of the blocks and AdamW for the
+rest; constant learning rate, then linear to zero.
+$rebuild
+
+## Measured
+On the reviews of the held-out tenth, in non-overlapping windows of 128 predictions.
+
+$measured
+
+## Limits
+It writes the surface of a review and little sense; it knows films and people as strings. It repeats what
+reviewers write, which may be rude or untrue. It has not seen positions above 128 tokens.
+
+## Files
+$files
+"""
+RECIPE = Recipe(
+    name="nano",
+    assets=(
+        Asset(
+            "nano",
+            (
+                "nano.tokenizer.json",
+                "nano.safetensors",
+            ),
+            CARD,
+        ),
+    ),
+    takes="about 50 minutes on 2 CPU cores",
+    reads=(),
+    build=lambda out, work: {"nano": build(out, work)},
+)

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.assets.build.recipe import Asset, Recipe
 
 SEED = 0
 LENGTH = 8
@@ -50,3 +51,37 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
         "distinct_held_out_openings": len(unseen),
         "seed": SEED,
     }
+
+
+CARD = """\
+# sentiment.prompts: openings of film reviews
+
+The prompts of Sentiment-v0: the first eight tokens (of `nano.tokenizer.json`) of IMDB reviews of at least 32
+tokens. No prompt occurs twice; no evaluation prompt opens a review outside the held-out tenth.
+
+## Data
+$data
+
+Evaluation prompts are drawn from the held-out tenth, training prompts from the rest.
+
+## Recipe
+`klrl_envs/assets/build/prompts.py`:
+a seeded draw without replacement.
+$rebuild
+
+## Measured
+$measured
+
+## Limits
+Cut by tokens, a prompt may end inside a word. Some openings give the verdict away, some say nothing.
+
+## Files
+$files
+"""
+RECIPE = Recipe(
+    name="prompts",
+    assets=(Asset("sentiment.prompts", ("sentiment.prompts.safetensors",), CARD),),
+    takes="seconds",
+    reads=("nano.tokenizer.json",),
+    build=lambda out, work: {"sentiment.prompts": build(out)},
+)

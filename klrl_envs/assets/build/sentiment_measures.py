@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from klrl_envs.assets.build.passages import KINDS, PASSAGE, SHORT, WHOLE, Passages
 from klrl_envs.reward.classifier import SentimentClassifier, ngrams
-
-if TYPE_CHECKING:
-    from klrl_envs.assets.build.sentiment import Passages
 
 BINS = 15
 SMOOTHINGS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -82,8 +80,6 @@ def measure(
     classifiers: Mapping[str, SentimentClassifier], name: str, passages: Passages
 ) -> dict[str, object]:
     """The measurements of one classifier's card."""
-    from klrl_envs.assets.build.sentiment import KINDS, PASSAGE, SHORT, WHOLE
-
     classifier, (other,) = classifiers[name], [c for key, c in classifiers.items() if key != name]
     found: dict[str, object] = {
         "ngrams": len(classifier.keys),

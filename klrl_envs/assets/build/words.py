@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
+from klrl_envs.assets.build.recipe import Asset, Recipe
 
 END = "<end>"
 WORDS = 2_000
@@ -110,3 +111,44 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
             float(np.exp(cross_entropy(smoothed(start, alpha), held_start))), 2
         ),
     }
+
+
+CARD = """\
+# words: a bigram model of film reviews
+
+The reference of the exact text tasks: the 2,000 commonest words, ten marks and an end token (id 0), with
+additive (Lidstone) smoothing, the same alpha for the first word and for every next one. Every token may
+follow every token.
+
+## Data
+$data
+
+Text in lower case. A word outside the list breaks the context: neither the pair that ends in it nor the
+pair that begins with it is counted. Counts come from everything but the held-out tenth.
+
+## Recipe
+`klrl_envs/assets/build/words.py`:
+count; choose alpha on the held-out tenth.
+$rebuild
+
+## Measured
+Perplexity of the held-out pairs whose two words are both listed, the unigram (its own alpha chosen in the
+same way) on the same second words. As alpha was chosen there too, the figures flatter by what one
+parameter can.
+
+$measured
+
+## Limits
+It knows one word back. The text is grammatical for three words or so. Words outside the list cannot be
+written.
+
+## Files
+$files
+"""
+RECIPE = Recipe(
+    name="words",
+    assets=(Asset("words", ("words.safetensors",), CARD),),
+    takes="about 1 minute",
+    reads=(),
+    build=lambda out, work: {"words": build(out)},
+)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import klrl_envs
-from klrl_envs.tasks.diagnostics import sparsity
+from klrl_envs.reference.catalogue import load
 
 
 @pytest.mark.parametrize("probability", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
@@ -32,7 +32,7 @@ def test_sparsity_at_equal_stakes() -> None:
 
 
 def test_scale_is_the_lock_that_it_is_said_to_be() -> None:
-    model = sparsity.scale(1e-4, 11)
+    model = load("scale", probability=1e-4, horizon=11).markov
     keys = [place % 8 for place in range(11)]
-    contexts = [model.reference.start_context, *keys[:-1]]
-    assert model.reference.log_prob(np.array(contexts), np.array(keys)).sum() == pytest.approx(math.log(1e-4))
+    contexts = [model.start_context, *keys[:-1]]
+    assert model.log_prob(np.array(contexts), np.array(keys)).sum() == pytest.approx(math.log(1e-4))

@@ -1,0 +1,1 @@
+"""The environments: what a task is, and one environment per file."""

@@ -1,0 +1,1 @@
+"""Environments that test one property each."""
