@@ -68,6 +68,13 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return load_file(path)
 
 
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a safetensors file."""
+    from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
+
+    save_file(arrays, path)
+
+
 def asset_arrays(name: str) -> dict[str, NDArray[Any]]:
     """The arrays of an asset that is a safetensors file; raises as ``asset_path`` does."""
     return read_arrays(asset_path(name))

@@ -91,7 +91,7 @@ def restricted(model: LanguageModel, kept: Sequence[str], *, ends: bool) -> Lang
         raise ValueError(f"kept must be distinct words of {bigram.name!r}; {missing or 'one is there twice'}")
     names = (words[0], *kept) if ends else tuple(kept)
     tokens = np.array([index[word] for word in names])
-    rows = bigram.rows(np.append(tokens, bigram.start_context))[:, tokens]
+    rows = np.take(bigram.rows(np.append(tokens, bigram.start_context)), tokens, axis=1)
     rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     part = MarkovReference(
         rows[-1],

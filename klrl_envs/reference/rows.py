@@ -43,8 +43,8 @@ class TokenRows:
                 raise ValueError(f"{source} returned NaN in row {row}; allowed are log-probs, -inf included")
             raise ValueError(
                 f"{source} must return normalised log-probs (|logsumexp| at most {TOLERANCE:g} nats): "
-                f"a row sums to {np.exp(self._log_total[row]):.6g} (row {row}); "
-                "apply a log-softmax to logits"
+                f"row {row} has logsumexp {self._log_total[row]:.4g}, so that "
+                f"a row sums to {np.exp(self._log_total[row]):.6g}; apply a log-softmax to logits"
             )
 
     def sample(self, rng: np.random.Generator) -> IntArray:

@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.studies import fixed_points, pitfalls
 from benchmarks.studies.fixed_points import TablePolicy, backward
-from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
 from klrl_envs.optima.problem import Problem
+from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.reward.automaton import RewardAutomaton
 
