@@ -73,11 +73,7 @@ WRONG_HINTS = 0.3
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 4,
-    reference: str = "hinted",
-    prompts: str = "train",
+    *, kl_coef: float, horizon: int = 4, reference: str = "hinted", prompts: str = "train"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     model = load(reference, allowed=("hinted",))

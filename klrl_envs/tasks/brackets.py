@@ -68,12 +68,7 @@ State = tuple[str, int, bool]
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 20,
-    shortest: int = 10,
-    longest: int = 16,
-    reference: str = "code",
+    *, kl_coef: float, horizon: int = 20, shortest: int = 10, longest: int = 16, reference: str = "code"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     if not (is_whole(shortest) and is_whole(longest)) or not 4 <= shortest <= longest <= 64:

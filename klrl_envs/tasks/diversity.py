@@ -63,11 +63,7 @@ MOST_CLASSES = 10
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 24,
-    classes: Sequence[int] = DIVERSE,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 24, classes: Sequence[int] = DIVERSE, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     given = list(classes)

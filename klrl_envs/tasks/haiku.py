@@ -64,11 +64,7 @@ LINES = (5, 7, 5)
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 17,
-    content_ends: bool = True,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 17, content_ends: bool = True, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     if not isinstance(content_ends, bool):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -57,11 +57,7 @@ MOST_KEYWORDS = 10
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 24,
-    keywords: Sequence[str] = KEYWORDS,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 24, keywords: Sequence[str] = KEYWORDS, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     model = load(reference, allowed=("words", "words-trigram"))

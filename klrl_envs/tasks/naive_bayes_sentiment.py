@@ -63,11 +63,7 @@ WAVES = (16, 64, 256)
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 24,
-    prior: float = -4.0,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 24, prior: float = -4.0, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     lexicon = word_lexicon()

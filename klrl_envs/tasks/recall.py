@@ -62,11 +62,7 @@ START, NO_CLASS = 0, 1
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 16,
-    commonest: int = 20,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 16, commonest: int = 20, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     lexicon = word_lexicon()

@@ -65,13 +65,7 @@ from klrl_envs.tasks.base import Metrics, Prompts
 from klrl_envs.tasks.text_task import TextTask
 
 
-def task(
-    *,
-    kl_coef: float,
-    horizon: int = 24,
-    reference: str = "nano",
-    prompts: str = "train",
-) -> TextTask:
+def task(*, kl_coef: float, horizon: int = 24, reference: str = "nano", prompts: str = "train") -> TextTask:
     """The task; the page above is its specification."""
     model = load(reference, allowed=("nano", OWN))
     return TextTask(

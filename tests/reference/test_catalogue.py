@@ -65,7 +65,7 @@ def test_a_hub_id_that_was_never_fetched_names_the_command() -> None:
     with pytest.raises(FileNotFoundError, match="download it once with: klrl fetch nobody/nothing"):
         load("nobody/nothing")
     with pytest.raises(FileNotFoundError, match="neither a folder nor in the local cache"):
-        load("nobody--x/.nothing..")
+        load("nobody--x/nothing..")
 
 
 def test_a_network_is_no_table_and_a_table_has_words() -> None:

@@ -65,13 +65,7 @@ PAID = 0.5
 MOST_DELAY = 16
 
 
-def task(
-    *,
-    kl_coef: float,
-    horizon: int = 12,
-    delay: int = 4,
-    reference: str = "words",
-) -> AutomatonTask:
+def task(*, kl_coef: float, horizon: int = 12, delay: int = 4, reference: str = "words") -> AutomatonTask:
     """The task; the page above is its specification."""
     if not is_whole(delay) or not 0 <= delay <= MOST_DELAY:
         raise ValueError(f"delay must be a whole number of tokens in 0..{MOST_DELAY}, got {delay!r}")

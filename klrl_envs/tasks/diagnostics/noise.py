@@ -54,13 +54,7 @@ from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.diagnostics.common import few_words, wanted_words
 
 
-def task(
-    *,
-    kl_coef: float,
-    horizon: int = 12,
-    sigma: float = 1.0,
-    reference: str = "words",
-) -> AutomatonTask:
+def task(*, kl_coef: float, horizon: int = 12, sigma: float = 1.0, reference: str = "words") -> AutomatonTask:
     """The task; the page above is its specification."""
     if not 0 <= sigma < math.inf:
         raise ValueError(f"sigma must be a finite number of at least 0, got {sigma!r}")

@@ -60,11 +60,7 @@ LEAST, MOST = 0.05, 20.0
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 12,
-    temperature: float = 0.5,
-    reference: str = "words",
+    *, kl_coef: float, horizon: int = 12, temperature: float = 0.5, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     number = isinstance(temperature, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -56,11 +56,7 @@ from klrl_envs.tasks.base import check_horizon
 
 
 def task(
-    *,
-    kl_coef: float,
-    horizon: int = 8,
-    probability: float = 1e-3,
-    reference: str = "scale",
+    *, kl_coef: float, horizon: int = 8, probability: float = 1e-3, reference: str = "scale"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
     if not 0 < probability < 1:

@@ -58,13 +58,7 @@ from klrl_envs.tasks.diagnostics.common import few_words, wanted_words
 MOST_CLONES = 256
 
 
-def task(
-    *,
-    kl_coef: float,
-    horizon: int = 12,
-    clones: int = 8,
-    reference: str = "words",
-) -> AutomatonTask:
+def task(*, kl_coef: float, horizon: int = 12, clones: int = 8, reference: str = "words") -> AutomatonTask:
     """The task; the page above is its specification."""
     if not is_whole(clones) or not 1 <= clones <= MOST_CLONES:
         raise ValueError(f"clones must be a whole number in 1..{MOST_CLONES}, got {clones!r}")
