@@ -102,8 +102,8 @@ def as_policy(policy: Policy) -> PolicyObject | PolicyName:
     else:
         seen = type(policy).__name__
     raise TypeError(
-        "a policy has log_probs(observations), state_log_probs(context, state, time) or "
-        f"sample(prompts, rng), or is a function, or one of {NAMES}, got {seen}; "
+        f"got {seen} and no policy: a policy has log_probs(observations), state_log_probs(context, state, time) "
+        f"or sample(prompts, rng), or is a function, or one of {NAMES}; "
         "klrl_envs.policies has adapters for torch, SB3 and transformers"
     )
 
