@@ -102,9 +102,9 @@ def as_policy(policy: Policy) -> PolicyObject | PolicyName:
     else:
         seen = type(policy).__name__
     raise TypeError(
-        f"got {seen} and no policy: a policy has log_probs(observations), state_log_probs(context, state, time) "
-        f"or sample(prompts, rng), or is a function, or one of {NAMES}; "
-        "klrl_envs.policies has adapters for torch, SB3 and transformers"
+        f"got {seen} and no policy: a policy has log_probs(observations), "
+        "state_log_probs(context, state, time) or sample(prompts, rng), or is a function, or one of "
+        f"{NAMES}; klrl_envs.policies has adapters for torch, SB3 and transformers"
     )
 
 

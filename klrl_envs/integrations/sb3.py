@@ -120,7 +120,7 @@ class KLCallback(BaseCallback):
 
 
 class SB3VecEnv(VecEnv):
-    """A ``TokenVectorEnv`` as Stable-Baselines3's ``VecEnv``: one engine, no process and no loop a lane.
+    """A ``TokenVectorEnv`` as Stable-Baselines3's ``VecEnv``: one engine, no process, no loop over lanes.
 
     Args:
         env: an id, or a ``TokenVectorEnv`` in autoreset mode SAME_STEP, which is what SB3 expects.
@@ -204,7 +204,7 @@ class SB3VecEnv(VecEnv):
         return observations, rewards.astype(np.float32), terminated.copy(), lanes
 
     def _lanes_of(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
-        """Gymnasium's info arrays with their masks as a dict a lane."""
+        """Gymnasium's info arrays with their masks, as one dict per lane."""
         lanes: list[dict[str, Any]] = [{} for _ in range(self.env.num_envs)]
         for name, values in infos.items():
             if name.startswith("_") or name in ("final_obs", "final_info"):
@@ -233,7 +233,7 @@ class SB3VecEnv(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method once; of an array with an entry a lane, each lane asked for gets its own."""
+        """Call a method once; of an array with one entry per lane, each lane asked for gets its own."""
         result: Any = getattr(self.env, method_name)(*args, **kwargs)
         by_lane = isinstance(result, np.ndarray) and np.shape(cast(Any, result))[:1] == (self.num_envs,)
         return [result[lane] if by_lane else result for lane in self._get_indices(indices)]
@@ -245,6 +245,6 @@ class SB3VecEnv(VecEnv):
         return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """A picture a lane in render mode "rgb_array"."""
+        """A picture of each lane in render mode "rgb_array"."""
         frames = self.env.render() if self.env.render_mode == "rgb_array" else None
         return [None] * self.num_envs if frames is None else list(frames)

@@ -28,10 +28,10 @@ LANES = 500
 """Reference episodes side by side. The samples depend on it, so it is a constant."""
 
 SAMPLES = 10_000
-"""Samples of a prompt unless asked otherwise."""
+"""Samples per prompt unless asked otherwise."""
 
 SAVE_SECONDS = 20.0
-"""How often an unfinished table is written, at a prompt's end."""
+"""How often an unfinished table is written, at the end of a prompt."""
 
 Progress = Callable[[int, int, float], None]
 """(prompts done, prompts in all, seconds left)"""

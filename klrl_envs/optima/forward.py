@@ -30,7 +30,7 @@ class MarkovEvaluation:
     Attributes:
         objective: expected_reward - kl_coef kl.
         expected_reward: E[r].
-        kl: KL(pi || pi0), nats, an episode.
+        kl: KL(pi || pi0), nats per episode.
         entropy: of the law of the texts, nats.
         divergences: KL(pi || other), nats, of each of the others; infinite where one lacks support.
         final_states: float64[Q], the law of the automaton's state at the end.

@@ -17,7 +17,7 @@ CLASSES = 16
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Read-only arrays, a row a token of ``words`` (V tokens).
+    """Read-only arrays, one row per token of ``words`` (V tokens).
 
     Attributes:
         words: the tokens' strings.

@@ -98,7 +98,7 @@ class MarkovReference(MarkovModel):
         fingerprint: SHA-256 of what the log-probs were computed from, where that is known: the table's
             own last bits depend on the processor that took its logarithms.
 
-    ``table`` [C, V] holds one row a context, C = V + 1: context v < V is "the last token was v",
+    ``table`` [C, V] holds one row per context, C = V + 1: context v < V is "the last token was v",
     context V is the start.
 
     Raises:

@@ -35,7 +35,7 @@ _HALF = np.uint64(32)
 
 
 class _WordHashes(dict[str, int]):
-    """Word -> 64 bits of its hash, alike on every machine; computed once a word."""
+    """Word -> 64 bits of its hash, alike on every machine; computed once per word."""
 
     def __missing__(self, word: str) -> int:
         value = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")

@@ -124,7 +124,7 @@ def haiku_task(
         syllables: int64 [V], at least 1.
         may_end: bool [V], the words that may end a line.
         lines: the syllables of each line.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: words.
     """
     automaton = verse_automaton(syllables, may_end, lines)

@@ -66,7 +66,7 @@ def smoothed(counts: NDArray[np.int64], alpha: float) -> NDArray[np.float64]:
 
 
 def cross_entropy(log_probs: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """Mean nats a token of held-out counts under a table of the same shape."""
+    """Mean nats per token of held-out counts under a table of the same shape."""
     return float(-(log_probs * counts).sum() / counts.sum())
 
 
