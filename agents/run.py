@@ -243,7 +243,7 @@ class Run:
 
 def diagnostics_of(evaluation: Any) -> dict[str, Any] | None:
     """How the policy differs from pi* as plain numbers, None for an infinite one; None where not known."""
-    found = evaluation.diagnostics
+    found = evaluation.comparison
     if found is None:
         return None
 

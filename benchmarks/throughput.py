@@ -120,8 +120,8 @@ def sentiment(rounds: int) -> dict[str, float]:
 def solver(rounds: int) -> dict[str, float]:
     """Backward pass and forward law of NaiveBayesSentiment-v0, and the matrix products alone, seconds."""
     from klrl_envs.optima.dynamic_programme import solve_problem
-    from klrl_envs.optima.forward import terminal_law
     from klrl_envs.optima.optimum import problem_of
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task: Any = klrl_envs.make_task("NaiveBayesSentiment-v0", prompts="evaluation")
     probabilities = task.reference.probabilities

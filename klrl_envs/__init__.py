@@ -5,6 +5,9 @@ the other public names are loaded when they are first used. Its public modules a
 ``policies``, ``results``, ``wrappers`` and ``integrations``.
 """
 
+# pyright: reportUnusedImport=false
+# what type checkers import here, `__getattr__` loads when it is used
+
 from __future__ import annotations
 
 import importlib

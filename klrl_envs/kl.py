@@ -16,8 +16,6 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
-
 
 def check_kl_coef(kl_coef: object) -> float:
     """Return kl_coef as a float where it is one that an optimum exists for.
@@ -32,7 +30,7 @@ def check_kl_coef(kl_coef: object) -> float:
     raise ValueError(f"kl_coef must be a finite number above 0, got {kl_coef!r}")
 
 
-def kl_divergence(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> FloatArray:
+def kl_divergence(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> NDArray[np.float64]:
     """Exact KL(pi || pi0) of rows of log-probabilities.
 
     Args:
@@ -62,7 +60,7 @@ def kl_divergence(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> Float
     return np.sum(np.where(excluded, np.inf, terms), axis=-1)
 
 
-def k1(log_ratio: ArrayLike) -> FloatArray:
+def k1(log_ratio: ArrayLike) -> NDArray[np.float64]:
     """The estimator log pi(x) - log pi0(x) of KL(pi || pi0).
 
     Unbiased; may be negative on a sample. In the reward, detached: the right signal, and of the three
@@ -78,7 +76,7 @@ def k1(log_ratio: ArrayLike) -> FloatArray:
     return np.asarray(log_ratio, dtype=np.float64)
 
 
-def k2(log_ratio: ArrayLike) -> FloatArray:
+def k2(log_ratio: ArrayLike) -> NDArray[np.float64]:
     """The estimator (log pi(x) - log pi0(x))^2 / 2 of KL(pi || pi0).
 
     Biased, never negative, right to second order near pi0. In the reward: wrong. In the loss: with the
@@ -95,7 +93,7 @@ def k2(log_ratio: ArrayLike) -> FloatArray:
     return 0.5 * value * value
 
 
-def k3(log_ratio: ArrayLike) -> FloatArray:
+def k3(log_ratio: ArrayLike) -> NDArray[np.float64]:
     """The estimator rho - 1 - log rho of KL(pi || pi0), rho = pi0(x)/pi(x).
 
     Unbiased, never negative; its variance can explode where pi0 is far above pi. In the reward: wrong,

@@ -1,35 +1,40 @@
 """What a policy is to the library, and adapters for callables, torch, SB3 and Hugging Face models.
 
 A policy is one of
-- ``log_probs(observations [B, ...]) -> float[B, V]``, optionally with a cached pair ``start`` / ``step``,
-- ``state_log_probs(context, state, time) -> float[B, V]`` on exact environments,
-- ``sample(prompts, rng) -> tokens, log_prob`` for what has no form token by token,
+- an object with ``log_probs(observations [B, ...]) -> float[B, V]``, optionally with a cached pair
+  ``start`` / ``step``,
+- an object with ``state_log_probs(context, state, time) -> float[B, V]``, on exact environments,
+- an object with ``sample(prompts, rng) -> tokens, log_prob``, for what has no form token by token,
+- a plain function from observations [B, ...] to log-probs float[B, V],
 - one of the names in ``NAMES``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
-from klrl_envs.reference.sampling import sample_rows
+from klrl_envs.reference.rows import TokenRows as TokenRows
+from klrl_envs.reference.rows import as_array
 from klrl_envs.tasks.base import Task
 
-NAMES = ("reference", "uniform", "optimal")
+if TYPE_CHECKING:
+    from klrl_envs.optima.dynamic_programme import Solution
+
+PolicyName = Literal["reference", "uniform", "optimal"]
+NAMES: tuple[PolicyName, ...] = ("reference", "uniform", "optimal")
 LogProbKind = Literal["exact", "lower", "upper"]
-TOLERANCE = 1e-3
-"""The largest |log sum_a pi(a|s)|, in nats, of rows that pass for normalised."""
 
 
 @runtime_checkable
 class TokenPolicy(Protocol):
     """A policy by its rows."""
 
-    def log_probs(self, observations: Any) -> Any:
+    def log_probs(self, observations: Any, /) -> Any:
         """log pi(.|s) float[B, V], normalised, in nats, of observations [B, ...] of the environment."""
         ...
 
@@ -38,11 +43,11 @@ class TokenPolicy(Protocol):
 class CachedPolicy(TokenPolicy, Protocol):
     """A policy that also gives the same rows incrementally, for B sequences that grow together."""
 
-    def start(self, prompts: IntArray) -> Any:
+    def start(self, prompts: IntArray, /) -> Any:
         """Rows [B, V] after prompts [B, P], padded on the right with the task's pad."""
         ...
 
-    def step(self, tokens: IntArray) -> Any:
+    def step(self, tokens: IntArray, /) -> Any:
         """Rows [B, V] after one more token [B] in each sequence; rows of ended ones are not used."""
         ...
 
@@ -51,7 +56,7 @@ class CachedPolicy(TokenPolicy, Protocol):
 class StatePolicy(Protocol):
     """A policy on an exact environment that knows the state of reference and automaton."""
 
-    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> Any:
+    def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray, /) -> Any:
         """log pi(.|context, state, time) float[B, V] of int64[B] each; time counts tokens written."""
         ...
 
@@ -64,7 +69,7 @@ class SequencePolicy(Protocol):
     Where the attribute is missing, "exact" is meant.
     """
 
-    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    def sample(self, prompts: IntArray, rng: np.random.Generator, /) -> tuple[IntArray, FloatArray]:
         """Tokens int64[B, T] after prompts [B, P], and their log pi float64[B].
 
         What stands after the end of a text is ignored.
@@ -72,80 +77,34 @@ class SequencePolicy(Protocol):
         ...
 
 
-class TokenRows:
-    """Rows log pi(.|s) [K, V], checked; sampled, scored and compared as one and the same distribution.
+PolicyObject = TokenPolicy | StatePolicy | SequencePolicy
+Policy = PolicyObject | Callable[[Any], Any] | str
+"""Whatever is taken for a policy, a name among them; ``as_policy`` checks it."""
 
-    What a row lacks to one, within ``TOLERANCE``, is divided out everywhere alike.
 
-    Args:
-        rows: float[K, V] in nats, -inf where there is no probability; float32 stays float32, as scoring
-            a network's rows in float64 would add no digit that they have.
-        shape: (K, V).
-        source: what made them, for errors.
+def as_policy(policy: Policy) -> PolicyObject | PolicyName:
+    """A policy as an object or a name: a plain function becomes a ``CallablePolicy``, others stay the same.
 
     Raises:
-        ValueError: another shape, NaN, or rows that do not sum to one.
+        TypeError: not a policy; a class is none, its objects may be.
+        ValueError: an unknown name.
     """
-
-    def __init__(self, rows: ArrayLike, shape: tuple[int, int], source: str = "log_probs") -> None:
-        array = as_array(rows)
-        if array.shape != shape:
-            raise ValueError(f"{source} must return log-probs of shape {shape}, returned {array.shape}")
-        self.rows = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
-        self.probabilities = np.exp(self.rows)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._log_total = np.log(self.probabilities.sum(axis=1, dtype=np.float64))
-        wrong = ~(np.abs(self._log_total) <= TOLERANCE)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            if np.isnan(self.rows[row]).any():
-                raise ValueError(f"{source} returned NaN in row {row}; allowed are log-probs, -inf included")
-            raise ValueError(
-                f"{source} must return normalised log-probs (|logsumexp| at most {TOLERANCE:g} nats): "
-                f"row {row} has logsumexp {self._log_total[row]:.4g}; apply a log-softmax to logits"
-            )
-
-    def sample(self, rng: np.random.Generator) -> IntArray:
-        """A token of each row, int64[K]."""
-        return sample_rows(self.rows, rng)
-
-    def log_prob(self, tokens: IntArray) -> FloatArray:
-        """log pi(token|s) float64[K] in nats of tokens [K]."""
-        return self.rows[np.arange(len(self.rows)), tokens].astype(np.float64) - self._log_total
-
-    def normalised(self) -> LogProbs:
-        """The rows [K, V] with what they lack to one divided out."""
-        return self.rows - self._log_total[:, None].astype(self.rows.dtype)
-
-    def entropy(self) -> FloatArray:
-        """Entropy of pi(.|s), float64[K] in nats."""
-        product = np.where(self.probabilities > 0, self.rows, 0.0) * self.probabilities
-        return self._log_total - product.sum(axis=1, dtype=np.float64) / np.exp(self._log_total)
-
-    def kl(self, reference: LogProbs) -> FloatArray:
-        """Exact KL(pi(.|s) || reference) float64[K] in nats; reference rows [K, V] are normalised."""
-        difference = self.rows - reference
-        if np.isneginf(self.rows.min(initial=0.0)):
-            difference[np.isneginf(self.rows)] = 0.0
-        difference *= self.probabilities
-        total = difference.sum(axis=1, dtype=np.float64)
-        return total / np.exp(self._log_total) - self._log_total
-
-
-def as_array(values: Any) -> NDArray[Any]:
-    """A NumPy array of array-likes, torch tensors on any device and with gradients among them."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values if values.dtype.itemsize >= 4 else values.float()
-        return values.numpy()
-    return np.asarray(values)
-
-
-def as_policy(policy: Any) -> Any:
-    """A plain function from observations [B, ...] to log-probs [B, V] as a policy; others as they are."""
-    known = isinstance(policy, (str, TokenPolicy, StatePolicy, SequencePolicy))
-    return (
-        CallablePolicy(policy) if callable(policy) and not known and not isinstance(policy, type) else policy
+    if isinstance(policy, str):
+        if policy not in NAMES:
+            raise ValueError(f"policy must be one of {NAMES} or an object, got {policy!r}")
+        return policy
+    if isinstance(policy, type):
+        seen = f"the class {policy.__name__}"
+    elif isinstance(policy, (TokenPolicy, StatePolicy, SequencePolicy)):
+        return policy
+    elif callable(policy):
+        return CallablePolicy(policy)
+    else:
+        seen = type(policy).__name__
+    raise TypeError(
+        f"got {seen} and no policy: a policy has log_probs(observations), "
+        "state_log_probs(context, state, time) or sample(prompts, rng), or is a function, or one of "
+        f"{NAMES}; klrl_envs.policies has adapters for torch, SB3 and transformers"
     )
 
 
@@ -153,7 +112,11 @@ class CallablePolicy:
     """A function from observations [B, ...] to log-probs [B, V]."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.log_probs = function
+        self._function = function
+
+    def log_probs(self, observations: Any) -> Any:
+        """Rows [B, V], as the function returns them."""
+        return self._function(observations)
 
 
 class TorchPolicy:
@@ -319,7 +282,7 @@ class CausalLMPolicy:
         ends = np.arange(longest) - (longest - lengths)[:, None]
         shown = (
             np.take_along_axis(tokens, np.clip(ends - first, 0, max(tokens.shape[1] - 1, 0)), axis=1)
-            if (tokens.shape[1])
+            if tokens.shape[1]
             else np.zeros_like(ends)
         )
         if self._start_token is not None:
@@ -348,7 +311,7 @@ class CausalLMPolicy:
 class OptimalPolicy:
     """The exact optimum's policy, from the ``Solution`` of the soft dynamic programme."""
 
-    def __init__(self, solution: Any) -> None:
+    def __init__(self, solution: Solution) -> None:
         self._solution = solution
 
     def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> FloatArray:

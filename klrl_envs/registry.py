@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 
@@ -284,7 +284,7 @@ def register_with_gymnasium(row: Row) -> None:
     """Register a row's two ids with Gymnasium; does nothing the second time."""
     for env_id, features in ((row.gym_id, False), (row.gym_features_id, True)):
         if env_id not in gym.registry:
-            gym.register(
+            cast(Any, gym).register(
                 env_id,
                 entry_point="klrl_envs.envs.token_env:TokenEnv",
                 vector_entry_point="klrl_envs.envs.vector_env:TokenVectorEnv",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klrl_envs.optima.forward import TerminalLaw
 from klrl_envs.optima.problem import Problem
+from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 Update = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]

@@ -95,8 +95,9 @@ def task_and_optimum(env_id: str) -> tuple[Task, Optimum]:
 
 def on_one_price() -> list[Mistake]:
     """The control and the mistakes on one task without prompts."""
-    from klrl_envs.optima.forward import evaluate_markov, terminal_law
+    from klrl_envs.optima.forward import evaluate_markov
     from klrl_envs.optima.probes import maximiser_objective
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = task_and_optimum(ONE_PRICE)
     assert task.exact is not None and best.policy is not None
@@ -140,7 +141,7 @@ def on_one_price() -> list[Mistake]:
 
 def on_prompts() -> list[Mistake]:
     """The mistakes on prompts with unequal stakes."""
-    from klrl_envs.optima.forward import terminal_law
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = task_and_optimum(PROMPTS)
     assert best.policy is not None

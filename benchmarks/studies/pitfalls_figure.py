@@ -43,7 +43,7 @@ def draw(rows: Sequence[Mistake], out: Path) -> None:
 
 def draw_plane(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> None:
     """The reward-KL plane of the task without prompts: frontier, best-of-n, and where each row ends."""
-    from klrl_envs.optima.forward import terminal_law
+    from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = task_and_optimum(ONE_PRICE)
     assert best.policy is not None

@@ -6,6 +6,10 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent
 MANIFEST = FOLDER / "manifest.json"
@@ -39,7 +43,7 @@ def file_digest(path: Path) -> str:
 
 @cache
 def asset_path(name: str) -> Path:
-    """The path of an asset, whose bytes are checked once a process.
+    """The path of an asset, whose bytes are checked once per process.
 
     Raises:
         KeyError: no such asset.
@@ -55,3 +59,22 @@ def asset_path(name: str) -> Path:
             f"the asset {name} is corrupted: SHA-256 {seen}, expected {expected}; install klrl-envs again"
         )
     return path
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file, by name."""
+    from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
+
+    return load_file(path)
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a safetensors file."""
+    from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
+
+    save_file(arrays, path)
+
+
+def asset_arrays(name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an asset that is a safetensors file; raises as ``asset_path`` does."""
+    return read_arrays(asset_path(name))

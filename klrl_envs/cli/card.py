@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -74,12 +74,11 @@ def show_solution(
 
 def spaces_of(gym_id: str, features_id: str, arguments: dict[str, Any]) -> dict[str, str]:
     """Action and observation spaces of both ids, in short."""
-    env = gym.make(gym_id, **arguments)
-    features = gym.make(features_id, **arguments).observation_space
+    env, features = (cast(Any, gym).make(each, **arguments) for each in (gym_id, features_id))
     return {
         "action space": str(env.action_space),
         "observation space": short_space(env.observation_space),
-        f"observation space of {features_id}": short_space(features),
+        f"observation space of {features_id}": short_space(features.observation_space),
     }
 
 

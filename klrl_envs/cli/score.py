@@ -18,7 +18,7 @@ from klrl_envs.evaluation.evaluate import Evaluation, Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
-from klrl_envs.policies import NAMES, CallablePolicy, SequencePolicy, StatePolicy, TokenPolicy
+from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy
 from klrl_envs.tasks.base import Prompts, Task
 
 
@@ -40,7 +40,7 @@ def score_policy(
         console.print(evaluation_table(result))
 
 
-def load_policy(name: str) -> Any:
+def load_policy(name: str) -> PolicyObject | PolicyName:
     """A policy by its name, "module:object" or "file.py:object".
 
     Raises:
@@ -59,12 +59,7 @@ def load_policy(name: str) -> Any:
         found = getattr(module, attribute)
     except AttributeError:
         raise ImportError(f"the module {place!r} has no {attribute!r}") from None
-    policy = found() if isinstance(found, type) else found
-    if isinstance(policy, (TokenPolicy, StatePolicy, SequencePolicy)):
-        return policy
-    if callable(policy):
-        return CallablePolicy(policy)
-    raise TypeError(f"{name} is a {type(policy).__name__} and no policy: see klrl_envs.policies")
+    return as_policy(found() if isinstance(found, type) else found)
 
 
 def load_module(place: str) -> Any:
@@ -102,8 +97,8 @@ def evaluation_table(result: Evaluation) -> Table:
     table.add_row("J(pi0), the reference", f"{result.reference_value:.5g}", "")
     for name, value in result.metrics.items():
         table.add_row(Text(name), f"{value:.5g}", "")
-    if result.diagnostics is not None:
-        found = result.diagnostics
+    found = result.comparison
+    if found is not None:
         table.add_section()
         add("KL(pi || pi*) (nats)", found.reverse_kl)
         add("KL(pi* || pi) (nats)", found.forward_kl)

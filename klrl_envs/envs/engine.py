@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
 from klrl_envs.reference.protocol import ReferenceLanes
-from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.base import Metrics, Task
-from klrl_envs.tasks.text_task import TextTask
 
 BLOCK = 64
 
@@ -39,7 +37,7 @@ class StepResult:
 
 
 class LaneRandomness:
-    """Uniform numbers, a generator a lane, drawn in blocks so that lanes do not cost a call each."""
+    """Uniform numbers from a generator per lane, drawn in blocks, as a call per number would be slow."""
 
     def __init__(self, lanes: int) -> None:
         self._generators: list[np.random.Generator | None] = [None] * lanes
@@ -108,8 +106,8 @@ class Engine:
         self._randomness = LaneRandomness(lanes)
         self._reference_lanes: ReferenceLanes | None = None
         self._cumulative_start: FloatArray | None = None
-        if isinstance(task, AutomatonTask) and task.prompt_states is None:
-            self._cumulative_start = np.cumsum(task.automaton.start)[:-1]
+        if task.exact is not None and task.exact.prompt_states is None:
+            self._cumulative_start = np.cumsum(task.exact.automaton.start)[:-1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reference_lanes": None}
@@ -140,7 +138,7 @@ class Engine:
         index = np.asarray(prompt)
         whole = index.dtype.kind in "iu" and index.shape in ((), lanes.shape)
         if not whole or (index.size and not (index.min() >= 0 and index.max() < count)):
-            raise ValueError(f"prompt must be in 0..{count - 1}, one for all or one a lane, got {prompt!r}")
+            raise ValueError(f"prompt must be in 0..{count - 1}, one for all or one per lane, got {prompt!r}")
         index = np.broadcast_to(index.astype(np.int64, copy=False), lanes.shape)
         if task.prompt_length:
             inside = np.arange(task.prompt_length) < prompts.lengths[index, None]
@@ -151,8 +149,8 @@ class Engine:
         self.time[lanes] = 0
         self.reference_nats[lanes] = 0
         self.done[lanes] = False
-        if isinstance(task, AutomatonTask) and task.prompt_states is not None:
-            self.state[lanes] = task.prompt_states[index]
+        if task.exact is not None and task.exact.prompt_states is not None:
+            self.state[lanes] = task.exact.prompt_states[index]
         elif self._cumulative_start is not None and len(self._cumulative_start):
             drawn = self._randomness.draw(lanes)
             self.state[lanes] = np.searchsorted(self._cumulative_start, drawn, side="right")
@@ -190,7 +188,7 @@ class Engine:
         return StepResult(reward, terminated, reference_log_prob, finished, metrics)
 
     def reference_log_probs(self) -> LogProbs:
-        """log pi0(.|s) [N, V] in nats at the current states, computed once a step; do not write to it."""
+        """log pi0(.|s) [N, V] in nats at the current states, computed once per step; do not write to it."""
         return self.reference_lanes.log_probs()
 
     @property
@@ -250,26 +248,25 @@ class Engine:
         """Pay the final rewards of ``finished`` [K]; ``ended`` [K]: before the horizon's own end."""
         if len(finished) == 0:
             return {}
-        task = self.task
+        task, exact = self.task, self.task.exact
         tokens, lengths = self.tokens[finished], self.length[finished]
-        if isinstance(task, AutomatonTask):
+        metrics: Metrics
+        if exact is None:
+            reward[finished], metrics = task.score(tokens, lengths)
+        else:
             state = self.state[finished]
-            reward[finished] += task.automaton.settle(state, ended)
+            reward[finished] += exact.automaton.settle(state, ended)
             if task.reward_noise:
                 reward[finished] += task.reward_noise * self._randomness.draw_normal(finished)
             decode = task.vocabulary.decode
             texts = [decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
-            metrics: Metrics = {"text": np.array(texts, dtype=object)}
-            metrics |= {name: values[state] for name, values in task.final_metrics.items()}
-        elif isinstance(task, TextTask):
-            reward[finished], metrics = task.score(tokens, lengths)
-        else:
-            raise TypeError(f"a task is an AutomatonTask or a TextTask, got {type(task).__name__}")
+            metrics = {"text": np.array(texts, dtype=object)}
+            metrics |= {name: values[state] for name, values in exact.final_metrics.items()}
         if self.mode == "end":
             whole = self._whole_log_probs(finished)
             metrics["reference_log_prob"] = whole
             self.reference_nats[finished] = whole.sum(axis=1)
-        if isinstance(task, TextTask):
+        if exact is None:
             metrics["perplexity"] = np.exp(-self.reference_nats[finished] / self.time[finished])
         return metrics
 

@@ -32,7 +32,7 @@ def exact_task(
         reference: ``BigramReference``, ``TrigramReference`` or ``UniformReference`` of V tokens.
         automaton: the reward, over the same tokens.
         horizon: the most tokens of an episode, T.
-        kl_coef: the price of a nat of KL, above 0.
+        kl_coef: the price of KL in units of reward per nat, above 0.
         end_token: the token that ends an episode, or None.
         words: V strings that the tokens are shown as; "t0", "t1", ... where None.
         features: observe float32 features in place of tokens.
@@ -50,7 +50,7 @@ def exact_task(
             "first: a transition is missing, or use automaton.trimmed()"
         )
     if words is not None and len(words) != size:
-        raise ValueError(f"words must hold {size} strings, one a token, got {len(words)}")
+        raise ValueError(f"words must hold {size} strings, one per token, got {len(words)}")
     if end_token is not None and not 0 <= end_token < size:
         raise ValueError(f"end_token must be None or 0 to {size - 1}, got {end_token}")
     shown = tuple(f"t{token}" for token in range(size)) if words is None else tuple(words)

@@ -72,13 +72,13 @@ class AutomatonFeatures:
 
     def observe(self, engine: Engine) -> NDArray[np.float32]:
         """Features [N, F + 1 + V], or [N, F + 1 + 2 V]."""
-        return self._joined(engine.context, engine.state, engine.time, engine.reference_log_probs())
+        return self._features(engine.context, engine.state, engine.time, engine.reference_log_probs())
 
     def encode(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float32]:
         """The same of states [N] of reference and automaton, and tokens written [N]."""
-        return self._joined(context, state, time, self._task.reference.rows(context))
+        return self._features(context, state, time, self._task.reference.rows(context))
 
-    def _joined(
+    def _features(
         self, context: IntArray, state: IntArray, time: IntArray, rows: LogProbs
     ) -> NDArray[np.float32]:
         left = 1 - time[:, None] / self._task.horizon

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.tasks.automaton_task import AutomatonTask
 
 WIDTH, MARGIN, LINE = 640, 16, 22
 COLUMNS = 68
@@ -17,9 +16,9 @@ COLUMNS = 68
 
 def as_text(engine: Engine, lane: int) -> str:
     """The grid or the text of a lane; ``|`` parts the prompt from what was written."""
-    task = engine.task
-    if isinstance(task, AutomatonTask) and task.describe is not None:
-        return task.describe(int(engine.state[lane]))
+    exact = engine.task.exact
+    if exact is not None and exact.describe is not None:
+        return exact.describe(int(engine.state[lane]))
     prompt, written = parts(engine, lane)
     return f"{prompt}|{written}" if prompt else written
 
@@ -35,8 +34,8 @@ def parts(engine: Engine, lane: int) -> tuple[str, str]:
 def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray[np.uint8]:
     """An image uint8 [H, W, 3]: the grid, or the text with its prompt in grey and tokens and reward below."""
     task = engine.task
-    if isinstance(task, AutomatonTask) and task.draw is not None:
-        return task.draw(int(engine.state[lane]))
+    if task.exact is not None and task.exact.draw is not None:
+        return task.exact.draw(int(engine.state[lane]))
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(16)

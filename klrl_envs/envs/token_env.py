@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +20,7 @@ ONE_LANE = np.zeros(1, dtype=np.int64)
 
 
 class TokenEnv(gym.Env[NDArray[Any], np.int64]):
-    """An episode of text, one token an action. See the task's own page (``klrl show ID``).
+    """An episode of text, one token per action. See the task's own page (``klrl show ID``).
 
     Args:
         task: a registry id such as ``"Keywords-v0"``, or a ``Task``.
@@ -33,7 +33,7 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
     the reference.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
         self,

@@ -55,10 +55,11 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.engine = Engine(self.task, num_envs, reference_log_prob)
         self._observer = observer_of(self.task, features=features)
-        self.single_action_space = spaces.Discrete(self.task.vocab_size)
-        self.single_observation_space = self._observer.space
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        actions: spaces.Space[Any] = spaces.Discrete(self.task.vocab_size)
+        self.single_action_space, self.action_space = actions, batch_space(actions, num_envs)
+        observations = self._observer.space
+        self.single_observation_space = observations
+        self.observation_space = batch_space(observations, num_envs)
         self._every_lane = np.arange(num_envs)
         self._generators: list[np.random.Generator | None] = [None] * num_envs
 
@@ -100,7 +101,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self.engine.reference_log_probs()
 
     def render(self) -> tuple[Any, ...] | None:
-        """A frame a lane."""
+        """A frame of each lane."""
         from klrl_envs.envs import rendering
 
         if self.render_mode is None:

@@ -7,6 +7,7 @@ a large KL(pi* || pi) has dropped texts that the optimum writes, the one with a 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +18,24 @@ from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
 from klrl_envs.envs.observation import AutomatonFeatures, StateObserver, observer_of
 from klrl_envs.evaluation.estimators import Interval, stratified_mean
 from klrl_envs.evaluation.rollout import Episodes, is_sequence_policy, roll_out
-from klrl_envs.optima.dynamic_programme import solve_problem
+from klrl_envs.optima.dynamic_programme import Solution, solve_problem
 from klrl_envs.optima.forward import MarkovEvaluation, PolicyRows, evaluate_markov, final_states
 from klrl_envs.optima.optimum import Optimum, optimum_of, problem_of
-from klrl_envs.policies import OptimalPolicy, StatePolicy, TokenPolicy
+from klrl_envs.policies import (
+    OptimalPolicy,
+    Policy,
+    PolicyName,
+    PolicyObject,
+    StatePolicy,
+    TokenPolicy,
+    as_policy,
+)
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.base import require_exact
 
 MOST_ENTRIES = 10_000_000
-"""States times tokens up to which ``evaluate`` computes its diagnostics instead of sampling them: seconds."""
+"""States times tokens up to which ``evaluate`` compares exactly instead of by samples: that takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,22 @@ class ExactEvaluation:
     kl: float
     score: float | None
     regret: float
-    diagnostics: Comparison
+    comparison: Comparison
     task_sha256: str
 
+    @property
+    def diagnostics(self) -> Comparison:
+        """The old name of ``comparison``; warns DeprecationWarning."""
+        warn_of_old_name()
+        return self.comparison
 
-def evaluate_exactly(policy: Any, env_or_id: EnvOrId, **kwargs: Any) -> ExactEvaluation:
+
+def warn_of_old_name() -> None:
+    """Warn whoever reads an evaluation's ``diagnostics`` that it is called ``comparison`` now."""
+    warnings.warn("diagnostics is the old name of comparison", DeprecationWarning, stacklevel=3)
+
+
+def evaluate_exactly(policy: Policy, env_or_id: EnvOrId, **kwargs: Any) -> ExactEvaluation:
     """Evaluate a policy that is Markov in (context, automaton state, time): no sampling, to rounding error.
 
     Such are policies with ``state_log_probs``, those that read a features id or a state vector, and the
@@ -76,12 +96,11 @@ def evaluate_exactly(policy: Any, env_or_id: EnvOrId, **kwargs: Any) -> ExactEva
     Raises:
         TypeError: the environment is not exact, or the policy reads the text and may remember more of it.
     """
-    task = evaluation_task(env_or_id, kwargs)
-    task = require_exact(task, "evaluate_exactly")
+    task = require_exact(evaluation_task(env_or_id, kwargs), "evaluate_exactly")
     best = optimum_of(task)
-    if isinstance(policy, str) and policy == "optimal":
-        policy = OptimalPolicy(best.policy)
-    rows = markov_rows(policy, task, features=shows_features(env_or_id, task))
+    assert best.policy is not None
+    policy = as_policy(policy)
+    rows = markov_rows(policy, task, best.policy, features=shows_features(env_or_id, task))
     if rows is None:
         raise TypeError(
             f"{type(policy).__name__} reads whole texts, and may remember more of them than the state: give "
@@ -97,15 +116,21 @@ def evaluate_exactly(policy: Any, env_or_id: EnvOrId, **kwargs: Any) -> ExactEva
         kl=own.kl,
         score=None if best.gap is None else 1.0 - regret / best.gap,
         regret=regret,
-        diagnostics=exact_diagnostics(own, ideal, task),
+        comparison=exact_comparison(own, ideal, task),
         task_sha256=task.fingerprint,
     )
 
 
-def diagnose(
-    policy: Any, task: AutomatonTask, best: Optimum, sampled: Episodes, *, seed: int, features: bool
+def compare(
+    policy: PolicyObject | PolicyName,
+    task: AutomatonTask,
+    best: Optimum,
+    sampled: Episodes,
+    *,
+    seed: int,
+    features: bool,
 ) -> Comparison | None:
-    """The diagnostics of a policy: exact where that takes seconds, else from samples.
+    """How a policy differs from pi*: exactly where that takes seconds, else from samples.
 
     Args:
         sampled: episodes of the policy, compared with pi*.
@@ -116,11 +141,11 @@ def diagnose(
     """
     if is_sequence_policy(policy) or best.policy is None:
         return None
-    rows = markov_rows(policy, task, features=features)
+    rows = markov_rows(policy, task, best.policy, features=features)
     problem = best.policy.problem
     entries = task.reference.contexts * task.vocab_size * sum(len(states) for states in problem.reached)
     if rows is not None and entries <= MOST_ENTRIES:
-        return exact_diagnostics(*both_ways(rows, task, best), task)
+        return exact_comparison(*both_ways(rows, task, best), task)
     count = len(task.prompts.tokens)
     ideal = roll_out(
         OptimalPolicy(best.policy), task, episodes=max(2, len(sampled.prompt) // (4 * count)) * count,
@@ -130,21 +155,25 @@ def diagnose(
     assert sampled.entropy is not None and ideal.entropy is not None
     return Comparison(
         exact=False,
-        reverse_kl=mean_of(sampled.other_kl, sampled),
-        forward_kl=mean_of(ideal.other_kl, ideal),
-        entropy=mean_of(sampled.entropy, sampled),
-        optimal_entropy=mean_of(ideal.entropy, ideal),
-        metrics={name: mean_of(values, sampled) for name, values in sampled.metrics.items()},
+        reverse_kl=mean_interval(sampled.other_kl, sampled),
+        forward_kl=mean_interval(ideal.other_kl, ideal),
+        entropy=mean_interval(sampled.entropy, sampled),
+        optimal_entropy=mean_interval(ideal.entropy, ideal),
+        metrics={name: mean_interval(values, sampled) for name, values in sampled.metrics.items()},
         optimal_metrics=metric_means(final_states(problem, best.policy), task),
     )
 
 
-def markov_rows(policy: Any, task: AutomatonTask, *, features: bool) -> PolicyRows | None:
+def markov_rows(
+    policy: PolicyObject | PolicyName, task: AutomatonTask, optimal: Solution, *, features: bool
+) -> PolicyRows | None:
     """A policy's rows by (context, state, time), or None where it is not Markov in them."""
-    if isinstance(policy, str):
+    if policy == "optimal":
+        return optimal.log_probs
+    if policy == "uniform":
         size = task.vocab_size
-        if policy == "uniform":
-            return lambda context, state, time: np.full((len(context), size), -math.log(size))
+        return lambda context, state, time: np.full((len(context), size), -math.log(size))
+    if policy == "reference":
         return lambda context, state, time: task.reference.rows(context)
     if isinstance(policy, StatePolicy):
         return policy.state_log_probs
@@ -166,14 +195,14 @@ def both_ways(
     return own, ideal
 
 
-def exact_diagnostics(own: MarkovEvaluation, ideal: MarkovEvaluation, task: AutomatonTask) -> Comparison:
+def exact_comparison(own: MarkovEvaluation, ideal: MarkovEvaluation, task: AutomatonTask) -> Comparison:
     """Comparison from the exact evaluations of both ways."""
     return Comparison(
         exact=True,
-        reverse_kl=point(own.divergences[0]),
-        forward_kl=point(ideal.divergences[0]),
-        entropy=point(own.entropy),
-        optimal_entropy=point(ideal.entropy),
+        reverse_kl=exact_interval(own.divergences[0]),
+        forward_kl=exact_interval(ideal.divergences[0]),
+        entropy=exact_interval(own.entropy),
+        optimal_entropy=exact_interval(ideal.entropy),
         metrics=metric_means(own.final_states, task),
         optimal_metrics=metric_means(ideal.final_states, task),
     )
@@ -181,7 +210,7 @@ def exact_diagnostics(own: MarkovEvaluation, ideal: MarkovEvaluation, task: Auto
 
 def metric_means(states: FloatArray, task: AutomatonTask) -> dict[str, Interval]:
     """The exact means of a task's metrics under a law float64[Q] of the automaton's state at the end."""
-    return {name: point(float(states @ values)) for name, values in task.final_metrics.items()}
+    return {name: exact_interval(float(states @ values)) for name, values in task.final_metrics.items()}
 
 
 def metrics_along_frontier(
@@ -189,26 +218,25 @@ def metrics_along_frontier(
     kl_coefs: Iterable[float],
     **kwargs: Any,
 ) -> list[dict[str, float]]:
-    """The exact means of a task's metrics under pi* at each of kl_coefs, such as the gold reward along the
-    optimum of a proxy.
+    """The exact means of a task's metrics under pi* at each of kl_coefs: so the gold reward where a proxy is
+    optimised.
 
     Raises:
         TypeError: the environment is not exact.
         ValueError: a kl_coef that is not a finite number above 0.
     """
-    task = evaluation_task(env_or_id, kwargs)
-    task = require_exact(task, "metrics_along_frontier")
+    task = require_exact(evaluation_task(env_or_id, kwargs), "metrics_along_frontier")
     problem = problem_of(task)
     laws = (final_states(problem, solve_problem(problem, kl_coef)) for kl_coef in kl_coefs)
     return [{name: float(law @ values) for name, values in task.final_metrics.items()} for law in laws]
 
 
-def point(value: float) -> Interval:
+def exact_interval(value: float) -> Interval:
     """An exact number as an interval of no width."""
     return Interval(value, value, value)
 
 
-def mean_of(values: Any, episodes: Episodes) -> Interval:
+def mean_interval(values: Any, episodes: Episodes) -> Interval:
     """The mean of a number of each episode, infinite where one is."""
     if not np.isfinite(values).all():
         return Interval(math.inf, math.inf, math.inf)

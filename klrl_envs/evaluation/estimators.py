@@ -24,41 +24,41 @@ class Interval:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean, its standard error, and the degrees of freedom of the latter."""
+    """A mean, its standard error, and the degrees of freedom of that error."""
 
     value: float
     error: float
-    freedom: float
+    degrees_of_freedom: float
 
     def plus(self, error: float) -> Mean:
         """With an independent error added."""
-        return Mean(self.value, math.hypot(self.error, error), self.freedom)
+        return Mean(self.value, math.hypot(self.error, error), self.degrees_of_freedom)
 
     def interval(self) -> Interval:
         """Student's 95 % interval."""
-        half = student(self.freedom) * self.error
+        half = student(self.degrees_of_freedom) * self.error
         return Interval(self.value, self.value - half, self.value + half)
 
 
-def student(freedom: float) -> float:
+def student(degrees_of_freedom: float) -> float:
     """The two-sided 95 % quantile of Student's t."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
 
 
 def stratified_mean(values: FloatArray, strata: IntArray) -> Mean:
-    """Mean over strata of equal size, with the variance within them.
+    """Mean over strata of equal size, and its standard error from the variance within them.
 
     Args:
         values: float64[E].
         strata: int64[E], 0..P-1, each E/P times, at least twice.
     """
     centred = values - stratum_means(values, strata)[strata]
-    freedom = len(values) - len(np.unique(strata))
+    degrees_of_freedom = len(values) - len(np.unique(strata))
     # equal sizes n: Var = sum_p s_p^2 / (n P^2) = pooled s^2 / E
-    variance = float(np.sum(centred * centred)) / freedom / len(values)
-    return Mean(float(values.mean()), math.sqrt(variance), float(freedom))
+    variance = float(np.sum(centred * centred)) / degrees_of_freedom / len(values)
+    return Mean(float(values.mean()), math.sqrt(variance), float(degrees_of_freedom))
 
 
 def stratum_means(values: FloatArray, strata: IntArray) -> FloatArray:
@@ -68,10 +68,10 @@ def stratum_means(values: FloatArray, strata: IntArray) -> FloatArray:
 
 
 def with_control(values: FloatArray, control: FloatArray, strata: IntArray, folds: int = FOLDS) -> FloatArray:
-    """values - c control, c regressed within strata on the episodes of the other folds.
+    """values - c control, where c is regressed, within strata, on the episodes of the other folds.
 
-    As the control has mean zero whatever the prompt, the mean is unbiased; as c is linear in the
-    values, a linear relation between several values (objective = reward - beta KL) stays as it is.
+    The control has mean zero whatever the prompt, so the mean is unbiased. c is linear in the values, so a
+    linear relation between several values (objective = reward - beta KL) stays as it is.
 
     Args:
         values: float64[E].

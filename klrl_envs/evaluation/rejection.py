@@ -14,15 +14,15 @@ from klrl_envs.tasks.base import Task
 class RejectionSampler:
     """Exact draws from pi* of a deterministic task: reference samples x kept with odds exp((r(x) - b)/beta).
 
-    b is the declared upper bound of the reward. log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt), exact
-    but for the error of log Z where a certificate states it. On the task from whose samples that log Z
-    comes, a score of 1 therefore says nothing by itself: compare the expected reward.
+    b is the declared upper bound of the reward. log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt): exact
+    but for the error of log Z, where a certificate states it. A score that rests on the same log Z is
+    therefore 1 whatever happens; what tests the sampler is its expected reward.
 
     Args:
         task: its prompts are those that can be asked for.
         log_partition: float64[P], log Z of each prompt in nats.
-        lanes: reference samples a round.
-        most: reference samples after which it gives up, in all calls together.
+        lanes: reference samples per round.
+        most: reference samples after which it gives up, over all calls.
 
     Attributes:
         drawn, accepted: int64[P], reference samples seen and kept, by prompt.
@@ -72,7 +72,9 @@ class RejectionSampler:
         log_prob = np.zeros(len(prompts))
         engine = Engine(task, self._lanes)
         engine.seed_lanes(rng)
-        open_requests = [list(np.flatnonzero(wanted == prompt))[::-1] for prompt in range(len(self.drawn))]
+        open_requests: list[list[int]] = [
+            np.flatnonzero(wanted == prompt)[::-1].tolist() for prompt in range(len(self.drawn))
+        ]
         while any(open_requests):
             if self.drawn.sum() >= self._most:
                 raise RuntimeError(
@@ -85,8 +87,8 @@ class RejectionSampler:
             kept = rng.random(len(assigned)) < chance
             np.add.at(self.drawn, assigned, 1)
             np.add.at(self.accepted, assigned[kept], 1)
-            for lane in np.flatnonzero(kept):
-                requests = open_requests[assigned[lane]]
+            for lane in np.flatnonzero(kept).tolist():
+                requests = open_requests[int(assigned[lane])]
                 if requests:
                     place = requests.pop()
                     tokens[place] = texts[lane]

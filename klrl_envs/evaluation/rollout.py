@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import TokenObserver, observer_of
 from klrl_envs.policies import (
-    NAMES,
     CachedPolicy,
     LogProbKind,
+    Policy,
+    PolicyName,
+    PolicyObject,
     SequencePolicy,
     StatePolicy,
     TokenPolicy,
-    TokenRows,
+    as_policy,
 )
 from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.rows import TokenRows
 from klrl_envs.tasks.base import Task
 
 NUMBERS = 1 << 20
 """Entries of the largest array of rows [lanes, V] that a batch may have."""
 
-Rows = Callable[[IntArray, IntArray | None], Any]
+RowSource = Callable[[IntArray, IntArray | None], Any]
 """(lanes int64[K], tokens int64[N] of the step before or None at the start) -> rows float[K, V]."""
 
 
@@ -64,13 +67,13 @@ def lanes_of(task: Task) -> int:
 
 
 def roll_out(
-    policy: Any,
+    policy: Policy,
     task: Task,
     *,
     episodes: int,
     seed: int,
     features: bool = False,
-    other: Any = None,
+    other: Policy | None = None,
     other_features: bool = False,
 ) -> Episodes:
     """Sample episodes of a policy, the task's prompts in turn.
@@ -95,35 +98,36 @@ def roll_out(
     engine = Engine(task, -(-episodes // batches))
     rng = np.random.default_rng(seed)
     engine.seed_lanes(rng)
+    policy = as_policy(policy)
     if is_sequence_policy(policy):
-        play: Callable[[int], _Batch] = _SequencePlayer(policy, engine, rng)
+        play: Callable[[int], Batch] = SequencePlayer(policy, engine, rng)
         kind: LogProbKind = getattr(policy, "log_prob_kind", "exact")
     else:
-        beside = None if other is None else row_source(other, engine, other_features)
-        play, kind = _TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
-    parts: list[_Batch] = []
-    for first, size in _batches(episodes, engine.lanes):
+        beside = None if other is None else row_source(as_policy(other), engine, other_features)
+        play, kind = TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
+    parts: list[Batch] = []
+    for first, size in batches_of(episodes, engine.lanes):
         prompts = (first + np.arange(engine.lanes)) % count
         engine.reset(np.arange(engine.lanes), prompts)
         parts.append(play(size))
-    return _joined(parts, np.arange(episodes) % count, kind)
+    return joinbatches_of(parts, np.arange(episodes) % count, kind)
 
 
-def is_sequence_policy(policy: Any) -> bool:
+def is_sequence_policy(policy: PolicyObject | PolicyName) -> TypeGuard[SequencePolicy]:
     """Whether a policy samples whole texts and has no rows."""
     return isinstance(policy, SequencePolicy) and not isinstance(policy, (TokenPolicy, StatePolicy))
 
 
-def row_source(policy: Any, engine: Engine, features: bool) -> Rows:
+def row_source(policy: PolicyObject | PolicyName, engine: Engine, features: bool) -> RowSource:
     """How to ask a policy for its rows along an engine's lanes.
 
     Raises:
-        TypeError: not a policy, or one that needs what the task does not have.
-        ValueError: an unknown name.
+        TypeError: it has no rows, or needs what the task does not have.
+        ValueError: "optimal", which only ``evaluate`` knows.
     """
     task = engine.task
     if isinstance(policy, str):
-        return _named_rows(policy, engine)
+        return named_rows(policy, engine)
     if isinstance(policy, StatePolicy):
         if task.exact is not None:
             return lambda lanes, _: policy.state_log_probs(
@@ -134,11 +138,7 @@ def row_source(policy: Any, engine: Engine, features: bool) -> Rows:
                 f"state_log_probs needs an exact environment, and {task.id} is none: give log_probs"
             )
     if not isinstance(policy, TokenPolicy):
-        raise TypeError(
-            "a policy has log_probs(observations), state_log_probs(context, state, time) or "
-            f"sample(prompts, rng), or is one of {NAMES}, got {type(policy).__name__}; "
-            "klrl_envs.policies has adapters for functions, torch, SB3 and transformers"
-        )
+        raise TypeError(f"{type(policy).__name__} has no rows of log-probs, which are needed here")
     observer = observer_of(task, features=features)
     if isinstance(policy, CachedPolicy) and isinstance(observer, TokenObserver):
         start, step = policy.start, policy.step
@@ -151,17 +151,18 @@ def row_source(policy: Any, engine: Engine, features: bool) -> Rows:
     return lambda lanes, _: policy.log_probs(observer.observe(engine)[lanes])
 
 
-def _named_rows(name: str, engine: Engine) -> Rows:
+def named_rows(name: PolicyName, engine: Engine) -> RowSource:
+    """The rows of "reference" or "uniform"; ValueError for "optimal", which depends on more than the task."""
     if name == "reference":
         return lambda lanes, _: engine.reference_log_probs()[lanes]
     if name == "uniform":
         size = engine.task.vocab_size
         return lambda lanes, _: np.full((len(lanes), size), -np.log(size))
-    raise ValueError(f"policy must be one of {NAMES} or an object, got {name!r}")
+    raise ValueError("policy must be 'reference', 'uniform' or an object here, got 'optimal'")
 
 
 @dataclass
-class _Batch:
+class Batch:
     """Sums over the episodes of a batch, arrays [N]."""
 
     reward: FloatArray
@@ -173,7 +174,9 @@ class _Batch:
     metrics: dict[str, FloatArray]
 
     @classmethod
-    def empty(cls, size: int) -> _Batch:
+    def empty(cls, size: int) -> Batch:
+        """Nothing yet, of ``size`` episodes."""
+
         def zeros() -> FloatArray:
             return np.zeros(size)
 
@@ -186,15 +189,17 @@ class _Batch:
                 self.metrics.setdefault(name, np.zeros(len(self.reward)))[finished] = values
 
 
-class _TokenPlayer:
+class TokenPlayer:
     """Plays a policy that has rows."""
 
-    def __init__(self, rows: Rows, engine: Engine, rng: np.random.Generator, other: Rows | None) -> None:
+    def __init__(
+        self, rows: RowSource, engine: Engine, rng: np.random.Generator, other: RowSource | None
+    ) -> None:
         self._rows, self._engine, self._rng, self._other = rows, engine, rng, other
 
-    def __call__(self, size: int) -> _Batch:
+    def __call__(self, size: int) -> Batch:
         engine = self._engine
-        batch = _Batch.empty(size)
+        batch = Batch.empty(size)
         batch.kl = np.zeros(size)
         batch.entropy = np.zeros(size)
         batch.other_kl = None if self._other is None else np.zeros(size)
@@ -223,13 +228,13 @@ class _TokenPlayer:
         return batch
 
 
-class _SequencePlayer:
+class SequencePlayer:
     """Plays what samples whole texts."""
 
     def __init__(self, policy: SequencePolicy, engine: Engine, rng: np.random.Generator) -> None:
         self._policy, self._engine, self._rng = policy, engine, rng
 
-    def __call__(self, size: int) -> _Batch:
+    def __call__(self, size: int) -> Batch:
         engine, task = self._engine, self._engine.task
         prompts = engine.tokens[:size, : task.prompt_length].copy()
         tokens, log_prob = self._policy.sample(prompts, self._rng)
@@ -242,7 +247,7 @@ class _SequencePlayer:
         if not np.isfinite(log_prob).all():
             wrong = log_prob[~np.isfinite(log_prob)][0]
             raise ValueError(f"a text that was sampled has a finite log_prob, sample returned {wrong}")
-        batch = _Batch.empty(size)
+        batch = Batch.empty(size)
         batch.log_ratio += log_prob
         active = np.arange(engine.lanes) < size
         for time in range(task.horizon):
@@ -264,13 +269,15 @@ class _SequencePlayer:
         return batch
 
 
-def _batches(episodes: int, lanes: int) -> Iterator[tuple[int, int]]:
+def batches_of(episodes: int, lanes: int) -> Iterator[tuple[int, int]]:
     """First episode and size of each batch."""
     for first in range(0, episodes, lanes):
         yield first, min(lanes, episodes - first)
 
 
-def _joined(parts: list[_Batch], prompt: IntArray, kind: LogProbKind) -> Episodes:
+def joinbatches_of(parts: list[Batch], prompt: IntArray, kind: LogProbKind) -> Episodes:
+    """The episodes of all batches, in turn."""
+
     def together(name: str) -> FloatArray | None:
         arrays = [getattr(part, name) for part in parts]
         return None if arrays[0] is None else np.concatenate(arrays)

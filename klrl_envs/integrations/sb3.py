@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -120,7 +120,7 @@ class KLCallback(BaseCallback):
 
 
 class SB3VecEnv(VecEnv):
-    """A ``TokenVectorEnv`` as Stable-Baselines3's ``VecEnv``: one engine, no process and no loop a lane.
+    """A ``TokenVectorEnv`` as Stable-Baselines3's ``VecEnv``: one engine, no process, no loop over lanes.
 
     Args:
         env: an id, or a ``TokenVectorEnv`` in autoreset mode SAME_STEP, which is what SB3 expects.
@@ -135,14 +135,17 @@ class SB3VecEnv(VecEnv):
     def __init__(self, env: TokenVectorEnv | str, num_envs: int | None = None, **kwargs: Any) -> None:
         if isinstance(env, str):
             find_row(env)
-            made = gym.make_vec(
-                env,
-                num_envs=1 if num_envs is None else num_envs,
-                vectorization_mode="vector_entry_point",
-                autoreset_mode="SameStep",
-                **kwargs,
+            env = (
+                cast(Any, gym)
+                .make_vec(
+                    env,
+                    num_envs=1 if num_envs is None else num_envs,
+                    vectorization_mode="vector_entry_point",
+                    autoreset_mode="SameStep",
+                    **kwargs,
+                )
+                .unwrapped
             )
-            env = made.unwrapped  # pyright: ignore[reportAssignmentType]
         elif kwargs or num_envs is not None:
             raise TypeError("num_envs and the environment's arguments go with an id, not with an environment")
         if not isinstance(env, TokenVectorEnv):
@@ -154,7 +157,10 @@ class SB3VecEnv(VecEnv):
         self._returns = np.zeros(env.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
         self._started = time.time()
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        untyped = cast(Any, env)  # its spaces
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            env.num_envs, untyped.single_observation_space, untyped.single_action_space
+        )
 
     def reset(self) -> NDArray[Any]:
         """Begin an episode in every lane; lane i is seeded with what ``seed`` said plus i, once."""
@@ -198,7 +204,7 @@ class SB3VecEnv(VecEnv):
         return observations, rewards.astype(np.float32), terminated.copy(), lanes
 
     def _lanes_of(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
-        """Gymnasium's info arrays with their masks as a dict a lane."""
+        """Gymnasium's info arrays with their masks, as one dict per lane."""
         lanes: list[dict[str, Any]] = [{} for _ in range(self.env.num_envs)]
         for name, values in infos.items():
             if name.startswith("_") or name in ("final_obs", "final_info"):
@@ -227,9 +233,9 @@ class SB3VecEnv(VecEnv):
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method once; of an array with an entry a lane, each lane asked for gets its own."""
-        result = getattr(self.env, method_name)(*args, **kwargs)
-        by_lane = isinstance(result, np.ndarray) and result.shape[:1] == (self.num_envs,)
+        """Call a method once; of an array with one entry per lane, each lane asked for gets its own."""
+        result: Any = getattr(self.env, method_name)(*args, **kwargs)
+        by_lane = isinstance(result, np.ndarray) and np.shape(cast(Any, result))[:1] == (self.num_envs,)
         return [result[lane] if by_lane else result for lane in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
@@ -239,6 +245,6 @@ class SB3VecEnv(VecEnv):
         return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """A picture a lane in render mode "rgb_array"."""
+        """A picture of each lane in render mode "rgb_array"."""
         frames = self.env.render() if self.env.render_mode == "rgb_array" else None
         return [None] * self.num_envs if frames is None else list(frames)

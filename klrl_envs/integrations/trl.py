@@ -27,7 +27,7 @@ class RewardFunction:
     """``(prompts, completions, **columns) -> list[float]``, as TRL calls it; see ``as_reward_fn``.
 
     Attributes:
-        kl_coef: the environment's declared price of a nat, the trainer's ``beta``.
+        kl_coef: the environment's own, in units of reward per nat: the trainer's ``beta``.
         reward_range: bounds (a, b) of what is paid.
     """
 

@@ -13,40 +13,40 @@ self-normalised estimate too), so that the frontier keeps its slope d E*[r] / d 
 
 Intervals. `Optimum.lower` and `upper` are the delta method's: the standard error is
 sqrt(sum_p (beta CV_p)^2 / K) / P. It needs enough effective samples; below `TRUSTED_SAMPLES` the rigorous
-bounds stand in. Those (Maurer and Pontil 2009, arXiv 0907.3740, theorem 4; Chernoff's in the form
-K kl(m || mu) <= log 1/delta) hold at any sample size for any law of r, as they spend the declared b, never a
-sample maximum; split over prompts they are several times wider.
+bounds (`optima/bounds.py`) take its place. Those hold at any sample size for any law of r, as they rest on
+the declared b and never on a sample maximum; split over prompts they are several times wider.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
+from klrl_envs.optima.bounds import mean_bounds
 from klrl_envs.optima.result import FrontierPoint, Optimum
+from klrl_envs.optima.reward_table import check_rewards, read_table, write_table
 from klrl_envs.reference.arrays import FloatArray
 
 CONFIDENCE = 0.95
+NORMAL = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+"""Half the width of a normal law's 95 % interval, in standard errors."""
+
 TRUSTED_SAMPLES = 100.0
 """Harmonic mean of the prompts' effective sample sizes from which the delta method is believed: in simulation
 95 % intervals cover from there on; with 20 to 60 those of J* cover at .91 to .94, of KL* at .77 to .91."""
 
-SCHEMA = "klrl certificate 1"
-
 
 @dataclass(frozen=True)
 class Tilt:
-    """The samples reweighted to pi* at one kl_coef; arrays are float64[P], one entry a prompt.
+    """The samples reweighted to pi* at one kl_coef; arrays are float64[P], one entry per prompt.
 
     Attributes:
         log_partition: log Z, corrected for bias.
@@ -77,7 +77,7 @@ class Certificate:
         metadata: strings: how the samples were made.
 
     Raises:
-        ValueError: rewards of another shape, fewer than two a prompt, or out of their range.
+        ValueError: rewards of another shape, fewer than two per prompt, or out of their range.
     """
 
     rewards: NDArray[np.float32]
@@ -122,7 +122,7 @@ class Certificate:
     @cached_property
     def reference_value_stderr(self) -> float:
         """Standard error of `reference_value` over fixed prompts."""
-        return _stderr(self._values.var(axis=1, ddof=1) / self.samples)
+        return mean_stderr(self._values.var(axis=1, ddof=1) / self.samples)
 
     def tilt(self, kl_coef: float) -> Tilt:
         """The samples reweighted by exp(r / kl_coef), prompt by prompt.
@@ -168,28 +168,30 @@ class Certificate:
         """
         kl_coef = check_kl_coef(kl_coef)
         tilt = self.tilt(kl_coef)
-        point = _point(kl_coef, tilt)
+        point = frontier_point(kl_coef, tilt)
         rigorous = self.bounds(kl_coef, CONFIDENCE)
         effective = 1.0 / float((1.0 / tilt.effective_samples).mean())
-        half = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * kl_coef * _stderr(tilt.log_partition_variance)
-        lower, upper = point.value - half, point.value + half
+        stderr = kl_coef * mean_stderr(tilt.log_partition_variance)
+        lower, upper = point.value - NORMAL * stderr, point.value + NORMAL * stderr
         kind = "delta-method interval"
         if effective < TRUSTED_SAMPLES:
             lower, upper = min(rigorous[0], point.value), max(rigorous[1], point.value)
+            stderr = (upper - lower) / (2 * NORMAL)
             kind = f"rigorous bounds, as {effective:.3g} effective samples are too few for the delta method"
         return Optimum(
             env_id=self.env_id,
             kl_coef=kl_coef,
             value=point.value,
+            value_stderr=stderr,
             lower=lower,
             upper=upper,
             exact=False,
             reference_value=self.reference_value,
             reference_value_stderr=self.reference_value_stderr,
             expected_reward=point.expected_reward,
-            expected_reward_stderr=_stderr(tilt.reward_variance),
+            expected_reward_stderr=mean_stderr(tilt.reward_variance),
             kl=point.kl,
-            kl_stderr=_stderr(tilt.kl_variance),
+            kl_stderr=mean_stderr(tilt.kl_variance),
             rigorous_lower=rigorous[0],
             rigorous_upper=rigorous[1],
             effective_samples=effective,
@@ -205,7 +207,7 @@ class Certificate:
         Raises:
             ValueError: a kl_coef that is not a finite number above 0.
         """
-        return [_point(check_kl_coef(kl_coef), self.tilt(kl_coef)) for kl_coef in kl_coefs]
+        return [frontier_point(check_kl_coef(kl_coef), self.tilt(kl_coef)) for kl_coef in kl_coefs]
 
     def bounds(self, kl_coef: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Bounds of J* that hold with probability `confidence` at any sample size and any law of r.
@@ -261,103 +263,13 @@ class Certificate:
             raise ValueError(f"{path} lacks {error} in its metadata: it is not a certificate") from error
 
 
-def write_table(path: Path, rewards: NDArray[np.float32], metadata: Mapping[str, str]) -> None:
-    """Write a table of rewards float32[P, K], finished or not, as safetensors; replaces a file at once."""
-    from safetensors.numpy import save
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    # one entry, sorted: safetensors writes several in random order, and equal tables should be equal files
-    header = {SCHEMA: json.dumps(dict(metadata), sort_keys=True)}
-    temporary.write_bytes(save({"rewards": np.ascontiguousarray(rewards)}, metadata=header))
-    temporary.replace(path)
-
-
-def read_table(path: Path) -> tuple[NDArray[np.float32], dict[str, str]]:
-    """The rewards and the metadata of a certificate's file, or of an unfinished one.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not a certificate, or is damaged.
-    """
-    import safetensors
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no certificate at {path}")
-    opener: Any = safetensors.safe_open
-    try:
-        with opener(path, framework="numpy") as file:
-            header: dict[str, str] = dict(file.metadata() or {})
-            rewards: NDArray[np.float32] = file.get_tensor("rewards")
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no certificate: {error}") from error
-    if SCHEMA not in header:
-        raise ValueError(f"{path} has no header {SCHEMA!r}: it is not a certificate")
-    return rewards, json.loads(header[SCHEMA])
-
-
-def check_rewards(rewards: NDArray[np.floating[Any]], reward_range: tuple[float, float]) -> None:
-    """Raise ValueError unless every reward is in its range, float32 rounding apart."""
-    low, high = reward_range
-    slack = 1e-6 * max(abs(low), abs(high), high - low)
-    smallest, largest = float(rewards.min()), float(rewards.max())
-    if not (smallest >= low - slack and largest <= high + slack):  # NaN fails too
-        raise ValueError(f"rewards must lie in the declared [{low}, {high}], got {smallest} to {largest}")
-
-
-def mean_bounds(values: FloatArray, failure: float) -> tuple[FloatArray, FloatArray]:
-    """Confidence bounds of the means of independent numbers in [0, 1].
-
-    Args:
-        values: float64[P, K] in [0, 1].
-        failure: chance that one side of one of the two inequalities fails, for one row: a row's bounds
-            fail with probability at most 4 failure.
-
-    Returns:
-        lower, upper: float64[P], the intersection of the empirical Bernstein and the Chernoff intervals.
-    """
-    count = values.shape[1]
-    mean: FloatArray = np.asarray(values.mean(axis=1))
-    log_term = math.log(2.0 / failure)
-    half = np.sqrt(2.0 * values.var(axis=1, ddof=1) * log_term / count) + 7.0 * log_term / (3.0 * (count - 1))
-    budget = math.log(1.0 / failure) / count
-    lower = np.maximum(mean - half, _kl_inverse(mean, budget, upper=False))
-    upper = np.minimum(mean + half, _kl_inverse(mean, budget, upper=True))
-    return np.maximum(lower, 0.0), np.minimum(upper, 1.0)
-
-
-def binary_kl(mean: ArrayLike, other: ArrayLike) -> FloatArray:
-    """KL(Bernoulli(mean) || Bernoulli(other)), nats, elementwise; 0 log 0 = 0."""
-    p, q = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(other, dtype=np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first = np.where(p > 0, p * np.log(p / q), 0.0)
-        second = np.where(p < 1, (1 - p) * (np.log1p(-p) - np.log1p(-q)), 0.0)
-    return first + second
-
-
-def _kl_inverse(mean: FloatArray, budget: float, *, upper: bool) -> FloatArray:
-    """The farthest mu on one side of mean with KL(mean || mu) <= budget, by bisection, erring outward."""
-    inside: FloatArray = mean
-    outside: FloatArray = np.full_like(mean, 1.0 if upper else 0.0)
-    tiny = 5e-324
-    # KL(p || q) = p log p + (1 - p) log(1 - p) - p log q - (1 - p) log(1 - q): only the last two move
-    room = budget - binary_kl(mean, 0.5) + math.log(2.0)
-    for _ in range(200):
-        middle: FloatArray = (inside + outside) / 2
-        if not np.any(np.abs(outside - inside) > 1e-13 * outside):
-            break
-        logs = np.log(np.maximum(middle, tiny)), np.log1p(-np.minimum(middle, 1.0 - 2.0**-53))
-        fits = -mean * logs[0] - (1.0 - mean) * logs[1] <= room
-        inside, outside = np.where(fits, middle, inside), np.where(fits, outside, middle)
-    return outside
-
-
-def _stderr(variances: FloatArray) -> float:
+def mean_stderr(variances: FloatArray) -> float:
     """Standard error of the mean over prompts of independent estimates with these variances."""
     return math.sqrt(float(variances.sum())) / variances.size
 
 
-def _point(kl_coef: float, tilt: Tilt) -> FrontierPoint:
+def frontier_point(kl_coef: float, tilt: Tilt) -> FrontierPoint:
+    """What the reweighted samples say that pi* reaches: the mean over prompts."""
     value = kl_coef * float(tilt.log_partition.mean())
     reward = float(tilt.reward.mean())
     return FrontierPoint(kl_coef, reward, max((reward - value) / kl_coef, 0.0), value)

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.optima.certificate import Certificate, check_rewards, read_table, write_table
+from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.optimum import certificate_folder, certificate_name, public_id
+from klrl_envs.optima.reward_table import check_rewards, read_table, write_table
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
@@ -27,10 +28,10 @@ LANES = 500
 """Reference episodes side by side. The samples depend on it, so it is a constant."""
 
 SAMPLES = 10_000
-"""Samples of a prompt unless asked otherwise."""
+"""Samples per prompt unless asked otherwise."""
 
 SAVE_SECONDS = 20.0
-"""How often an unfinished table is written, at a prompt's end."""
+"""How often an unfinished table is written, at the end of a prompt."""
 
 Progress = Callable[[int, int, float], None]
 """(prompts done, prompts in all, seconds left)"""

@@ -12,9 +12,10 @@ from klrl_envs.assets import asset_path, manifest
 from klrl_envs.envs.lookup import EnvOrId, evaluation_task
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.certificate import Certificate
-from klrl_envs.optima.dynamic_programme import Problem, solve_problem
-from klrl_envs.optima.forward import has_law, terminal_law
+from klrl_envs.optima.dynamic_programme import solve_problem
+from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.result import FrontierPoint, Optimum
+from klrl_envs.optima.terminal_law import has_law, terminal_law
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.base import Task
 from klrl_envs.tasks.row import NAMESPACE
@@ -142,6 +143,7 @@ def optimum_of(task: AutomatonTask) -> Optimum:
             env_id=public_id(task),
             kl_coef=task.kl_coef,
             value=solution.value,
+            value_stderr=0.0,
             lower=solution.value,
             upper=solution.value,
             exact=True,

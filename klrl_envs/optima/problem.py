@@ -179,6 +179,26 @@ class Problem:
             result[chosen] += execution[chosen, executed][:, None] * worth
         return result
 
+    def advance(self, joint: FloatArray, time: int) -> tuple[FloatArray, FloatArray]:
+        """What ends and what goes on of the mass on arcs float64[K, Q_t], which is used up.
+
+        Returns:
+            float64[Q], what ended before the horizon's own end, by state; float64[C, Q_(t+1)], what goes on,
+            of all states after the last step.
+        """
+        contexts, states = self.reference.contexts, self.automaton.states
+        after, ends = self.arrivals(time)
+        last = time == self.horizon - 1
+        place = np.arange(states) if last else np.maximum(self.places[time + 1], 0)
+        width = states if last else self.reached[time + 1].size
+        ended = np.bincount(after[ends], weights=joint[ends], minlength=states).astype(np.float64, copy=False)
+        if width == 0:  # every text has ended
+            return ended, np.zeros((contexts, 0))
+        joint[ends] = 0.0
+        into = self.reference.arc_contexts[:, None] * width + place[after]
+        going_on = np.bincount(into.ravel(), weights=np.ravel(joint), minlength=contexts * width)
+        return ended, np.reshape(going_on.astype(np.float64, copy=False), (contexts, width))
+
     def at_starts(self, values: FloatArray) -> FloatArray:
         """Values float64[N] of the starts, of values float64[C, Q_0]."""
         context, state, _ = self.starts

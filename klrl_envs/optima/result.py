@@ -37,8 +37,10 @@ class Optimum:
 
     Attributes:
         env_id: the environment.
-        kl_coef: beta, reward units a nat.
+        kl_coef: beta, in units of reward per nat.
         value: J*.
+        value_stderr: its standard error; 0 where exact. Where the rigorous bounds take the place of the
+            interval, that of a normal law with this interval.
         lower, upper: bounds of J* at 95 % confidence; equal to value where exact.
         exact: solved by dynamic programming; otherwise certified by sampling.
         reference_value: J(pi0) = E_0[r].
@@ -57,6 +59,7 @@ class Optimum:
     env_id: str
     kl_coef: float
     value: float
+    value_stderr: float
     lower: float
     upper: float
     exact: bool
@@ -95,13 +98,10 @@ class Optimum:
         Raises:
             ValueError: a kl_coef that is not a finite number above 0.
         """
-        if self.certificate is not None:
-            return self.certificate.frontier(kl_coefs)
-        if self.policy is not None:
-            from klrl_envs.optima.forward import exact_frontier
-
-            return exact_frontier(self.policy.problem, kl_coefs)
-        raise ValueError("this Optimum has neither policy nor certificate: ask klrl_envs.optimum for it")
+        source = self.policy or self.certificate
+        if source is None:
+            raise ValueError("this Optimum has neither policy nor certificate: ask klrl_envs.optimum for it")
+        return source.frontier(kl_coefs)
 
     def to_json(self) -> str:
         """All but policy and certificate, as a JSON object of plain numbers and strings."""

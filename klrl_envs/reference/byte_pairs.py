@@ -73,7 +73,8 @@ def byte_alphabet() -> list[str]:
     (Radford et al. 2019, GPT-2).
     """
     itself = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    characters, spare = [], 256
+    characters: list[str] = []
+    spare = 256
     for byte in range(256):
         if byte in itself:
             characters.append(chr(byte))

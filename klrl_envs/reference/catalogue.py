@@ -33,7 +33,8 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
     """
     names = list(allowed if allowed is not None else [*CATALOGUE, OWN])
     shown = " or ".join(each if each == OWN else repr(each) for each in names)
-    own = isinstance(name, str) and name not in CATALOGUE and (is_path(name) or Path(name).is_dir())
+    text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+    own = text and name not in CATALOGUE and (is_path(name) or Path(name).is_dir())
     if (OWN if own else name) not in names:
         raise ValueError(f"reference must be {shown}, got {name!r}")
     if own:

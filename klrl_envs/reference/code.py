@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.assets import asset_arrays, asset_digest
 from klrl_envs.reference.markov import MarkovReference
 
 END_TOKEN = 0
@@ -14,10 +14,8 @@ END_TOKEN = 0
 
 @lru_cache(maxsize=1)
 def code_bigram() -> tuple[tuple[str, ...], MarkovReference]:
-    """The 9 symbols and their bigram in source code, additively smoothed; loaded once a process."""
-    from safetensors.numpy import load_file
-
-    table = load_file(asset_path("brackets.safetensors"))
+    """The 9 symbols and their bigram in source code, additively smoothed; loaded once per process."""
+    table = asset_arrays("brackets.safetensors")
     alpha = float(table["alpha"][0])
     symbols = tuple(table["symbols"].tobytes().decode().split("\n"))
     start, pairs = table["start"] + alpha, table["pairs"] + alpha

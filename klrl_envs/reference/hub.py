@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ _FILES = ["*.json", "*.txt", "*.model", _WEIGHTS]
 
 def fetch_reference(hub_id: str) -> Path:
     """Download a model (safetensors and tokenizer only) to the hub's local cache; return its folder."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
 
     return Path(snapshot_download(hub_id, allow_patterns=_FILES))
 
@@ -48,7 +48,7 @@ def local_folder(name: str) -> Path:
     if not folder.is_dir():
         if not HUB_ID.fullmatch(name):
             raise FileNotFoundError(f"the reference {name!r} is a folder that is not there")
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
@@ -101,8 +101,8 @@ class HubReference:
 
         self.name = name
         self._folder = folder
-        self._config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._config = cast(Any, AutoConfig).from_pretrained(folder, trust_remote_code=False)
+        tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
         self.vocab_size: int = self._config.vocab_size
         self.width: int = self._config.hidden_size
         self.vocabulary = HubVocabulary(tokenizer, self.vocab_size)
@@ -137,8 +137,8 @@ class HubReference:
         import torch
         from transformers import AutoModelForCausalLM
 
-        with torch.random.fork_rng(devices=[]):
-            model = AutoModelForCausalLM.from_pretrained(
+        with cast(Any, torch.random).fork_rng(devices=[]):
+            model = cast(Any, AutoModelForCausalLM).from_pretrained(
                 self._folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
         return model.eval().requires_grad_(False)
@@ -188,16 +188,17 @@ class HubReference:
         """See ``Reference.sequence_log_probs``."""
         import torch
 
-        position = np.arange(tokens.shape[1])
+        position = np.arange(tokens.shape[1], dtype=np.int64)
         counted = (position >= first[:, None]) & (position < lengths[:, None])
-        written = torch.from_numpy(np.where(position < lengths[:, None], tokens, self.start_token))
+        written = torch.as_tensor(np.where(position < lengths[:, None], tokens, self.start_token))
         result = np.zeros(tokens.shape)
         with torch.inference_mode():
-            for part in torch.arange(len(tokens)).split(32):
+            for first_row in range(0, len(tokens), 32):
+                part = slice(first_row, first_row + 32)
                 inputs = torch.nn.functional.pad(written[part, :-1], (1, 0), value=self.start_token)
                 rows = self.model(inputs).logits.float().log_softmax(dim=-1)
                 taken = rows.gather(-1, written[part, :, None]).squeeze(-1)
-                result[part.numpy()] = taken.double().numpy()
+                result[part] = taken.double().numpy()
         return np.where(counted, result, 0.0)
 
 
@@ -232,9 +233,9 @@ class HubLanes:
             mask[row, longest - length - 1 :] = 1
             if length:
                 inputs[row, -length:] = text[:length]
-        chosen = torch.from_numpy(lanes)
-        fresh, hidden, logits = self._run(torch.from_numpy(inputs), torch.from_numpy(mask), None)
-        self._merge(chosen, fresh, torch.from_numpy(mask))
+        chosen = torch.as_tensor(lanes)
+        fresh, hidden, logits = self._run(torch.as_tensor(inputs), torch.as_tensor(mask), None)
+        self._merge(chosen, fresh, torch.as_tensor(mask))
         self._hidden[chosen], self._logits[chosen] = hidden, logits
         self._log_probs = None
 
@@ -244,10 +245,10 @@ class HubLanes:
 
         if not active.any():
             return
-        going = torch.from_numpy(active)
+        going = torch.as_tensor(active)
         self._drop_unseen()
         mask = torch.cat((self._mask, going[:, None].long()), dim=1)
-        inputs = torch.from_numpy(np.where(active, tokens, self._reference.start_token))[:, None]
+        inputs = torch.as_tensor(np.where(active, tokens, self._reference.start_token))[:, None]
         self._cache, hidden, logits = self._run(inputs, mask, self._cache)
         self._mask = mask
         self._hidden = torch.where(going[:, None], hidden, self._hidden)
@@ -290,14 +291,15 @@ class HubLanes:
         from transformers import DynamicCache
 
         count, width = len(self._hidden), mask.shape[1]
-        whole, seen = [], torch.zeros((count, max(width, self._mask.shape[1])), dtype=torch.int64)
+        whole: list[tuple[Tensor, ...]] = []
+        seen = torch.zeros((count, max(width, self._mask.shape[1])), dtype=torch.int64)
         if self._mask.shape[1]:
             seen[:, -self._mask.shape[1] :] = self._mask
         seen[lanes] = 0
         seen[lanes, -width:] = mask
         old_layers = [None] * len(fresh.layers) if self._cache is None else self._cache.layers
         for new, old in zip(fresh.layers, old_layers, strict=True):
-            pair = []
+            pair: list[Tensor] = []
             for name in ("keys", "values"):
                 part = getattr(new, name)
                 joined = part.new_zeros((count, part.shape[1], seen.shape[1], part.shape[3]))
@@ -330,5 +332,5 @@ def _last_norm(model: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def hub_reference(name: str) -> HubReference:
-    """The reference of a path or hub id; loaded once a process."""
+    """The reference of a path or hub id; loaded once per process."""
     return HubReference(name, local_folder(name))

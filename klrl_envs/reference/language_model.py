@@ -83,15 +83,15 @@ def restricted(model: LanguageModel, kept: Sequence[str], *, ends: bool) -> Lang
     Raises:
         ValueError: a word that the model does not have, or one twice.
     """
-    words, bigram = model.words, model.reference
-    assert isinstance(bigram, MarkovReference) and model.end_token == 0
+    words, bigram = model.words, model.markov
+    assert bigram.contexts == bigram.vocab_size + 1 and model.end_token == 0
     index = {word: token for token, word in enumerate(words)}
     missing = [word for word in kept if not index.get(word, 0)]
     if missing or len(set(kept)) != len(kept):
         raise ValueError(f"kept must be distinct words of {bigram.name!r}; {missing or 'one is there twice'}")
     names = (words[0], *kept) if ends else tuple(kept)
     tokens = np.array([index[word] for word in names])
-    rows = bigram.table[np.ix_(np.append(tokens, bigram.start_context), tokens)]
+    rows = np.take(bigram.rows(np.append(tokens, bigram.start_context)), tokens, axis=1)
     rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
     part = MarkovReference(
         rows[-1],

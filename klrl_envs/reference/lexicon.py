@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from klrl_envs.assets import asset_path
+from klrl_envs.assets import asset_arrays
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.words import END_TOKEN, words_bigram
 
@@ -17,7 +17,7 @@ CLASSES = 16
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """Read-only arrays, a row a token of ``words`` (V tokens).
+    """Read-only arrays, one row per token of ``words`` (V tokens).
 
     Attributes:
         words: the tokens' strings.
@@ -40,10 +40,8 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def word_lexicon() -> Lexicon:
-    """The lexicon of ``words`` that ships with the package; loaded once a process."""
-    from safetensors.numpy import load_file
-
-    table = load_file(asset_path(FILE))
+    """The lexicon of ``words`` that ships with the package; loaded once per process."""
+    table = asset_arrays(FILE)
     whole = ("classes", "nearest_classes", "weights", "syllables")
     wide = {name: table[name].astype(np.int64) for name in whole}
     vectors = table["vectors"].astype(np.float64)

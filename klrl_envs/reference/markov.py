@@ -79,7 +79,7 @@ class MarkovModel:
 
     def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
-        position = np.arange(tokens.shape[1])
+        position = np.arange(tokens.shape[1], dtype=np.int64)
         written = np.where(position < lengths[:, None], tokens, 0)
         contexts = np.full(tokens.shape, self.start_context, dtype=np.int64)
         for place in range(1, tokens.shape[1]):
@@ -98,7 +98,7 @@ class MarkovReference(MarkovModel):
         fingerprint: SHA-256 of what the log-probs were computed from, where that is known: the table's
             own last bits depend on the processor that took its logarithms.
 
-    ``table`` [C, V] holds one row a context, C = V + 1: context v < V is "the last token was v",
+    ``table`` [C, V] holds one row per context, C = V + 1: context v < V is "the last token was v",
     context V is the start.
 
     Raises:

@@ -153,7 +153,7 @@ class Nano(nn.Module):
         return self.norm(x[rows, lengths - 1])
 
     def decode(self, tokens: Tensor, cache: NanoCache, active: Tensor | None = None) -> Tensor:
-        """Append tokens [N], one a lane; lanes that are not active [N] keep their length.
+        """Append tokens [N], one per lane; lanes that are not active [N] keep their length.
 
         Returns final normalised hidden states [N, width] (meaningless on lanes that are not active).
         """

@@ -22,9 +22,9 @@ def sample_rows(log_probs: LogProbs, rng: np.random.Generator) -> IntArray:
     if size % GROUP:
         probability = np.pad(probability, ((0, 0), (0, blocks * GROUP - size)))
     grouped = probability.reshape(count, blocks, GROUP)
-    row = np.arange(count)
+    row = np.arange(count, dtype=np.int64)
     cumulative = grouped.sum(axis=2, dtype=np.float64).cumsum(axis=1)
-    drawn = rng.random(count) * cumulative[:, -1]
+    drawn = rng.random(int(count)) * cumulative[:, -1]
     block = (cumulative <= drawn[:, None]).sum(axis=1)
     before = np.where(block > 0, cumulative[row, block - 1], 0.0)
     within = grouped[row, block].cumsum(axis=1, dtype=np.float64)

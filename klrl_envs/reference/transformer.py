@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,13 @@ START_TOKEN = 0  # the end token: every review of the training stream is precede
 
 @lru_cache(maxsize=1)
 def load_nano() -> Nano:
-    """The shipped weights on the CPU, in float32 and without gradients; one copy a process."""
+    """The shipped weights on the CPU, in float32 and without gradients; one copy per process."""
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
     from klrl_envs.reference.nano import Nano, NanoConfig
 
-    with torch.random.fork_rng(devices=[]):  # weights that are drawn here are replaced at once
+    with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
         model = Nano(NanoConfig())
     model.load_state_dict(load_file(asset_path("nano.safetensors")))
     return model.eval().requires_grad_(False)
@@ -87,15 +87,16 @@ class TransformerReference:
         """See ``Reference.sequence_log_probs``."""
         import torch
 
-        position = np.arange(tokens.shape[1])
+        position = np.arange(tokens.shape[1], dtype=np.int64)
         counted = (position >= first[:, None]) & (position < lengths[:, None])
-        written = torch.from_numpy(np.where(position < lengths[:, None], tokens, START_TOKEN))
+        written = torch.as_tensor(np.where(position < lengths[:, None], tokens, START_TOKEN))
         skip = int(first.min()) if len(first) else 0
         result = np.zeros(tokens.shape)
         with torch.inference_mode():
-            for part in torch.arange(len(tokens)).split(256):
+            for first_row in range(0, len(tokens), 256):
+                part = slice(first_row, first_row + 256)
                 rows = token_log_probs(self.model, written[part], skip)
-                result[part.numpy(), skip:] = rows.double().numpy()
+                result[part, skip:] = rows.double().numpy()
         return np.where(counted, result, 0.0)
 
 
@@ -128,19 +129,19 @@ class TransformerLanes:
 
         if len(lanes) == 0:
             return
-        written = np.where(np.arange(tokens.shape[1]) < lengths[:, None], tokens, START_TOKEN)
+        written = np.where(np.arange(tokens.shape[1], dtype=np.int64) < lengths[:, None], tokens, START_TOKEN)
         keyed = np.concatenate([lengths[:, None], written], axis=1)
         unique, inverse = np.unique(keyed, axis=0, return_inverse=True)
-        inputs = with_start(torch.from_numpy(unique[:, 1:]))
+        inputs = with_start(torch.as_tensor(unique[:, 1:]))
         with torch.inference_mode():
             hidden = self._model.prefill(
                 inputs,
                 self._cache,
-                lanes=torch.from_numpy(lanes),
-                rows=torch.from_numpy(inverse.reshape(-1)),
-                lengths=torch.from_numpy(lengths + 1),
+                lanes=torch.as_tensor(lanes),
+                rows=torch.as_tensor(inverse.reshape(-1)),
+                lengths=torch.as_tensor(lengths + 1),
             )
-            self._hidden[torch.from_numpy(lanes)] = hidden
+            self._hidden[torch.as_tensor(lanes)] = hidden
         self._log_probs = None
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
@@ -148,11 +149,11 @@ class TransformerLanes:
         import torch
 
         with torch.inference_mode():
-            hidden = self._model.decode(torch.from_numpy(tokens), self._cache, torch.from_numpy(active))
+            hidden = self._model.decode(torch.as_tensor(tokens), self._cache, torch.as_tensor(active))
             if active.all():
                 self._hidden = hidden
             else:
-                self._hidden = torch.where(torch.from_numpy(active)[:, None], hidden, self._hidden)
+                self._hidden = torch.where(torch.as_tensor(active)[:, None], hidden, self._hidden)
         self._log_probs = None
 
     def log_probs(self) -> NDArray[np.float32]:

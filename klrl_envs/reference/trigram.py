@@ -177,7 +177,7 @@ class TrigramReference(MarkovModel):
     @cached_property
     def _ends_in(self) -> Any:
         """Sparse [n, V]: 1 where a pair ends in a token."""
-        from scipy import sparse
+        from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
 
         known = len(self._codes)
         return sparse.csr_array(
@@ -188,7 +188,7 @@ class TrigramReference(MarkovModel):
     def _operators(self) -> tuple[FloatArray, Any, Any]:
         """The bigram over arcs to single tokens [V, V] and to known pairs [V, n] (sparse), and what was
         counted [n, V + n] (sparse)."""
-        from scipy import sparse
+        from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
 
         size, known = self.vocab_size, len(self._codes)
         unseen = self.bigram.probabilities[:size].copy()

@@ -57,7 +57,7 @@ def tell_start(capability: Capability, points: Sequence[SweepPoint]) -> str:
 def tell_gold(capability: Capability, points: Sequence[SweepPoint]) -> str:
     """Gold and proxy."""
     (point,) = points
-    reference = point.exactly("reference").diagnostics.metrics["gold"].estimate
+    reference = point.exactly("reference").comparison.metrics["gold"].estimate
     return (
         f"Its gold reward is {point.metric('gold'):.2f}, where the proxy's optimum has "
         f"{point.metric('gold', optimal=True):.2f} and the reference {reference:.2f}; "

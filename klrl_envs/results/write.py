@@ -70,7 +70,7 @@ def write_result(
         versions=versions(),
         commit=commit(Path(checkout), code),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        comparison=None if evaluation.diagnostics is None else comparison_record(evaluation.diagnostics),
+        comparison=None if evaluation.comparison is None else comparison_record(evaluation.comparison),
     )
     record.save(Path(out) / FILE)
     return record

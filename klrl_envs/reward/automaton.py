@@ -306,7 +306,7 @@ def _absorbing(value: ArrayLike | None, states: int) -> BoolArray:
         return np.zeros(states, dtype=bool)
     array = _array("absorbing", value)
     if array.dtype.kind != "b":
-        raise ValueError(f"absorbing must be an array of bool, one a state, got dtype {array.dtype}")
+        raise ValueError(f"absorbing must be an array of bool, one per state, got dtype {array.dtype}")
     _shape("absorbing", array, (states,))
     return array.copy()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from klrl_envs.assets import asset_path
+from klrl_envs.assets import asset_path, read_arrays
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 NAMES = ("reward", "gold")
@@ -35,7 +35,7 @@ _HALF = np.uint64(32)
 
 
 class _WordHashes(dict[str, int]):
-    """Word -> 64 bits of its hash, alike on every machine; computed once a word."""
+    """Word -> 64 bits of its hash, alike on every machine; computed once per word."""
 
     def __missing__(self, word: str) -> int:
         value = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
@@ -120,9 +120,7 @@ class SentimentClassifier:
     @classmethod
     def read(cls, path: Path) -> SentimentClassifier:
         """A classifier from a file, unchecked."""
-        from safetensors.numpy import load_file
-
-        table = load_file(path)
+        table = read_arrays(path)
         return cls(table["keys"], table["weights"], table["calibration"])
 
     def probability(self, texts: Sequence[str]) -> FloatArray:

@@ -90,7 +90,7 @@ def symbols(expression: Expression) -> set[int]:
     if expression[0] == "token":
         return set(expression[1])
     parts = expression[1] if expression[0] == "either" else expression[1:]
-    return set().union(*(symbols(part) for part in parts))
+    return set[int]().union(*(symbols(part) for part in parts))
 
 
 def parse(pattern: str, tokens: Mapping[str, int]) -> Expression:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.protocol import Reference
 from klrl_envs.reference.vocabulary import Vocabulary
 
@@ -172,8 +172,16 @@ class Task:
         """Tokens in each padded row of observations [B, L]: up to the first pad after the prompt."""
         if not observations.shape[1]:
             return np.zeros(len(observations), dtype=np.int64)
-        is_pad = observations == self.pad
-        return np.where(is_pad.any(axis=1), is_pad.argmax(axis=1), observations.shape[1])
+        is_pad: BoolArray = observations == self.pad
+        first: IntArray = is_pad.argmax(axis=1)
+        return np.where(is_pad.any(axis=1), first, observations.shape[1])
+
+    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
+        """Rewards float64 [K] and metrics of finished tokens [K, L], of which lengths [K] count.
+
+        Only a task that is not exact has it: there the reward is a function of the text.
+        """
+        raise NotImplementedError
 
     def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
         """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the

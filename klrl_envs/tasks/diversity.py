@@ -99,7 +99,7 @@ def diversity_task(
         model: the reference.
         classes: int64 [V], the class of each token.
         given: the classes that count.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: tokens.
     """
     states = np.arange(1 << len(given))

@@ -134,9 +134,9 @@ def navigation_automaton(states: IntArray, size: int, goal: tuple[int, ...], sli
 def describe(state: int, *, size: int, goal: tuple[int, ...]) -> str:
     """The grid as text: an arrow for the walker, T for the target, + for its region."""
     x, y, heading = state_table(size)[state]
-    rows = []
+    rows: list[str] = []
     for row in range(size):
-        marks = []
+        marks: list[str] = []
         for column in range(size):
             near = max(abs(column - goal[0]), abs(row - goal[1])) <= REGION
             mark = "T" if (column, row) == tuple(goal) else "+" if near else "."

@@ -67,7 +67,7 @@ def task(
     *, kl_coef: float, horizon: int = 17, content_ends: bool = True, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
-    if not isinstance(content_ends, bool):
+    if not isinstance(content_ends, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"content_ends must be true or false, got {content_ends!r}")
     lexicon = word_lexicon()
     known = lexicon.syllables > 0
@@ -124,7 +124,7 @@ def haiku_task(
         syllables: int64 [V], at least 1.
         may_end: bool [V], the words that may end a line.
         lines: the syllables of each line.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: words.
     """
     automaton = verse_automaton(syllables, may_end, lines)
@@ -151,7 +151,7 @@ def verse_automaton(syllables: IntArray, may_end: BoolArray, lines: Sequence[int
     states = total + 1 + len(lines)
     transition = np.repeat(np.arange(states)[:, None], len(syllables), axis=1)
     for line, end in enumerate(ends):
-        so_far = np.arange(end - lines[line], end)
+        so_far = np.arange(end - lines[line], end, dtype=np.int64)
         after = so_far[:, None] + syllables
         stays = (after < end) | ((after == end) & may_end)
         transition[so_far] = np.where(stays, after, total + 1 + line)

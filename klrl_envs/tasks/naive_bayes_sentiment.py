@@ -92,7 +92,7 @@ def sentiment_task(
         model: the reference.
         weights: int64 [V], log-odds in units of ``eta`` nats.
         eta: nats.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: tokens.
         prior: nats.
 

@@ -94,7 +94,7 @@ def recall_task(
         model: the reference, without an end token.
         classes: int64 [V], 0 to count - 1, or -1 for none.
         count: the number of classes.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: tokens.
     """
     automaton = recall_automaton(classes, count)

@@ -55,7 +55,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from klrl_envs.assets import asset_digest, asset_path
+from klrl_envs.assets import asset_arrays, asset_digest
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.byte_pairs import nano_vocabulary
 from klrl_envs.reference.catalogue import OWN, load
@@ -85,11 +85,8 @@ def load_prompts(split: str, model: LanguageModel) -> Prompts:
     """The prompts of a split in a reference's own tokens.
 
     The shipped prompts are token ids of ``nano``; for another reference their text is encoded once.
-
     """
-    from safetensors.numpy import load_file
-
-    tokens = load_file(asset_path("sentiment.prompts.safetensors"))[split]
+    tokens = asset_arrays("sentiment.prompts.safetensors")[split]
     if model.vocabulary is nano_vocabulary():
         return Prompts.equal(tokens)
     texts = [nano_vocabulary().decode(row) for row in tokens.tolist()]
@@ -113,7 +110,7 @@ def score_texts(tokens: IntArray, lengths: IntArray, texts: Sequence[str]) -> tu
 def distinct_pairs(tokens: IntArray, lengths: IntArray) -> FloatArray:
     """Distinct pairs of neighbouring tokens over all such pairs, [K]; 1 where there is no pair."""
     pairs = tokens[:, :-1] * (1 << 32) + tokens[:, 1:]
-    inside = np.arange(1, tokens.shape[1]) < lengths[:, None]
+    inside = np.arange(1, tokens.shape[1], dtype=np.int64) < lengths[:, None]
     ordered = np.sort(np.where(inside, pairs, -1), axis=1)
     new = np.diff(ordered, axis=1, prepend=-2) != 0
     distinct = (new & (ordered >= 0)).sum(axis=1)

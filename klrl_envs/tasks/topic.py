@@ -106,7 +106,7 @@ def topic_task(
         model: the reference, C contexts.
         vectors: float64 [V, D], of unit length or zero.
         target: float64 [D], of unit length.
-        kl_coef: reward a nat.
+        kl_coef: in units of reward per nat.
         horizon: tokens.
         likelihood: reward of a token that is certain in its context.
         similarity: reward of a token whose vector is the target.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from klrl_envs.envs.token_env import TokenEnv
 from klrl_envs.envs.vector_env import TokenVectorEnv
@@ -27,7 +26,7 @@ def single(env: Any, wrapper: str, other: str = "") -> TokenEnv:
             f"gymnasium.make_vec(id, vectorization_mode='sync', wrappers=[...]) puts {wrapper} in each lane"
         )
         raise TypeError(f"{wrapper} wraps a single environment, got a vector environment; {hint}")
-    unwrapped = env.unwrapped if isinstance(env, gym.Env) else env
+    unwrapped: Any = getattr(env, "unwrapped", env)
     if not isinstance(unwrapped, TokenEnv):
         raise TypeError(f"{wrapper} wraps an environment of klrl_envs, got {unwrapped!r}")
     return unwrapped
@@ -39,11 +38,25 @@ def vector(env: Any, wrapper: str) -> TokenVectorEnv:
     Raises:
         TypeError: it is a single environment, or none of this package.
     """
-    unwrapped = env.unwrapped if isinstance(env, VectorEnv) else env
+    unwrapped: Any = getattr(env, "unwrapped", env)
     if not isinstance(unwrapped, TokenVectorEnv):
         hint = f"; {wrapper.removeprefix('Vector')} wraps it" if isinstance(unwrapped, TokenEnv) else ""
         raise TypeError(f"{wrapper} wraps a vector environment of klrl_envs, got {unwrapped!r}{hint}")
     return unwrapped
+
+
+class TokenVectorWrapper(VectorWrapper):
+    """A wrapper of a vector environment of klrl_envs.
+
+    Raises:
+        TypeError: it is a single environment, or none of this package.
+    """
+
+    env: Any  # Gymnasium leaves its type parameters open
+
+    def __init__(self, env: Any) -> None:
+        self._token_env = vector(env, type(self).__name__)
+        super().__init__(env)  # pyright: ignore[reportUnknownMemberType]
 
 
 def refuse_same_step(env: TokenVectorEnv, wrapper: str, instead: str) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorWrapper
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from klrl_envs.kl import k2, k3
-from klrl_envs.policies import TokenRows, as_array
-from klrl_envs.reference.arrays import BoolArray, IntArray
-from klrl_envs.wrappers.base import single, vector
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
+from klrl_envs.reference.rows import TokenRows, shaped_array
+from klrl_envs.wrappers.base import TokenVectorWrapper, single
 
 LogProb = Callable[[Any], Any]
 """Observations [N, ...] before the step -> log pi(.|s) float[N, V], normalised, in nats."""
@@ -36,7 +36,7 @@ def check_array_space(space: gym.Space[Any]) -> None:
         )
 
 
-def measures(rows: TokenRows, reference: NDArray[Any], tokens: IntArray) -> dict[str, Any]:
+def measures(rows: TokenRows, reference: LogProbs, tokens: IntArray) -> dict[str, FloatArray]:
     """log pi and log pi0 of the tokens, exact KL, and k1, k2, k3, float64[K] each, nats."""
     log_prob = rows.log_prob(tokens)
     ratio = log_prob - reference[np.arange(len(tokens)), tokens]
@@ -52,8 +52,8 @@ class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
 
     Args:
         env: an environment of klrl_envs.
-        kl_coef: reward units a nat, at least 0; the attribute may be set while training (adaptive
-            coefficients), and an agent is scored at the environment's own all the same.
+        kl_coef: in units of reward per nat, at least 0. The attribute may be set while training (adaptive
+            coefficients); an agent is scored at the environment's own all the same.
         log_prob: observations [1, ...] -> rows float[1, V], log pi(.|s) of the policy that acts.
 
     Raises:
@@ -64,7 +64,7 @@ class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
     def __init__(self, env: gym.Env[Any, Any], kl_coef: float, log_prob: LogProb) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
         self._token_env = single(env, "KLReward", "VectorKLReward wraps it")
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         check_array_space(env.observation_space)
         self.kl_coef = check_penalty(kl_coef)
         self._log_prob = log_prob
@@ -86,10 +86,11 @@ class KLReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
         self._observation = observation
         # an inner wrapper that changes the reward has said already what the task paid
         info = {"task_reward": reward, **info, **{name: float(value[0]) for name, value in found.items()}}
-        return observation, float(reward) - self.kl_coef * info["k1"], terminated, truncated, info
+        paid = float(reward) - self.kl_coef * float(found["k1"][0])
+        return observation, paid, terminated, truncated, info
 
 
-class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
+class VectorKLReward(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
     """``KLReward`` of N lanes; each key of info is an array [N] beside its mask ``_key``.
 
     The reset step of NEXT_STEP pays nothing and reports nothing; in SAME_STEP the values of an episode's
@@ -103,8 +104,7 @@ class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
 
     def __init__(self, env: Any, kl_coef: float, log_prob: LogProb) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, kl_coef=kl_coef, log_prob=log_prob)
-        self._token_env = vector(env, "VectorKLReward")
-        VectorWrapper.__init__(self, env)
+        super().__init__(env)
         check_array_space(env.single_observation_space)
         self.kl_coef = check_penalty(kl_coef)
         self._log_prob = log_prob
@@ -122,10 +122,8 @@ class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
         stepped = ~self._token_env.engine.done
         reference = self._token_env.reference_log_probs()
         lanes = np.flatnonzero(stepped)
-        rows = as_array(self._log_prob(self._observations))
-        if rows.shape != reference.shape:
-            raise ValueError(f"log_prob must return shape {reference.shape}, returned {rows.shape}")
-        checked = TokenRows(rows[lanes], (len(lanes), reference.shape[1]), "log_prob")
+        rows = shaped_array(self._log_prob(self._observations), reference.shape, "log_prob")[lanes]
+        checked = TokenRows(rows, (len(lanes), reference.shape[1]), "log_prob")
         tokens = np.asarray(actions, dtype=np.int64)
         observations, rewards, terminated, truncated, infos = self.env.step(actions)
         self._observations = observations
@@ -145,7 +143,7 @@ class VectorKLReward(VectorWrapper, gym.utils.RecordConstructorArgs):
 
 
 def masked(values: dict[str, NDArray[Any]], lanes: BoolArray) -> dict[str, Any]:
-    """Gymnasium's layout of infos: each array [N], zero off the lanes, and its mask."""
+    """Gymnasium's layout of infos: each array [N], zero outside the lanes, beside its mask."""
     infos: dict[str, Any] = {}
     for name, array in values.items():
         infos[name] = np.where(lanes, array, 0.0)

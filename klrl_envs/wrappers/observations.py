@@ -7,17 +7,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import observer_of
 from klrl_envs.reference.arrays import IntArray
 from klrl_envs.tasks.base import Task, require_exact
-from klrl_envs.wrappers.base import refuse_same_step, single, vector
+from klrl_envs.wrappers.base import TokenVectorWrapper, refuse_same_step, single
 
 
-class _Index:
+class StateNumbers:
     """The state (time, automaton state, context) of an exact task as one integer."""
 
     def __init__(self, task: Task, *, time: bool, context: bool) -> None:
@@ -26,7 +25,7 @@ class _Index:
         self._states = exact.automaton.states
         self._contexts = exact.reference.contexts if context else 1
         times = task.horizon + 1 if time else 1
-        self.space = spaces.Discrete(times * self._states * self._contexts)
+        self.space: spaces.Space[Any] = spaces.Discrete(times * self._states * self._contexts)
 
     def of(self, engine: Engine) -> IntArray:
         """int64[N]: (time * states + state) * contexts + context."""
@@ -54,13 +53,13 @@ class StateIndex(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordConstruc
     def __init__(self, env: gym.Env[Any, Any], time: bool = True, context: bool = True) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, time=time, context=context)
         self._token_env = single(env, "StateIndex", "VectorStateIndex wraps it")
-        gym.ObservationWrapper.__init__(self, env)
-        self._index = _Index(self._token_env.task, time=time, context=context)
-        self.observation_space = self._index.space
+        super().__init__(env)
+        self._numbers = StateNumbers(self._token_env.task, time=time, context=context)
+        self.observation_space = self._numbers.space
 
     def observation(self, observation: Any) -> np.int64:
         """The index of the present state."""
-        return self._index.of(self._token_env.engine)[0]
+        return self._numbers.of(self._token_env.engine)[0]
 
 
 class ReferenceFeatures(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -77,7 +76,7 @@ class ReferenceFeatures(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordC
     def __init__(self, env: gym.Env[Any, Any], augment: bool = False) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, augment=augment)
         self._token_env = single(env, "ReferenceFeatures", "VectorReferenceFeatures wraps it")
-        gym.ObservationWrapper.__init__(self, env)
+        super().__init__(env)
         self._observer = observer_of(self._token_env.task, features=True)
         self._augment = augment
         self.observation_space = self._observer.space
@@ -90,10 +89,8 @@ class ReferenceFeatures(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordC
         return {"observation": observation, "features": features} if self._augment else features
 
 
-class _VectorObservation(VectorWrapper):
+class VectorObservation(TokenVectorWrapper):
     """A vector wrapper whose observation is a function of the present state."""
-
-    _space: spaces.Space[Any]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         """As the environment's."""
@@ -114,7 +111,7 @@ class _VectorObservation(VectorWrapper):
         self.observation_space = batch_space(space, self.env.num_envs)
 
 
-class VectorStateIndex(_VectorObservation, gym.utils.RecordConstructorArgs):
+class VectorStateIndex(VectorObservation, gym.utils.RecordConstructorArgs):
     """``StateIndex`` of N lanes, int64[N].
 
     Raises:
@@ -123,18 +120,17 @@ class VectorStateIndex(_VectorObservation, gym.utils.RecordConstructorArgs):
 
     def __init__(self, env: Any, time: bool = True, context: bool = True) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, time=time, context=context)
-        self._token_env = vector(env, "VectorStateIndex")
-        VectorWrapper.__init__(self, env)
+        super().__init__(env)
         refuse_same_step(self._token_env, "VectorStateIndex", "")
-        self._index = _Index(self._token_env.task, time=time, context=context)
-        self._show(self._index.space)
+        self._numbers = StateNumbers(self._token_env.task, time=time, context=context)
+        self._show(self._numbers.space)
 
     def observations(self, observations: Any) -> IntArray:
         """Indices of the present states."""
-        return self._index.of(self._token_env.engine)
+        return self._numbers.of(self._token_env.engine)
 
 
-class VectorReferenceFeatures(_VectorObservation, gym.utils.RecordConstructorArgs):
+class VectorReferenceFeatures(VectorObservation, gym.utils.RecordConstructorArgs):
     """``ReferenceFeatures`` of N lanes, float32[N, F].
 
     Raises:
@@ -143,8 +139,7 @@ class VectorReferenceFeatures(_VectorObservation, gym.utils.RecordConstructorArg
 
     def __init__(self, env: Any, augment: bool = False) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, augment=augment)
-        self._token_env = vector(env, "VectorReferenceFeatures")
-        VectorWrapper.__init__(self, env)
+        super().__init__(env)
         refuse_same_step(self._token_env, "VectorReferenceFeatures", ", and SameStep with the features id")
         self._observer = observer_of(self._token_env.task, features=True)
         self._augment = augment

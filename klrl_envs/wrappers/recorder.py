@@ -6,15 +6,14 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorWrapper
+from gymnasium.vector import AutoresetMode
 
-from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.wrappers.base import single, vector
+from klrl_envs.wrappers.base import TokenVectorWrapper, single
 
 SUMMED = ("kl", "k1", "task_reward")
 PER_TOKEN = ("reference_log_prob", "log_prob", "k2", "k3")
@@ -37,7 +36,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 def plain(value: Any) -> Any:
     """A NumPy number or array as JSON has it."""
     if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
+        return cast(Any, value).tolist()
     raise ValueError(f"a record holds numbers, texts and lists of them, got {type(value).__name__}")
 
 
@@ -80,7 +79,7 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
     def __init__(self, env: gym.Env[Any, Any], path: str) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, path=str(path))
         single(env, "Recorder", "VectorRecorder wraps it")
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         self._path = checked_path(path)
         self._episodes = 0
         self._head: dict[str, Any] | None = None
@@ -112,7 +111,7 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
         return observation, reward, terminated, truncated, info
 
 
-class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
+class VectorRecorder(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
     """``Recorder`` of N lanes, in every autoreset mode; lines stand in the order in which episodes end.
 
     Each line has ``lane`` beside what ``Recorder`` writes; the seed is that of the lane.
@@ -120,8 +119,7 @@ class VectorRecorder(VectorWrapper, gym.utils.RecordConstructorArgs):
 
     def __init__(self, env: Any, path: str) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, path=str(path))
-        self._token_env: TokenVectorEnv = vector(env, "VectorRecorder")
-        VectorWrapper.__init__(self, env)
+        super().__init__(env)
         self._path = checked_path(path)
         self._episodes = 0
         count = env.num_envs

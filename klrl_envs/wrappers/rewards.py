@@ -31,7 +31,7 @@ class NoisyReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordCon
     def __init__(self, env: gym.Env[Any, Any], sigma: float, at_end: bool = False) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, sigma=sigma, at_end=at_end)
         self._token_env = single(env, "NoisyReward")
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         if not (math.isfinite(sigma) and sigma >= 0):
             raise ValueError(f"sigma must be a finite number of at least 0, got {sigma!r}")
         self._sigma = sigma
@@ -72,7 +72,7 @@ class DelayedReward(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordC
     def __init__(self, env: gym.Env[Any, Any], delay: int) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, delay=delay)
         single(env, "DelayedReward")
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         if not is_whole(delay) or delay < 0:
             raise ValueError(f"delay must be an integer of at least 0 steps, got {delay!r}")
         self._delay = int(delay)

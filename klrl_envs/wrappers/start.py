@@ -38,7 +38,7 @@ class RandomStart(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordCon
     def __init__(self, env: gym.Env[Any, Any], tokens: int, source: str = "reference") -> None:
         gym.utils.RecordConstructorArgs.__init__(self, tokens=tokens, source=source)
         self._token_env = single(env, "RandomStart")
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         horizon = self._token_env.task.horizon
         if not is_whole(tokens) or not 0 <= tokens < horizon:
             raise ValueError(f"tokens must be an integer in 0..{horizon - 1}, got {tokens!r}")

@@ -1,4 +1,4 @@
-"""How a policy differs from the optimum: exact diagnostics, against enumeration and sampling."""
+"""How a policy differs from the optimum: exactly, against enumeration and sampling."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_exact_evaluation_equals_enumeration(seed: int) -> None:
     assert found.expected_reward == pytest.approx(math.fsum(pi * rewards), abs=1e-10)
     assert found.objective == pytest.approx(math.fsum(pi * rewards) - task.kl_coef * kl, abs=1e-10)
     assert found.regret == pytest.approx(best.value - found.objective, abs=1e-10)
-    seen = found.diagnostics
+    seen = found.comparison
     assert seen.exact
     for interval, value in (
         (seen.reverse_kl, math.fsum(pi * (log_pi - log_best))),
@@ -61,7 +61,7 @@ def test_named_policies_score_what_they_must() -> None:
     reference = klrl_envs.evaluate_exactly("reference", env)
     assert reference.score == pytest.approx(0.0, abs=1e-9)
     assert reference.kl == pytest.approx(0.0, abs=1e-12)
-    assert reference.diagnostics.forward_kl.estimate == pytest.approx(klrl_envs.optimum(env).kl, abs=1e-9)
+    assert reference.comparison.forward_kl.estimate == pytest.approx(klrl_envs.optimum(env).kl, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -70,18 +70,18 @@ def test_sampled_evaluation_agrees_with_exact_evaluation(seed: int, monkeypatch:
     policy = RandomPolicy(env.unwrapped.task, seed, spread=1.5)
     exact = klrl_envs.evaluate_exactly(policy, env)
     computed = klrl_envs.evaluate(policy, env, episodes=4096, seed=seed)
-    assert computed.diagnostics == exact.diagnostics
+    assert computed.comparison == exact.comparison
     monkeypatch.setattr("klrl_envs.evaluation.comparison.MOST_ENTRIES", 0)
     sampled = klrl_envs.evaluate(policy, env, episodes=16384, seed=seed)
-    assert sampled.diagnostics is not None
-    assert not sampled.diagnostics.exact
+    assert sampled.comparison is not None
+    assert not sampled.comparison.exact
     pairs = [
         (sampled.objective, exact.objective),
         (sampled.expected_reward, exact.expected_reward),
         (sampled.kl, exact.kl),
         (sampled.score, exact.score),
         *(
-            (getattr(sampled.diagnostics, name), getattr(exact.diagnostics, name).estimate)
+            (getattr(sampled.comparison, name), getattr(exact.comparison, name).estimate)
             for name in ("reverse_kl", "forward_kl", "entropy", "optimal_entropy")
         ),
     ]
@@ -98,8 +98,8 @@ def test_policies_on_features_and_state_vectors_are_evaluated_exactly() -> None:
     on_states = klrl_envs.evaluate_exactly(policy, "klrl/GridNavigation-v0", horizon=6)
     assert on_features.objective == pytest.approx(on_states.objective, abs=1e-12)
     by_state = klrl_envs.evaluate("uniform", "klrl/GridNavigation-v0", episodes=64, horizon=6)
-    assert by_state.diagnostics is not None
-    assert by_state.diagnostics.exact
+    assert by_state.comparison is not None
+    assert by_state.comparison.exact
 
 
 def test_support_that_a_policy_lacks_is_an_infinite_forward_divergence() -> None:
@@ -111,9 +111,9 @@ def test_support_that_a_policy_lacks_is_an_infinite_forward_divergence() -> None
             return np.broadcast_to(row, (len(context), 3))
 
     result = klrl_envs.evaluate(Narrow(), env, episodes=64)
-    assert result.diagnostics is not None
-    assert result.diagnostics.forward_kl.estimate == math.inf
-    assert math.isfinite(result.diagnostics.reverse_kl.estimate)
+    assert result.comparison is not None
+    assert result.comparison.forward_kl.estimate == math.inf
+    assert math.isfinite(result.comparison.reverse_kl.estimate)
     assert '"forward_kl": {\n      "estimate": null' in result.to_json()
 
 
@@ -132,7 +132,7 @@ def test_metrics_of_the_policy_and_of_the_optimum_are_exact() -> None:
     env: Any = exact_task(UniformReference(2), automaton, horizon=2, kl_coef=1.0)
     task = env.unwrapped.task
     object.__setattr__(task, "final_metrics", {"open": np.array([0.0, 0.0, 1.0])})
-    found = klrl_envs.evaluate_exactly("reference", env).diagnostics
+    found = klrl_envs.evaluate_exactly("reference", env).comparison
     assert found.metrics["open"].estimate == pytest.approx(0.25, abs=1e-12)
     tilted = 0.25 * math.e / (0.25 * math.e + 0.75)
     assert found.optimal_metrics["open"].estimate == pytest.approx(tilted, abs=1e-12)
@@ -143,7 +143,7 @@ def test_gold_rises_and_falls_along_the_optimum_of_the_proxy() -> None:
     gold = [means["gold"] for means in klrl_envs.metrics_along_frontier("klrl/DiagnosticGold-v0", kl_coefs)]
     for kl_coef, value in zip(kl_coefs, gold):
         found = klrl_envs.evaluate_exactly("optimal", "klrl/DiagnosticGold-v0", kl_coef=kl_coef)
-        assert found.diagnostics.optimal_metrics["gold"].estimate == pytest.approx(value, abs=1e-9)
+        assert found.comparison.optimal_metrics["gold"].estimate == pytest.approx(value, abs=1e-9)
         assert found.score == pytest.approx(1.0, abs=1e-9)
     assert gold[0] < gold[1] > gold[2] > gold[3]
     with pytest.raises(TypeError, match="needs an exact environment"):

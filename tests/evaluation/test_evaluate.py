@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from klrl_envs import REGISTRY, RewardAutomaton, evaluate, exact_task, make_task, optimum
+from klrl_envs import REGISTRY, RewardAutomaton, evaluate, evaluate_exactly, exact_task, make_task, optimum
 from klrl_envs.policies import CallablePolicy, LanesPolicy
 from tests.oracles import random_bigram, random_env
 
@@ -64,6 +64,25 @@ def test_token_state_and_cached_policies_are_the_same_policy():
     assert results[0].objective == results[1].objective == results[2].objective
     assert results[0].tokens == results[1].tokens
     assert evaluate(rows, env, episodes=300, seed=4).objective != results[0].objective
+
+
+def test_a_function_is_evaluated_as_the_policy_that_it_is():
+    grid = "klrl/GridNavigation-v0"
+
+    def rows(observations):
+        return np.full((len(observations), 4), -np.log(4))
+
+    result, named = evaluate(rows, grid, episodes=64), evaluate("uniform", grid, episodes=64)
+    assert result.score_estimate == result.score.estimate == pytest.approx(named.score_estimate, abs=1e-12)
+    assert evaluate_exactly(rows, grid).score == pytest.approx(evaluate_exactly("uniform", grid).score)
+    assert evaluate("reference", "klrl/DiagnosticZeroReward-v0", episodes=8).score_estimate is None
+
+
+def test_the_comparison_has_its_old_name_too():
+    grid = "klrl/GridNavigation-v0"
+    for result in (evaluate("uniform", grid, episodes=8), evaluate_exactly("uniform", grid)):
+        with pytest.warns(DeprecationWarning, match="diagnostics is the old name of comparison"):
+            assert result.diagnostics is result.comparison
 
 
 def test_sequence_policies_are_scored_by_their_log_prob():

@@ -35,6 +35,17 @@ def test_the_frontier_is_concave_and_its_slope_is_the_coefficient():
     assert certified.optimum(0.1).frontier([0.1]) == [certified.optimum(0.1).point]
 
 
+@pytest.mark.parametrize("samples, trusted", [(4000, True), (20, False)])
+def test_the_standard_error_is_that_of_a_normal_law_with_the_interval(samples, trusted):
+    rewards = np.random.default_rng(0).beta(1, 2, size=(3, samples))
+    found = certificate(rewards).optimum(0.2)
+    assert ("delta-method interval" in found.method) is trusted
+    quantile = 1.959963984540054
+    assert found.value_stderr > 0
+    assert found.value_stderr == pytest.approx((found.upper - found.lower) / (2 * quantile), rel=1e-12)
+    assert json.loads(found.to_json())["value_stderr"] == found.value_stderr
+
+
 def test_extreme_coefficients_stay_finite():
     rng = np.random.default_rng(0)
     certified = certificate(rng.uniform(-3, 5, size=(3, 400)), (-10.0, 10.0))

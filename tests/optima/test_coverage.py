@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import hyp1f1
 
-from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate, binary_kl, mean_bounds
+from klrl_envs.optima.bounds import binary_kl, mean_bounds
+from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate
 from tests.optima.laws import beta_law, beta_truth, binary_truth, certificate
 
 NORMAL = 1.959963984540054

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from klrl_envs.optima.dynamic_programme import Problem
-from klrl_envs.optima.forward import (
-    evaluate_markov,
-    terminal_law,
-)
+from klrl_envs.optima.forward import evaluate_markov
+from klrl_envs.optima.terminal_law import terminal_law
 from klrl_envs.reference.markov import UniformReference
 from klrl_envs.reward.automaton import RewardAutomaton
 from tests.oracles import RandomPolicy, draw, enumerate_optimum, log_prob_of, starts, texts

@@ -54,7 +54,7 @@ def finding(env_id: str, runs: list[RunRecord]) -> Finding:
 
 def comparison(env_id: str, policy: str, **changes: Any) -> dict[str, Any]:
     """A record's comparison with pi*, of a policy that is known."""
-    found = comparison_record(evaluate_exactly(policy, env_id).diagnostics)
+    found = comparison_record(evaluate_exactly(policy, env_id).comparison)
     return {**found.model_dump(), **changes}
 
 

@@ -45,7 +45,7 @@ def test_a_record_is_what_was_measured(tmp_path: Path):
 
 
 def test_a_record_compares_with_the_optimum(tmp_path: Path):
-    found = klrl_envs.evaluate_exactly("reference", MODES).diagnostics
+    found = klrl_envs.evaluate_exactly("reference", MODES).comparison
     comparison = written(tmp_path, "reference", MODES).comparison
     assert comparison is not None and comparison.exact
     assert comparison.reverse_kl == found.reverse_kl.estimate

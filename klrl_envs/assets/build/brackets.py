@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import count_pairs, cross_entropy, smoothed
 
@@ -97,14 +97,14 @@ def build(out: Path, root: Path | None = None) -> dict[str, object]:
         part.extend(statements(path))
     start, pairs, single = counts_of(texts)
     _, held_pairs, _ = counts_of(held_texts)
-    save_file(
+    write_arrays(
+        out / "brackets.safetensors",
         {
             "symbols": np.frombuffer("\n".join(SYMBOLS).encode(), dtype=np.uint8),
             "start": start.astype(np.uint32),
             "pairs": pairs.astype(np.uint32),
             "alpha": np.array([ALPHA]),
         },
-        out / "brackets.safetensors",
     )
     lengths = np.array([len(text) - 1 for text in texts])
     depths = np.array([depth_of(text) for text in texts])

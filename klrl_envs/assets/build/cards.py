@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
+from typing import Any, cast
 
 from klrl_envs.assets import file_digest
 from klrl_envs.assets.build.corpus import DATA
@@ -23,7 +24,7 @@ HEAD = "| measurement | value |\n| --- | --- |\n"
 def update_manifest(out: Path, files: Iterable[str]) -> None:
     """Write size and SHA-256 of the files into ``out/manifest.json``; the other entries stay."""
     path = out / "manifest.json"
-    manifest = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     for name in files:
         file = out / name
         manifest[name] = {"sha256": file_digest(file), "bytes": file.stat().st_size}
@@ -68,7 +69,7 @@ def read_measurements(card: Path) -> dict[str, float]:
 
 def _shown(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in cast(Mapping[str, object], value).items())
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,.0f}" if float(value).is_integer() and value >= 1000 else f"{value:,}"

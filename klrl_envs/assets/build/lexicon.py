@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import scipy.cluster.vq as vq  # pyright: ignore[reportMissingTypeStubs]
+import scipy.sparse as sp  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
-from scipy.cluster.vq import kmeans2
-from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
 from tqdm import tqdm
 
+from klrl_envs.assets import read_arrays, write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import MARKS, OUTSIDE, encode, split_words
@@ -71,8 +71,8 @@ def word_vectors(counts: Floats, dimensions: int) -> Floats:
     expected = counts.sum(axis=1)[:, None] * (context / context.sum())
     with np.errstate(divide="ignore"):
         information = np.maximum(np.log(counts / expected), 0)
-    left, scale, _ = svds(csr_matrix(information), k=dimensions, v0=np.ones(len(counts)))
-    assert left is not None
+    linalg = cast(Any, sp.linalg)
+    left, scale, _ = linalg.svds(sp.csr_matrix(information), k=dimensions, v0=np.ones(len(counts)))
     order = np.argsort(-scale)
     vectors = left[:, order] * np.sqrt(scale[order])
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -83,7 +83,7 @@ def clusters(vectors: Floats, count: int) -> Integers:
     tries: list[tuple[float, int, Floats, Integers]] = []
     for seed in tqdm(range(SEED, SEED + RESTARTS), desc="k-means", unit="start"):
         generator = np.random.default_rng(seed)
-        middles, label = kmeans2(vectors, count, iter=ITERATIONS, minit="++", rng=generator)
+        middles, label = cast(Any, vq).kmeans2(vectors, count, iter=ITERATIONS, minit="++", rng=generator)
         tries.append((float(((vectors - middles[label]) ** 2).sum()), seed, middles, label))
     _, _, middles, label = min(tries, key=lambda one: one[:2])
     close = closeness(vectors, label)
@@ -133,7 +133,7 @@ def syllables(words: list[str]) -> NDArray[np.int8]:
 def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, object]:
     """Write ``words.lexicon.safetensors`` to ``out``, where ``words`` is; return the card's measurements."""
     reviews = load_reviews() if reviews is None else reviews
-    words = load_file(out / "words.safetensors")["words"].tobytes().decode().split("\n")
+    words = read_arrays(out / "words.safetensors")["words"].tobytes().decode().split("\n")
     size = len(words)
     split = [split_words(review.text) for review in tqdm(reviews, desc="words", unit="review")]
     texts = [text[:-1] for text in encode(split, words)]
@@ -153,7 +153,8 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     odds = log_odds(chosen(texts, part == "reward"), labels[part == "reward"], size)
     weights = quantised(odds)
     spoken = syllables(words)
-    save_file(
+    write_arrays(
+        out / "words.lexicon.safetensors",
         {
             "vectors": vectors,
             "classes": classes,
@@ -162,7 +163,6 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
             "eta": np.array([ETA]),
             "syllables": spoken,
         },
-        out / "words.lexicon.safetensors",
     )
     held = part == "held_out"
     return {
@@ -203,7 +203,7 @@ def vector_measures(
 def nearest(words: list[str], vectors: Floats, word: str, count: int = 6) -> str:
     """The words of the largest cosine with a word."""
     near = np.argsort(-(vectors @ vectors[words.index(word)]), kind="stable")
-    return ", ".join([words[token] for token in near if words[token] != word][:count])
+    return ", ".join([words[int(token)] for token in near if words[token] != word][:count])
 
 
 def class_measures(
@@ -227,7 +227,8 @@ def class_measures(
         typical = mine[np.argsort(-close[label == place], kind="stable")[:6]]
         share = count[mine].sum() / count.sum()
         result[f"class {place}"] = (
-            f"{', '.join(words[token] for token in typical)} ({len(mine)} words, {share:.1%} of the text)"
+            f"{', '.join(words[int(token)] for token in typical)} "
+            f"({len(mine)} words, {share:.1%} of the text)"
         )
     return result
 
@@ -260,8 +261,8 @@ def odds_measures(
             result[f"{name}{kind}_accuracy"] = round(float(np.mean(right)), 3)
     order = np.argsort(-odds, kind="stable")
     order = order[order >= FIRST_WORD]
-    result["most positive"] = ", ".join(words[token] for token in order[:10])
-    result["most negative"] = ", ".join(words[token] for token in order[::-1][:10])
+    result["most positive"] = ", ".join(words[int(token)] for token in order[:10])
+    result["most negative"] = ", ".join(words[int(token)] for token in order[::-1][:10])
     result["words_at_the_largest_weight"] = int((np.abs(weights) == LARGEST).sum())
     return result
 

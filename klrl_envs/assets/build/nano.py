@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -70,8 +71,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 
     (``torch.optim.Muon`` does the same in bfloat16, which is slow on CPUs without such units.)
     """
-    x = matrix / (matrix.norm() + 1e-7)
-    transposed = x.shape[0] > x.shape[1]
+    x: Any = matrix  # Tensor.norm and Tensor.T have no types
+    x = x / (x.norm() + 1e-7)
+    transposed = matrix.shape[0] > matrix.shape[1]
     x = x.T if transposed else x
     for _ in range(5):
         gram = x @ x.T
@@ -113,7 +115,7 @@ def learning_rate_factor(step: int) -> float:
 
 @torch.no_grad()
 def held_out_loss(model: Nano, stream: np.ndarray) -> float:
-    """Mean loss (nats a token) over non-overlapping windows of WINDOW predictions."""
+    """Mean loss (nats per token) over non-overlapping windows of WINDOW predictions."""
     count = (len(stream) - 1) // WINDOW
     total = 0.0
     for first in range(0, count, 64):
@@ -125,13 +127,13 @@ def held_out_loss(model: Nano, stream: np.ndarray) -> float:
 
 def batch_at(stream: np.ndarray, starts: np.ndarray) -> tuple[Tensor, Tensor]:
     """Inputs and targets, each int64 [B, WINDOW], of the windows that begin at ``starts``."""
-    rows = torch.from_numpy(stream[starts[:, None] + np.arange(WINDOW + 1)].astype(np.int64))
+    rows = torch.as_tensor(stream[starts[:, None] + np.arange(WINDOW + 1)].astype(np.int64))
     return rows[:, :-1], rows[:, 1:]
 
 
 def train(stream: np.ndarray, held_out: np.ndarray, checkpoint: Path, log: Path) -> Nano:
     """Train for STEPS steps, resuming from ``checkpoint`` where it exists."""
-    torch.manual_seed(SEED)
+    cast(Any, torch).manual_seed(SEED)
     model = Nano(NanoConfig())
     initialise(model)
     matrices = [p for block in model.blocks for p in block.parameters() if p.ndim == 2]
@@ -148,18 +150,18 @@ def train(stream: np.ndarray, held_out: np.ndarray, checkpoint: Path, log: Path)
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         first = saved["step"]
-    forward = torch.compile(model)
+    forward = cast(Any, torch).compile(model)
     windows_an_epoch = len(epoch_windows(stream, 0)) // BATCH * BATCH
     started = time.time()
     for step in tqdm(range(first, STEPS), initial=first, total=STEPS, desc="nano", unit="step"):
         epoch, index = divmod(step * BATCH, windows_an_epoch)
         starts = epoch_windows(stream, epoch)[index : index + BATCH]
         inputs, targets = batch_at(stream, starts)
-        loss = F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten())
+        loss: Any = F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten())
         loss.backward()
         for optimizer, rate in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(step)
-            optimizer.step()
+            cast(Any, optimizer).step()
             optimizer.zero_grad(set_to_none=True)
         done = step + 1
         if done % CHECKPOINT_EVERY == 0 or done == STEPS:
@@ -189,7 +191,7 @@ def build(out: Path, work: Path) -> dict[str, object]:
     order = np.random.default_rng(SEED).permutation(len(reviews))
     parts = {
         held: token_stream(
-            tokenizer, [reviews[i].text for i in order if (reviews[i].part == "held_out") == held]
+            tokenizer, [reviews[int(i)].text for i in order if (reviews[int(i)].part == "held_out") == held]
         )
         for held in (False, True)
     }

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
 
@@ -42,7 +42,7 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     rng = np.random.default_rng(SEED)
     evaluation = draw(unseen, EVALUATION, rng)
     training = draw(seen, TRAINING, rng)
-    save_file({"train": training, "evaluation": evaluation}, out / "sentiment.prompts.safetensors")
+    write_arrays(out / "sentiment.prompts.safetensors", {"train": training, "evaluation": evaluation})
     return {
         "training_prompts": len(training),
         "evaluation_prompts": len(evaluation),

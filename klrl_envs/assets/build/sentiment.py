@@ -23,16 +23,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.optimize as optimize  # pyright: ignore[reportMissingTypeStubs]
+import scipy.sparse as sp  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
-from scipy.optimize import minimize
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build import sentiment_measures as measures
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.passages import PASSAGE, SHORT, WHOLE, WINDOW, Mask, Passages, cut
@@ -107,13 +107,13 @@ def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqd
         gradient = np.append(transposed @ error, error.sum(dtype=np.float64)) + pull
         return float(value), scale * gradient
 
-    result = minimize(
+    result = cast(Any, optimize).minimize(
         loss,
         np.zeros_like(start),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": ITERATIONS, "maxcor": 8},
-        callback=lambda _: progress.update(),
+        callback=lambda _: progress.update(),  # pyright: ignore[reportUnknownLambdaType]
     )
     progress.update(ITERATIONS - result.nit)
     return start + scale * result.x
@@ -142,7 +142,7 @@ def calibrate(evidence: Floats, words: NDArray[np.int64], label: Floats, weight:
         logit = calibrated(evidence, words, parameters)
         return float(weight @ (np.logaddexp(0, logit) - label * logit))
 
-    return minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="BFGS").x
+    return cast(Any, optimize).minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="BFGS").x
 
 
 def calibration(passages: Passages, table: Design, name: str, weights: Floats, unseen: Mask) -> Floats:
@@ -150,8 +150,8 @@ def calibration(passages: Passages, table: Design, name: str, weights: Floats, u
     rows = passages.rows(name, PASSAGE, WHOLE) & unseen
     kind = passages.kind[rows]
     evidence = table.matrix[rows] @ weights[:-1] + weights[-1]
-    share = np.where(kind == PASSAGE, 1 / (kind == PASSAGE).sum(), 1 / (kind == WHOLE).sum())
-    return calibrate(evidence, table.words[rows], passages.label[rows].astype(float), share)
+    alike = np.bincount(kind)[kind]  # texts of the same kind
+    return calibrate(evidence, table.words[rows], passages.label[rows].astype(float), 1 / alike)
 
 
 def recipe_digest(reviews: Sequence[Review], tokenizer_path: Path) -> str:
@@ -178,7 +178,7 @@ def build(out: Path, work: Path, reviews: Sequence[Review] | None = None) -> dic
     left_out = np.random.default_rng(SEED).random(len(reviews)) * 100 < VALIDATION_PERCENT
     unseen = left_out[passages.review]
     for name in tqdm(NAMES, desc="classifiers", unit="classifier"):
-        weights = {}
+        weights: dict[str, Floats] = {}
         for stage, use in (("validation", ~unseen), ("all", np.ones_like(unseen))):
             kept = work / f"sentiment.{recipe}.{name}.{stage}.npy"
             if not kept.exists():
@@ -192,14 +192,12 @@ def build(out: Path, work: Path, reviews: Sequence[Review] | None = None) -> dic
         # The intercept of the fit joins the calibration: (a + b log n)(s + i) + c + d log n.
         intercept = weights["all"][-1]
         folded = np.array([a, b, c + a * intercept, d + b * intercept])
-        save_file(
-            {
-                "keys": table.keys,
-                "weights": weights["all"][:-1].astype(np.float16),
-                "calibration": folded,
-            },
-            out / f"sentiment.{name}.safetensors",
-        )
+        arrays = {
+            "keys": table.keys,
+            "weights": weights["all"][:-1].astype(np.float16),
+            "calibration": folded,
+        }
+        write_arrays(out / f"sentiment.{name}.safetensors", arrays)
     classifiers = {n: SentimentClassifier.read(out / f"sentiment.{n}.safetensors") for n in NAMES}
     return {name: measures.measure(classifiers, name, passages) for name in NAMES}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse as sp  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -107,7 +107,7 @@ def measure(
             top = np.argsort(-probability)[: len(label) // 100]
             found["best_hundredth_of_windows_own_probability"] = round(float(probability[top].mean()), 4)
             found["best_hundredth_of_windows_other_probability"] = round(
-                float(other.probability([texts[row] for row in top]).mean()), 4
+                float(other.probability([texts[int(row)] for row in top]).mean()), 4
             )
             found["best_hundredth_of_windows_share_positive"] = round(float(label[top].mean()), 4)
             found["window_share_below_0.1_or_above_0.9"] = round(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from klrl_envs.assets import read_arrays, write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import OUTSIDE, encode, smoothed, split_words
@@ -63,7 +63,7 @@ def mixed(
 
 def bigram_of(path: Path) -> tuple[list[str], FloatArray]:
     """The words and log pi0 [V, V] of a ``words.safetensors``."""
-    table = load_file(path)
+    table = read_arrays(path)
     words = table["words"].tobytes().decode().split("\n")
     pairs = np.zeros((len(words), len(words)), dtype=np.int64)
     pairs[table["row"], table["column"]] = table["count"]
@@ -92,7 +92,8 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     tried = by_kappa(codes, counts)
     kappa = min(tried, key=lambda candidate: tried[candidate])
     pairs, thirds = np.unique(codes // size, return_counts=True)
-    save_file(
+    write_arrays(
+        out / "words.trigram.safetensors",
         {
             "first": (pairs // size).astype(np.uint16),
             "second": (pairs % size).astype(np.uint16),
@@ -101,7 +102,6 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
             "count": fitting(counts, np.uint16),
             "kappa": np.array([kappa]),
         },
-        out / "words.trigram.safetensors",
     )
     return {
         "vocabulary": size,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
 
@@ -66,7 +66,7 @@ def smoothed(counts: NDArray[np.int64], alpha: float) -> NDArray[np.float64]:
 
 
 def cross_entropy(log_probs: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """Mean nats a token of held-out counts under a table of the same shape."""
+    """Mean nats per token of held-out counts under a table of the same shape."""
     return float(-(log_probs * counts).sum() / counts.sum())
 
 
@@ -85,7 +85,8 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     alpha = min(losses, key=lambda candidate: losses[candidate])
     unigram = min(cross_entropy(smoothed(single, a), held_pairs.sum(axis=0)) for a in ALPHAS)
     row, column = np.nonzero(pairs)
-    save_file(
+    write_arrays(
+        out / "words.safetensors",
         {
             "words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8),
             "start": start.astype(np.uint32),
@@ -94,7 +95,6 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
             "count": pairs[row, column].astype(np.uint32),
             "alpha": np.array([alpha]),
         },
-        out / "words.safetensors",
     )
     tokens = np.concatenate(held_texts)
     return {

@@ -63,7 +63,8 @@ def task(
     *, kl_coef: float, horizon: int = 12, temperature: float = 0.5, reference: str = "words"
 ) -> AutomatonTask:
     """The task; the page above is its specification."""
-    if not (isinstance(temperature, (int, float)) and LEAST <= temperature <= MOST):
+    number = isinstance(temperature, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not (number and LEAST <= temperature <= MOST):
         raise ValueError(f"temperature must be a number from {LEAST} to {MOST}, got {temperature!r}")
     model = few_words(reference)
     automaton, features = wanted_words(model)

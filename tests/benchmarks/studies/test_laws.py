@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.studies import fixed_points
-from klrl_envs.optima.forward import TerminalLaw, terminal_law
+from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
 from tests.benchmarks.studies.signals import (
     Signal,
     group_normalised,

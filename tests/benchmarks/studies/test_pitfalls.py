@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.studies import mistakes, pitfalls
-from klrl_envs.optima.forward import terminal_law
+from klrl_envs.optima.terminal_law import terminal_law
 
 
 def test_the_pitfalls_are_below_the_optimum_and_the_page_is_theirs() -> None:

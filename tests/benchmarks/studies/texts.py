@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klrl_envs.optima.forward import TerminalLaw
+from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.reference.markov import MarkovReference
 from klrl_envs.reward.automaton import RewardAutomaton
 from tests import oracles

@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from klrl_envs.evaluation.rollout import roll_out
-from klrl_envs.optima.forward import terminal_law
 from klrl_envs.optima.optimum import problem_of
+from klrl_envs.optima.terminal_law import terminal_law
 from klrl_envs.tasks.diagnostics import gold
 from tests.oracles import evaluation_task
 
