@@ -69,8 +69,8 @@ def write(env: gym.vector.VectorEnv, policy: Policy) -> Batch:
     observations, _ = env.reset()
     alive = np.ones(env.num_envs, dtype=bool)
     steps = []
-    # A lane that has ended begins another episode while the others finish theirs (autoreset). That one is
-    # not learnt from: episodes that happen to be complete when a batch ends would be the short ones.
+    # A lane that has ended begins another episode while the others finish theirs. It is not learnt from:
+    # of those episodes only the short ones would be complete when the batch ends.
     while alive.any():
         rows = policy(torch.as_tensor(observations))
         tokens = torch.distributions.Categorical(logits=rows.detach()).sample()
@@ -93,10 +93,17 @@ def loss_of(batch: Batch, kl_coef: float) -> Tensor:
     return -((to_go - baseline) * alive * batch.log_probs).sum() / alive.shape[1]
 
 
-def train(env_id: str, *, seed: int, tokens: int, learning_rate: float = 2e-2, lanes: int = 16) -> Policy:
+def train(
+    env_id: str, *, seed: int, tokens: int, learning_rate: float = 2e-2, lanes: int = 16, **env_kwargs: Any
+) -> Policy:
     """A policy that has learnt from about so many tokens."""
+    shows_features = env_id.endswith(klrl_envs.find_row(env_id).gym_features_id)
+    if not shows_features or klrl_envs.make_task(env_id, **env_kwargs).exact is None:
+        raise ValueError(f"env_id must be the features id of an exact environment, got {env_id!r}")
     torch.manual_seed(seed)
-    env: Any = gym.make_vec(env_id, num_envs=lanes, vectorization_mode="vector_entry_point")
+    # NextStep: the step after an end starts the lane anew, and what an episode's last step was told stays
+    # in ``infos``. With SameStep it would be in ``infos["final_info"]``.
+    env: Any = gym.make_vec(env_id, lanes, "vector_entry_point", autoreset_mode="NextStep", **env_kwargs)
     env.reset(seed=seed)
     policy = Policy(env.single_observation_space.shape[0], env.single_action_space.n)
     optimizer = torch.optim.Adam(policy.parameters(), betas=(0.9, 0.99))
