@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 import klrl_envs
-from agents.networks.episodes import make_engine
-from agents.networks.residual import Policy, make_policy
+from agents.arguments import import_modules, parse
+from agents.networks.make import make_policy
+from agents.networks.policy import Policy
+from agents.networks.trajectories import make_engine
 from agents.ppo import DEFAULTS, PPOArguments, learn
-from agents.run import parse
-from klrl_envs.optima.optimum import Optimum
-from klrl_envs.tasks.base import Task
+from agents.run import Training, prepare
+from klrl_envs import Evaluation, Optimum, Task
 
 SHOWN = 4  # prompts whose texts are shown
 
@@ -38,9 +38,10 @@ class DemoArguments(PPOArguments):
     """episodes of the evaluation"""
 
 
-def train(args: DemoArguments) -> float | None:
-    """Train, score and show; returns the score."""
+def train(args: DemoArguments) -> Evaluation:
+    """Train, score and show."""
     console = Console()
+    import_modules(args.imports)
     try:
         best = klrl_envs.optimum(args.env_id, **args.env_kwargs)
         klrl_envs.make_task(args.env_id, **args.env_kwargs)
@@ -51,15 +52,19 @@ def train(args: DemoArguments) -> float | None:
         f"{'CUDA' if torch.cuda.is_available() else f'{torch.get_num_threads()} CPU threads'}."
     )
     began = time.perf_counter()
-    run, evaluation, policy = learn(args, "demo")
-    console.print(table(best, evaluation, run.tokens, time.perf_counter() - began))
-    before = make_policy(run.evaluation_task)
-    show(console, run.evaluation_task, before, policy, args.seed)
-    console.print(f"Everything about this run: {run.out}/")
-    return evaluation.score and evaluation.score.estimate
+    device = prepare(args)
+    training = Training(args, "demo")
+    policy = learn(args, training, device)
+    scored, features = policy.for_evaluation(training.evaluation_task)
+    evaluation = training.finish(scored, features=features, weights=policy.state_dict())
+    console.print(table(best, evaluation, training.tokens, time.perf_counter() - began))
+    before = make_policy(training.evaluation_task)
+    show(console, training.evaluation_task, before, policy, args.seed)
+    console.print(f"Everything about this run: {training.out}/")
+    return evaluation
 
 
-def table(best: Optimum, evaluation: Any, tokens: int, seconds: float) -> Table:
+def table(best: Optimum, evaluation: Evaluation, tokens: int, seconds: float) -> Table:
     """The agent's row between the reference's and the optimum's."""
     result = Table(title=f"{best.env_id}, kl_coef {best.kl_coef:g}")
     for name in ("policy", "score", "objective", "expected reward", "KL, nats", "tokens", "seconds"):
@@ -89,9 +94,9 @@ def show(console: Console, task: Task, before: Policy, after: Policy, seed: int)
         length = task.prompts.lengths[prompt]
         opening = task.vocabulary.decode(task.prompts.tokens[prompt, :length].tolist())
         shown = Text()
-        for name, episodes in zip(("before", "after "), written):
-            reward = float(episodes.rewards[index].sum())
-            continuation = episodes.texts[index].removeprefix(opening).replace("\n", " ")
+        for name, trajectories in zip(("before", "after "), written):
+            reward = float(trajectories.rewards[index].sum())
+            continuation = trajectories.texts[index].removeprefix(opening).replace("\n", " ")
             shown.append(f"{name}  {reward:.2f}  ", style="bold")
             shown.append(opening, style="dim").append(continuation + "\n")
         shown.rstrip()

@@ -4,29 +4,28 @@ It is a bound and no learner: it writes no token in training. On exact tasks pi*
 programme. On neural tasks a reference sample x is kept with odds exp((r(x) - b) / kl_coef), b the declared
 bound of the reward: what is kept is an exact draw from pi*, and the evaluation pays for as many rejected ones
 as it takes, which are printed. Its score there uses the certificate's log Z, so that 1 is no test of it; its
-expected reward, from new samples, is. Sources: Korbak, Perez and Buckley 2022 (arXiv 2205.11275).
+expected reward, from new samples, is. Source: Korbak, Perez and Buckley 2022 (arXiv 2205.11275).
 """
 
 from __future__ import annotations
 
 import klrl_envs
-from agents.run import Arguments, Run, parse, report
-from klrl_envs.evaluation.evaluate import optimal_policy
-from klrl_envs.evaluation.rejection import RejectionSampler
+from agents.arguments import Arguments, parse
+from agents.run import Training, report
+from klrl_envs import Evaluation, RejectionSampler, optimal_policy
 
 
-def train(args: Arguments) -> float | None:
-    """Solve or sample, and evaluate; returns the score."""
-    run = Run(args, "posterior", budget=0)
-    best = klrl_envs.optimum(run.row.gym_id, **args.env_kwargs)
-    policy = optimal_policy(run.evaluation_task, best)
-    evaluation = run.finish(policy)
-    print(report(evaluation))
+def train(args: Arguments) -> Evaluation:
+    """Solve or sample, and evaluate."""
+    training = Training(args, "posterior", budget=0)
+    best = klrl_envs.optimum(training.row.gym_id, **args.env_kwargs)
+    policy = optimal_policy(training.evaluation_task, best)
+    evaluation = training.finish(policy)
     if isinstance(policy, RejectionSampler):
         drawn = int(policy.drawn.sum())
         print(f"kept {policy.acceptance_rate:.2%} of {drawn:,} reference samples")
-    return evaluation.score and evaluation.score.estimate
+    return evaluation
 
 
 if __name__ == "__main__":
-    train(parse(Arguments, __doc__))
+    print(report(train(parse(Arguments, __doc__))))

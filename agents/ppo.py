@@ -23,16 +23,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.networks.episodes import Episodes, make_engine
-from agents.networks.residual import Policy, WeightAverage, for_evaluation, make_policy
-from agents.run import Arguments, Run, learning_rate, parse, prepare, report, settings_of
-from klrl_envs.tasks.base import Task
+from agents.arguments import Arguments, Defaults, parse, settings_of
+from agents.networks.make import make_policy
+from agents.networks.policy import Policy, WeightAverage
+from agents.networks.trajectories import Trajectories, make_engine
+from agents.run import Training, prepare, report, scheduled
+from klrl_envs import Evaluation, Task
 
 
 @dataclass
@@ -40,18 +41,18 @@ class PPOArguments(Arguments):
     """PPO. What is None depends on the kind of task: see ``DEFAULTS``."""
 
     batch: int | None = None
-    """episodes an update"""
+    """episodes per update"""
     group: int | None = None
     """episodes of the same prompt in a batch; each prompt is read once"""
     minibatch: int | None = None
-    """episodes a step of the optimizer"""
+    """episodes per step of the optimizer"""
     epochs: int | None = None
     """passes over a batch"""
-    rate: float | None = None
+    learning_rate: float | None = None
     """Adam's learning rate at its peak"""
-    critic_rate: float = 1e-3
+    critic_learning_rate: float = 1e-3
     """the same of the critic"""
-    pair_rate: float = 1e-2
+    pair_learning_rate: float = 1e-2
     """the same of the critic's numbers for pairs of tokens, each of which is seen rarely"""
     critic_epochs: int = 4
     """passes of the critic over a batch"""
@@ -67,9 +68,23 @@ class PPOArguments(Arguments):
     """share of the training after which weights are averaged; 1 for no averaging"""
 
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "exact": {"batch": 64, "group": 1, "minibatch": 32, "epochs": 2, "rate": 3e-3, "gae_lambda": 0.95},
-    "neural": {"batch": 128, "group": 4, "minibatch": 32, "epochs": 2, "rate": 5e-4, "gae_lambda": 0.9},
+DEFAULTS: Defaults = {
+    "exact": {
+        "batch": 64,
+        "group": 1,
+        "minibatch": 32,
+        "epochs": 2,
+        "learning_rate": 3e-3,
+        "gae_lambda": 0.95,
+    },
+    "neural": {
+        "batch": 128,
+        "group": 4,
+        "minibatch": 32,
+        "epochs": 2,
+        "learning_rate": 5e-4,
+        "gae_lambda": 0.9,
+    },
 }
 
 
@@ -96,72 +111,70 @@ def advantages_of(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float)
 class PPO:
     """A policy, its optimizer, and the update."""
 
-    def __init__(
-        self, args: PPOArguments, task: Task, settings: dict[str, Any], device: torch.device
-    ) -> None:
+    def __init__(self, args: PPOArguments, task: Task, device: torch.device) -> None:
         self.args = args
         self.task = task
-        self.settings = settings
+        self.settings = settings = settings_of(args, task, DEFAULTS)
         batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
         self.policy: Policy = make_policy(task).to(device)
-        self.optimizers = [adam(self.policy.actor_weights(), self.settings["rate"])]
+        self.optimizers = [adam(self.policy.actor_weights(), settings["learning_rate"])]
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
-        self.critic_optimizers: list[torch.optim.Optimizer] = [adam(dense, args.critic_rate)]
+        self.critic_optimizers: list[torch.optim.Optimizer] = [adam(dense, args.critic_learning_rate)]
         if sparse:
-            self.critic_optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_rate))
+            self.critic_optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_learning_rate))
         self.engine = make_engine(task, batch, args.seed)
         self.device = device
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
 
-    def write(self) -> Episodes:
+    def write(self) -> Trajectories:
         """A batch of episodes of the present policy."""
         count = self.settings["batch"] // self.settings["group"]
         prompts = self.rng.integers(0, len(self.task.prompts.tokens), count)
         return self.policy.write(self.engine, np.repeat(prompts, self.settings["group"]), self.generator)
 
     @torch.no_grad()
-    def estimates(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+    def estimates(self, trajectories: Trajectories) -> tuple[Tensor, Tensor]:
         """Advantages and the critic's targets [N, T], nats."""
-        values = self.policy.values(episodes, torch.arange(len(episodes.mask), device=self.device))
-        paid = episodes.rewards / self.task.kl_coef
-        paid[:, :-1] -= episodes.kl[:, 1:]  # a token answers for the state that it leads to
-        advantages = advantages_of(paid, values, episodes.mask, self.settings["gae_lambda"])
+        values = self.policy.values(trajectories, torch.arange(len(trajectories.mask), device=self.device))
+        paid = trajectories.rewards / self.task.kl_coef
+        paid[:, :-1] -= trajectories.kl[:, 1:]  # a token answers for the state that it leads to
+        advantages = advantages_of(paid, values, trajectories.mask, self.settings["gae_lambda"])
         return advantages, advantages + values
 
-    def update(self, episodes: Episodes, progress: float) -> dict[str, float]:
+    def update(self, trajectories: Trajectories, progress: float) -> dict[str, float]:
         """Several passes over a batch of episodes; returns what is worth noting."""
-        advantages, targets = self.estimates(episodes)
+        advantages, targets = self.estimates(trajectories)
         clipped = []
         for part in self.parts(self.settings["epochs"]):
-            loss, share = self.loss(episodes, part, advantages[part])
+            loss, share = self.loss(trajectories, part, advantages[part])
             self.descend(loss, self.optimizers, progress)
             clipped.append(share)
         for part in self.parts(self.args.critic_epochs):
-            error = (self.policy.values(episodes, part) - targets[part])[episodes.mask[part]]
+            error = (self.policy.values(trajectories, part) - targets[part])[trajectories.mask[part]]
             loss = error.square().mean()
             self.descend(loss, self.critic_optimizers, progress)
-        mask = episodes.mask
+        mask = trajectories.mask
         unexplained = advantages[mask].var() / (targets[mask].var() + 1e-8)
         return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained.item()}
 
     def parts(self, epochs: int) -> Iterator[Tensor]:
-        """Minibatches of episodes, in a new order each epoch."""
+        """Minibatches of trajectories, in a new order each epoch."""
         for _ in range(epochs):
             order = torch.as_tensor(self.rng.permutation(self.settings["batch"]), device=self.device)
             yield from order.split(self.settings["minibatch"])
 
-    def loss(self, episodes: Episodes, part: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, trajectories: Trajectories, part: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
         """The policy's loss on the episodes ``part`` [n], and the share of tokens that were clipped.
 
         Before the first step its gradient is that of -J / kl_coef.
         """
-        mask, clip = episodes.mask[part], self.args.clip
-        log_probs, kl = self.policy.scores(episodes, part)
-        ratio = (log_probs - episodes.log_probs[part])[mask].exp()
+        mask, clip = trajectories.mask[part], self.args.clip
+        log_probs, kl = self.policy.scores(trajectories, part)
+        ratio = (log_probs - trajectories.log_probs[part])[mask].exp()
         gain = advantages[mask]
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
         return (kl[mask] - surrogate).sum() / len(part), ((ratio - 1).abs() > clip).float().mean().detach()
@@ -171,46 +184,45 @@ class PPO:
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(optimizer.defaults["lr"], progress, self.args.warm_up)
+                group["lr"] = scheduled(optimizer.defaults["lr"], progress, self.args.warm_up)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(optimizers[0].param_groups[0]["params"], self.args.clip_norm)
         for optimizer in optimizers:
             optimizer.step()
 
 
-def adam(weights: Sequence[Tensor], rate: float) -> torch.optim.Adam:
+def adam(weights: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
     """Adam whose second moment forgets a little faster than is usual."""
-    return torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99))
+    return torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
 
 
-def train(args: PPOArguments, agent: str = "ppo") -> float | None:
-    """Learn inside the token budget and evaluate; returns the score."""
-    _, evaluation, _ = learn(args, agent)
-    print(report(evaluation))
-    return evaluation.score and evaluation.score.estimate
-
-
-def learn(args: PPOArguments, agent: str = "ppo") -> tuple[Run, Any, Policy]:
-    """As ``train``; returns the run, the evaluation and the policy."""
-    device = prepare(args)
-    run = Run(args, agent)
-    task = run.task
-    ppo = PPO(args, task, settings_of(args, run.row.tags, DEFAULTS), device)
+def learn(args: PPOArguments, training: Training, device: torch.device) -> Policy:
+    """The policy that is learnt inside the token budget."""
+    task = training.task
+    ppo = PPO(args, task, device)
     average = WeightAverage(ppo.policy)
-    while run.left:
-        episodes = ppo.write()
-        numbers = ppo.update(episodes, run.progress)
-        if run.progress >= args.average_from:
+    while training.left:
+        trajectories = ppo.write()
+        numbers = ppo.update(trajectories, training.progress)
+        if training.progress >= args.average_from:
             average.add()
-        nats, returns = episodes.log_ratios.sum(1), episodes.rewards.sum(1)
-        run.record(episodes.texts, returns, nats, episodes.metrics)
+        nats, returns = trajectories.log_ratios.sum(1), trajectories.rewards.sum(1)
+        training.record(trajectories.texts, returns, nats, trajectories.metrics)
+        training.count(trajectories.steps)
         objective = returns.mean() - task.kl_coef * nats.mean()
-        run.step(episodes.steps, objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
+        training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
     average.apply()
-    scored, features = for_evaluation(ppo.policy, run.evaluation_task)
-    evaluation = run.finish(scored, features=features, weights=ppo.policy.state_dict())
-    return run, evaluation, ppo.policy
+    return ppo.policy
+
+
+def train(args: PPOArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate."""
+    device = prepare(args)
+    training = Training(args, "ppo")
+    policy = learn(args, training, device)
+    scored, features = policy.for_evaluation(training.evaluation_task)
+    return training.finish(scored, features=features, weights=policy.state_dict())
 
 
 if __name__ == "__main__":
-    train(parse(PPOArguments, __doc__, DEFAULTS))
+    print(report(train(parse(PPOArguments, __doc__, DEFAULTS))))

@@ -1,15 +1,16 @@
 """Tabular soft Q-learning on an exact environment with a small state, such as grid navigation.
 
-    V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)        Q(s, a) <- Q + rate (r + V(s') - Q)
+    V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)
+    Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
 
-off-policy (each step is drawn from a mixture of the present policy and the reference), with beta =
-kl_coef and no discount. The policy is pi0 exp((Q - V) / beta). Q-learning under a reference: G-learning, Fox,
+with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta). It learns off-policy: each step is
+drawn from a mixture of the present policy and the reference. Q-learning under a reference: G-learning, Fox,
 Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
 
 States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
 episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
-KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays: with
-a twentieth of it, those actions stay at their first values and the score at .85.
+KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays. With
+a twentieth of it, those actions stay at their first values, and the score stays at .85.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.run import Arguments, Run, mean, parse, report
-from klrl_envs.reference.sampling import sample_rows
-from klrl_envs.tasks.automaton_task import AutomatonTask
-from klrl_envs.wrappers.observations import VectorStateIndex
+from agents.arguments import Arguments, parse
+from agents.run import Training, mean, report
+from klrl_envs import AutomatonTask, Evaluation, sample_rows
+from klrl_envs.wrappers import VectorStateIndex
 
 LARGEST_TABLE = 1 << 26
 LOGGED = 500  # episodes a line of progress
@@ -40,8 +41,8 @@ class QArguments(Arguments):
     """share of the reference in the behaviour, at first"""
     exploration_end: float = 0.5
     """the same at the end"""
-    rate_decay: float = 0.0
-    """the rate is 1 / visits ** rate_decay; 0 is right where steps are deterministic, .7 with slip"""
+    learning_rate_decay: float = 0.0
+    """the learning rate is 1 / visits ** this; 0 is right where steps are deterministic, .7 with slip"""
 
 
 class SoftQ:
@@ -91,27 +92,27 @@ class SoftQ:
         following = 0.0
         for state, action, reward in zip(index[::-1], actions[::-1], rewards[::-1]):
             self.visits[state, action] += 1
-            rate = self.visits[state, action] ** -args.rate_decay
-            self.values[state, action] += rate * (reward + following - self.values[state, action])
+            learning_rate = self.visits[state, action] ** -args.learning_rate_decay
+            self.values[state, action] += learning_rate * (reward + following - self.values[state, action])
             following = self.log_rows(state[None])[1][0]
 
 
-def train(args: QArguments) -> float | None:
-    """Learn inside the token budget and evaluate; returns the score."""
-    run = Run(args, "q_learning")
-    if not isinstance(run.task, AutomatonTask):
-        raise ValueError(f"q_learning needs an exact environment, and {run.row.gym_id} is none")
-    table = SoftQ(run.task)
+def train(args: QArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate."""
+    training = Training(args, "q_learning")
+    if training.task.exact is None:
+        raise ValueError(f"q_learning needs an exact environment, and {training.row.gym_id} is none")
+    table = SoftQ(training.task.exact)
     rng = np.random.default_rng(args.seed)
     made = gym.make_vec(
-        run.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
+        training.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
     )
     env = VectorStateIndex(made)
     index, _ = env.reset(seed=args.seed)
     returns: list[float] = []
     steps: list[list[tuple[Any, Any, float]]] = [[] for _ in range(args.lanes)]
-    while run.left:
-        share = args.exploration + (args.exploration_end - args.exploration) * run.progress
+    while training.left:
+        share = args.exploration + (args.exploration_end - args.exploration) * training.progress
         rows, _ = table.log_rows(index)
         explore = rng.random(args.lanes) < share
         rows = np.where(explore[:, None], cast(Any, made.unwrapped).reference_log_probs(), rows)
@@ -125,16 +126,14 @@ def train(args: QArguments) -> float | None:
             table.learn(np.array(states), np.array(taken), np.array(paid), args)
             returns.append(sum(paid))
             steps[lane] = []
-        run.step(args.lanes)
+        training.count(args.lanes)
         if len(returns) >= LOGGED:
-            run.step(0, **{"return": mean(returns), "exploration": share})
+            training.note(**{"return": mean(returns), "exploration": share})
             returns = []
         if terminated.any():
             index, _ = env.reset(options={"reset_mask": terminated})
-    evaluation = run.finish(table)
-    print(report(evaluation))
-    return evaluation.score and evaluation.score.estimate
+    return training.finish(table)
 
 
 if __name__ == "__main__":
-    train(parse(QArguments, __doc__))
+    print(report(train(parse(QArguments, __doc__))))

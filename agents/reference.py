@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from agents.run import Arguments, Run, parse, report
+from agents.arguments import Arguments, parse
+from agents.run import Training, report
+from klrl_envs import Evaluation
 
 
-def train(args: Arguments) -> float | None:
-    """Evaluate pi0; returns its score."""
-    run = Run(args, "reference", budget=0)
-    evaluation = run.finish("reference")
-    print(report(evaluation))
-    return evaluation.score and evaluation.score.estimate
+def train(args: Arguments) -> Evaluation:
+    """Evaluate pi0."""
+    return Training(args, "reference", budget=0).finish("reference")
 
 
 if __name__ == "__main__":
-    train(parse(Arguments, __doc__))
+    print(report(train(parse(Arguments, __doc__))))

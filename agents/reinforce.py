@@ -3,9 +3,9 @@
     grad J = E S_t grad log pi(a_t|s_t) [ S_{t'>=t} (r - kl_coef (log pi - log pi0))_{t'} - baseline_t ]
 
 KL is k1, detached: the one estimator whose place in the return gives the objective's gradient. The baseline
-at step t is the mean of the other episodes' return to go at t, over those of the same prompt that are as
-long; it does not depend on the episode's own tokens, so that the gradient is unbiased. Nothing is
-normalised by a batch's own spread. Sources: Williams 1992; Kool, van Hoof and Welling 2019 (leave-one-out);
+at step t is the mean return to go at t of the other episodes of the same prompt that are as long. It does not
+depend on the episode's own tokens, so that the gradient is unbiased. Nothing is normalised by a batch's own
+spread. Sources: Williams 1992; Kool, van Hoof and Welling 2019 (leave-one-out);
 Ahmadian et al. 2024 (arXiv 2402.14740).
 
 One step of Adam an update, on whole episodes. Left out: a critic, several epochs (see ``agents.ppo``).
@@ -19,9 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.networks.episodes import make_engine
-from agents.networks.residual import WeightAverage, for_evaluation, make_policy
-from agents.run import Arguments, Run, learning_rate, parse, prepare, report, settings_of
+from agents.arguments import Arguments, Defaults, parse, settings_of
+from agents.networks.make import make_policy
+from agents.networks.policy import WeightAverage
+from agents.networks.trajectories import make_engine
+from agents.run import Training, prepare, report, scheduled
+from klrl_envs import Evaluation
 
 
 @dataclass
@@ -29,10 +32,10 @@ class ReinforceArguments(Arguments):
     """REINFORCE. What is None depends on the kind of task: see ``DEFAULTS``."""
 
     batch: int | None = None
-    """episodes an update"""
+    """episodes per update"""
     group: int | None = None
     """episodes of the same prompt, at least 2 (tasks without prompts: the whole batch)"""
-    rate: float | None = None
+    learning_rate: float | None = None
     """Adam's learning rate at its peak"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
@@ -42,9 +45,9 @@ class ReinforceArguments(Arguments):
     """share of the training after which weights are averaged; 1 for no averaging"""
 
 
-DEFAULTS = {
-    "exact": {"batch": 32, "group": 32, "rate": 7e-3},
-    "neural": {"batch": 64, "group": 4, "rate": 5e-4},
+DEFAULTS: Defaults = {
+    "exact": {"batch": 32, "group": 32, "learning_rate": 7e-3},
+    "neural": {"batch": 64, "group": 4, "learning_rate": 5e-4},
 }
 
 
@@ -61,15 +64,15 @@ def leave_one_out(to_go: Tensor, mask: Tensor, group: int) -> Tensor:
     return ((values - others) * there).view(to_go.shape)
 
 
-def train(args: ReinforceArguments) -> float | None:
-    """Learn inside the token budget and evaluate; returns the score."""
+def train(args: ReinforceArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate."""
     device = prepare(args)
-    run = Run(args, "reinforce")
-    settings = settings_of(args, run.row.tags, DEFAULTS)
+    training = Training(args, "reinforce")
+    task = training.task
+    settings = settings_of(args, task, DEFAULTS)
     batch, group = int(settings["batch"]), int(settings["group"])
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
-    task = run.task
     policy = make_policy(task, critic=False).to(device)
     engine = make_engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
@@ -78,34 +81,32 @@ def train(args: ReinforceArguments) -> float | None:
     optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
     average = WeightAverage(policy)
     every = torch.arange(batch, device=device)
-    while run.left:
+    while training.left:
         prompts = np.repeat(rng.integers(0, len(task.prompts.tokens), batch // group), group)
-        episodes = policy.write(engine, prompts, generator)
-        paid = episodes.paid(task.kl_coef)
+        trajectories = policy.write(engine, prompts, generator)
+        paid = trajectories.paid(task.kl_coef)
         to_go = paid.flip(1).cumsum(1).flip(1)
-        advantages = leave_one_out(to_go, episodes.mask, group)
-        for settings_of_group in optimizer.param_groups:
-            settings_of_group["lr"] = learning_rate(settings["rate"], run.progress, args.warm_up)
-        log_probs, _ = policy.scores(episodes, every)
+        advantages = leave_one_out(to_go, trajectories.mask, group)
+        optimizer.param_groups[0]["lr"] = scheduled(
+            settings["learning_rate"], training.progress, args.warm_up
+        )
+        log_probs, _ = policy.scores(trajectories, every)
         loss = -(advantages * log_probs).sum() / batch
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(weights, args.clip_norm)
         optimizer.step()
-        if run.progress >= args.average_from:
+        if training.progress >= args.average_from:
             average.add()
-        nats, returns = episodes.log_ratios.sum(1), episodes.rewards.sum(1)
-        run.record(episodes.texts, returns, nats, episodes.metrics)
-        run.step(
-            episodes.steps, objective=task.kl_coef * paid.sum(1).mean(), reward=returns.mean(),
-            kl=nats.mean(), gradient=norm,
-        )  # fmt: skip
+        nats, returns = trajectories.log_ratios.sum(1), trajectories.rewards.sum(1)
+        training.record(trajectories.texts, returns, nats, trajectories.metrics)
+        training.count(trajectories.steps)
+        objective = task.kl_coef * paid.sum(1).mean()
+        training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
     average.apply()
-    scored, features = for_evaluation(policy, run.evaluation_task)
-    evaluation = run.finish(scored, features=features, weights=policy.state_dict())
-    print(report(evaluation))
-    return evaluation.score and evaluation.score.estimate
+    scored, features = policy.for_evaluation(training.evaluation_task)
+    return training.finish(scored, features=features, weights=policy.state_dict())
 
 
 if __name__ == "__main__":
-    train(parse(ReinforceArguments, __doc__, DEFAULTS))
+    print(report(train(parse(ReinforceArguments, __doc__, DEFAULTS))))

@@ -9,64 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.networks.episodes import Episodes, Writer, residual_scores
-from klrl_envs.envs.engine import Engine
-from klrl_envs.reference.protocol import NeuralReference
-from klrl_envs.tasks.base import Task
-from klrl_envs.tasks.text_task import TextTask
-
-MOST_PAIRS = 1 << 24  # vocabularies of up to 4,096 tokens
-
-
-class TextEvidence(nn.Module):
-    """Learnt sums over a text so far: an embedding of each token, and a number for each pair of neighbours.
-
-    Most words are one or two byte-pair tokens, so that token and pair together know words. A sum over n
-    tokens is divided by sqrt(n). Of a vocabulary too large for a table of pairs, tokens are words already,
-    and pairs weigh nothing.
-
-    Args:
-        vocab_size: V.
-        size: of the embeddings.
-        pairs: whether pairs weigh anything.
-    """
-
-    def __init__(self, vocab_size: int, size: int, pairs: bool = True) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.size = size
-        self.embedding = nn.Embedding(vocab_size, size)
-        nn.init.normal_(self.embedding.weight, std=0.1)
-        pairs = pairs and vocab_size**2 <= MOST_PAIRS
-        self.pairs = nn.Embedding(vocab_size**2, 1, sparse=True) if pairs else None
-        if self.pairs is not None:
-            nn.init.zeros_(self.pairs.weight)
-
-    def of_tokens(self, before: Tensor, tokens: Tensor) -> Tensor:
-        """What tokens [...] add after the tokens before them, -1 for none: [..., size + 1]."""
-        added = self.embedding(tokens)
-        if self.pairs is None:
-            return nn.functional.pad(added, (0, 1))
-        pair = self.pairs(before.clamp_min(0) * self.vocab_size + tokens) * (before >= 0)[..., None]
-        return torch.cat((added, pair), dim=-1)
-
-    def sums(self, texts: Tensor) -> Tensor:
-        """Of the first 0 to L tokens of texts [N, L]: [N, L + 1, size + 1]; padding may be V."""
-        texts = texts.clamp_max(self.vocab_size - 1)
-        added = self.of_tokens(after_none(texts)[:, :-1], texts)
-        return nn.functional.pad(added.cumsum(dim=1), (0, 0, 1, 0))
-
-    def pairs_after(self, tokens: Tensor) -> Tensor | None:
-        """The numbers [N, V] of the pairs that tokens [N] (-1 for none) make with each next token, without
-        gradient.
-        """
-        if self.pairs is None:
-            return None
-        table = self.pairs.weight.detach().view(self.vocab_size, self.vocab_size)
-        return table[tokens.clamp_min(0)] * (tokens >= 0)[:, None]
+from agents.networks.evidence import TextEvidence, after_none
+from agents.networks.perceptron import perceptron
+from agents.networks.policy import Policy
+from agents.networks.trajectories import Trajectories, Writer, residual_scores
+from klrl_envs import Engine, NeuralReference, Task
+from klrl_envs.policies import LanesPolicy
 
 
-class TextPolicy(nn.Module):
+class TextPolicy(Policy):
     """Neural tasks: policy head and value head on pi0's final hidden state and on the evidence so far.
 
         logits = log pi0(.|s) + K u(s) + g(s) w(last token, .)
@@ -85,7 +36,7 @@ class TextPolicy(nn.Module):
 
     unembedding: Tensor
 
-    def __init__(self, task: TextTask, *, critic: bool = True, size: int = 64, width: int = 256) -> None:
+    def __init__(self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256) -> None:
         super().__init__()
         self.task = task
         reference = cast(NeuralReference, task.reference)
@@ -97,11 +48,11 @@ class TextPolicy(nn.Module):
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
 
     def actor_weights(self) -> list[nn.Parameter]:
-        """What the policy's gradient trains."""
+        """See ``Policy``."""
         return [*self.actor.parameters(), *(self.evidence.parameters() if self.critic is None else ())]
 
     def critic_weights(self) -> list[nn.Parameter]:
-        """What the critic's regression trains; the pairs, whose gradient is sparse, stand last."""
+        """See ``Policy``; the pairs, whose gradient is sparse, stand last."""
         return [] if self.critic is None else [*self.critic.parameters(), *self.evidence.parameters()]
 
     def encode(self, hidden: Tensor, sums: Tensor, length: Tensor) -> Tensor:
@@ -124,34 +75,34 @@ class TextPolicy(nn.Module):
         pairs = self.evidence.pairs_after(last)
         return result if pairs is None else torch.addcmul(result, query[:, -1:], pairs)
 
-    def scores(self, episodes: Episodes, index: Tensor) -> tuple[Tensor, Tensor]:
-        """log pi of the tokens taken and exact KL, each [n, T], of the episodes ``index`` [n]."""
-        mask = episodes.mask[index]
-        inputs = self.read(episodes, index)[mask]
+    def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Policy``."""
+        mask = trajectories.mask[index]
+        inputs = self.read(trajectories, index)[mask]
         inputs = inputs if self.critic is None else inputs.detach()
-        last = after_none(episodes.tokens[index]).gather(1, self.before(episodes, index))[mask]
-        return residual_scores(episodes, index, self.residual(inputs, last))
+        last = after_none(trajectories.tokens[index]).gather(1, self.before(trajectories, index))[mask]
+        return residual_scores(trajectories, index, self.residual(inputs, last))
 
-    def values(self, episodes: Episodes, index: Tensor) -> Tensor:
-        """What is still to come [n, T], nats, as the critic has it."""
+    def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
+        """See ``Policy``."""
         assert self.critic is not None
-        return episodes.base[index] + self.critic(self.read(episodes, index)).squeeze(-1)
+        return trajectories.base[index] + self.critic(self.read(trajectories, index)).squeeze(-1)
 
-    def read(self, episodes: Episodes, index: Tensor) -> Tensor:
+    def read(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """What both heads read [n, T, D], with the evidence as it is now."""
-        before = self.before(episodes, index)
-        sums = self.evidence.sums(episodes.tokens[index])
+        before = self.before(trajectories, index)
+        sums = self.evidence.sums(trajectories.tokens[index])
         sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))
-        return self.encode(episodes.inputs[index], sums, before)
+        return self.encode(trajectories.inputs[index], sums, before)
 
-    def before(self, episodes: Episodes, index: Tensor) -> Tensor:
+    def before(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """Tokens before each step [n, T], the prompt's among them."""
-        steps = torch.arange(episodes.mask.shape[1], device=episodes.mask.device)
-        return (episodes.first[index][:, None] + steps).clamp_max(episodes.tokens.shape[1])
+        steps = torch.arange(trajectories.mask.shape[1], device=trajectories.mask.device)
+        return (trajectories.first[index][:, None] + steps).clamp_max(trajectories.tokens.shape[1])
 
     @torch.no_grad()
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Episodes:
-        """An episode in each lane [N], of the given prompts [N]."""
+    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
+        """See ``Policy``."""
         device = generator.device
         writer = Writer(engine, prompts, device)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
@@ -159,9 +110,14 @@ class TextPolicy(nn.Module):
             reference = writer.reference_rows()
             hidden = torch.tensor(engine.reference_lanes.hidden(), device=device)
             residual = self.residual(progress.inputs(hidden), progress.last)
-            # the episodes keep the hidden state: the evidence changes while they are learnt from
+            # the trajectories keep the hidden state: the evidence changes while they are learnt from
             progress.append(writer.step(hidden, reference, residual, self.middle, generator))
-        return writer.episodes()
+        return writer.trajectories()
+
+    def for_evaluation(self, task: Task) -> tuple[Any, bool]:
+        """See ``Policy``."""
+        policy = self.to("cpu").eval()
+        return LanesPolicy(lambda count, length: TextLanes(policy, task, count, length), task), False
 
 
 class Reading:
@@ -227,18 +183,3 @@ class TextLanes:
         residual = self._policy.residual(inputs, self._reading.last)
         reference = torch.from_numpy(self._reference.log_probs()).float()
         return (reference + residual).log_softmax(dim=-1).numpy()
-
-
-def after_none(texts: Tensor) -> Tensor:
-    """Texts [N, L] after a -1, [N, L + 1]: entry t is the token before position t."""
-    return nn.functional.pad(texts, (1, 0), value=-1)
-
-
-def perceptron(inputs: int, width: int, outputs: int, bias: float = 0.0) -> nn.Sequential:
-    """Two hidden layers, and an output that is ``bias`` at first."""
-    last = nn.Linear(width, outputs)
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, bias)
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last
-    )  # fmt: skip

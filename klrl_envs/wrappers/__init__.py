@@ -7,7 +7,7 @@ from klrl_envs.wrappers.observations import (
     VectorReferenceFeatures,
     VectorStateIndex,
 )
-from klrl_envs.wrappers.recorder import Recorder, VectorRecorder
+from klrl_envs.wrappers.recorder import Recorder, VectorRecorder, append_line
 from klrl_envs.wrappers.rewards import DelayedReward, NoisyReward
 from klrl_envs.wrappers.start import RandomStart
 
@@ -23,4 +23,5 @@ __all__ = [
     "VectorRecorder",
     "VectorReferenceFeatures",
     "VectorStateIndex",
+    "append_line",
 ]

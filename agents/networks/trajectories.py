@@ -1,4 +1,4 @@
-"""Episodes as the torch agents write and read them: arrays [N, T] of finished texts, and their scores."""
+"""What the policies write and learn from: arrays [N, T] of finished episodes, and their scores."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from klrl_envs.envs.engine import Engine
-from klrl_envs.tasks.base import Task
+from agents.networks.categorical import ResidualScores, divergence, draw
+from klrl_envs import Engine, Task
 
 
 @dataclass(frozen=True)
-class Episodes:
+class Trajectories:
     """N finished episodes of at most T steps, on the policy's device.
 
     Attributes:
@@ -55,13 +55,13 @@ class Episodes:
         return int(self.mask.sum())
 
     def paid(self, kl_coef: float) -> Tensor:
-        """What each step is worth in nats, k1 inside, float32 [N, T]: r / kl_coef - (log pi - log pi0)."""
+        """What each step is worth in nats, float32 [N, T]: r / kl_coef - (log pi - log pi0)."""
         return self.rewards / kl_coef - self.log_ratios
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of N lanes; ``active`` are those that took it. The rest as in ``Episodes``, without T."""
+    """One step of N lanes; ``active`` are those that took it. The rest as in ``Trajectories``, without T."""
 
     active: NDArray[np.bool_]
     inputs: Tensor
@@ -75,11 +75,11 @@ class Step:
 
 
 class Writer:
-    """Gathers the steps of an engine's lanes, which begin and go on together, into ``Episodes``.
+    """Gathers the steps of an engine's lanes, which begin together, into ``Trajectories``.
 
     Args:
         engine: its lanes are put at ``prompts`` [N].
-        device: of the episodes.
+        device: of the trajectories.
     """
 
     def __init__(self, engine: Engine, prompts: NDArray[np.int64], device: torch.device) -> None:
@@ -111,7 +111,6 @@ class Writer:
         rows = logits - total[:, None]
         tokens, log_probs = draw(rows, generator)
         kl = divergence(rows, reference)
-        start = total + kl if base is None else torch.full_like(kl, base)
         active = ~self._engine.done
         result = self._engine.step(tokens.cpu().numpy(), active)
         assert result.reference_log_prob is not None
@@ -119,22 +118,21 @@ class Writer:
             if name not in self._metrics:
                 self._metrics[name] = np.zeros((len(active), *values.shape[1:]), dtype=values.dtype)
             self._metrics[name][result.finished] = values
-        self._steps.append(
-            Step(
-                active,
-                inputs,
-                reference,
-                tokens,
-                result.reward,
-                log_probs,
-                result.reference_log_prob,
-                kl,
-                start,
-            )
+        step = Step(
+            active=active,
+            inputs=inputs,
+            rows=reference,
+            actions=tokens,
+            rewards=result.reward,
+            log_probs=log_probs,
+            reference_log_probs=result.reference_log_prob,
+            kl=kl,
+            base=total + kl if base is None else torch.full_like(kl, base),
         )
+        self._steps.append(step)
         return tokens
 
-    def episodes(self) -> Episodes:
+    def trajectories(self) -> Trajectories:
         """The finished episodes."""
         mask = torch.as_tensor(np.stack([step.active for step in self._steps], axis=1), device=self._device)
 
@@ -143,7 +141,7 @@ class Writer:
             return torch.where(mask, torch.stack(values, dim=1), 0)
 
         log_probs = column("log_probs")
-        return Episodes(
+        return Trajectories(
             inputs=torch.stack([step.inputs for step in self._steps], dim=1),
             rows=torch.stack([step.rows for step in self._steps], dim=1),
             tokens=torch.as_tensor(self._engine.tokens.copy(), device=self._device),
@@ -163,69 +161,20 @@ class Writer:
 def make_engine(task: Task, lanes: int, seed: int) -> Engine:
     """An engine whose lanes are seeded from ``seed``, apart from ``default_rng(seed)``."""
     engine = Engine(task, lanes)
-    for lane in range(lanes):
-        engine.seed(lane, np.random.default_rng((seed, 1, lane)))
+    engine.seed_lanes(np.random.default_rng((seed, 1, lane)) for lane in range(lanes))
     return engine
 
 
-def divergence(rows: Tensor, reference: Tensor) -> Tensor:
-    """Exact KL(pi || pi0) [...], nats, of rows [..., V] of log-probs, in float32."""
-    return (rows.exp() * (rows - reference)).sum(dim=-1)
-
-
-def draw(log_probs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A token [N] of each row of log_probs [N, V] by its inverse distribution, and its log-prob [N].
-
-    Far cheaper than ``multinomial``, which prepares for drawing without replacement.
-    """
-    cumulative = log_probs.exp().cumsum(dim=-1)
-    uniform = torch.rand((len(log_probs), 1), generator=generator, device=log_probs.device)
-    tokens = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
-    tokens = tokens.clamp_max(log_probs.shape[1] - 1)
-    return tokens.squeeze(-1), log_probs.gather(-1, tokens).squeeze(-1)
-
-
-class ResidualScores(torch.autograd.Function):
-    """log pi of the tokens taken and exact KL(pi || pi0), of pi = softmax(log pi0 + residual).
-
-    With g and h the gradients of the two, that of the residual is g (1_a - p) + h p (d - KL), where
-    d = log pi - log pi0: a third of the passes over [M, V] that automatic differentiation makes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, reference: Tensor, residual: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Reference (normalised) and residual [M, V], actions [M]; returns two arrays [M], nats."""
-        probabilities = reference + residual
-        total = probabilities.logsumexp(dim=-1, keepdim=True)
-        probabilities -= total
-        taken = probabilities.gather(-1, actions[:, None]).squeeze(-1)
-        probabilities.exp_()
-        kl = (probabilities * residual).sum(dim=-1, keepdim=True) - total
-        ctx.save_for_backward(probabilities, residual, actions, total + kl)
-        return taken, kl.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        """The gradient of the residual alone."""
-        probabilities, residual, actions, middle = ctx.saved_tensors
-        of_taken, of_kl = (gradient[:, None] for gradient in gradients)
-        result = residual - middle
-        result *= of_kl
-        result -= of_taken
-        result *= probabilities
-        result.scatter_add_(-1, actions[:, None], of_taken)
-        return None, result, None
-
-
-def residual_scores(episodes: Episodes, index: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+def residual_scores(trajectories: Trajectories, index: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
     """log pi of the tokens taken and exact KL, each [n, T], nats, zero after the end.
 
     Args:
-        episodes: N of them.
+        trajectories: N of them.
         index: n of the N.
         residual: [M, V], logits less log pi0 of the M steps of those n that were taken, in order.
     """
-    mask = episodes.mask[index]
-    taken, kl = ResidualScores.apply(episodes.rows[index][mask], residual, episodes.actions[index][mask])  # pyright: ignore[reportGeneralTypeIssues]
+    mask = trajectories.mask[index]
+    rows, actions = trajectories.rows[index][mask], trajectories.actions[index][mask]
+    taken, kl = ResidualScores.apply(rows, residual, actions)  # pyright: ignore[reportGeneralTypeIssues]
     blank = torch.zeros(mask.shape, device=mask.device)
     return blank.masked_scatter(mask, taken), blank.masked_scatter(mask, kl)

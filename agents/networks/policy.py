@@ -1,0 +1,75 @@
+"""What an algorithm trains: a policy with or without a critic, and the average of its weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from agents.networks.trajectories import Trajectories
+from klrl_envs import Engine, Task
+
+
+class Policy(nn.Module, ABC):
+    """A policy that starts at the reference: its logits are log pi0(.|s) plus a residual, zero at first.
+
+    Where the task names an initial policy, it starts there, and the residual is the difference at first.
+    """
+
+    @abstractmethod
+    def actor_weights(self) -> list[nn.Parameter]:
+        """What the policy's gradient trains."""
+
+    @abstractmethod
+    def critic_weights(self) -> list[nn.Parameter]:
+        """What the critic's regression trains; empty without a critic."""
+
+    @abstractmethod
+    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
+        """An episode in each lane [N] of an engine, from the given prompts [N]."""
+
+    @abstractmethod
+    def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi of the tokens taken and exact KL, each [n, T], nats, of the episodes ``index`` [n]."""
+
+    @abstractmethod
+    def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
+        """What the critic expects still to come [n, T], nats, of the episodes ``index`` [n]."""
+
+    @abstractmethod
+    def for_evaluation(self, task: Task) -> tuple[Any, bool]:
+        """This policy as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.
+
+        Its weights are moved to the CPU.
+
+        Args:
+            task: on the evaluation prompts.
+        """
+
+
+class WeightAverage:
+    """The mean of a policy's weights over the updates since it began (Polyak and Juditsky 1992)."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        self._policy = policy
+        self._count = 0
+        self._mean: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Count the present weights in."""
+        self._count += 1
+        for name, weight in self._policy.state_dict().items():
+            if name not in self._mean:
+                self._mean[name] = weight.clone()
+            else:
+                self._mean[name] += (weight - self._mean[name]) / self._count
+
+    def apply(self) -> None:
+        """Give the policy the mean, if there is one."""
+        if self._mean:
+            self._policy.load_state_dict(self._mean)

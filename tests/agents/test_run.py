@@ -1,0 +1,27 @@
+"""What a training is besides its algorithm: checks, progress and the schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents import ppo, q_learning
+from agents.ppo import PPOArguments
+from agents.q_learning import QArguments
+from agents.run import scheduled
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = [scheduled(1.0, progress, 0.1) for progress in (0.0, 0.05, 0.1, 0.5, 1.0)]
+    assert rates[0] < rates[1] < rates[2] == 1.0
+    assert rates[2] > rates[3] > rates[4] == pytest.approx(0.05)
+
+
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="device must be auto, cpu or cuda"):
+        ppo.train(PPOArguments(device="tpu"))
+    with pytest.raises(ValueError, match="q_learning"):
+        q_learning.train(QArguments(env_id="klrl/Keywords-v0", tokens=10, out=str(tmp_path)))
+    with pytest.raises(ValueError, match="q_learning needs an exact environment"):
+        q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))

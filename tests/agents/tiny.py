@@ -1,0 +1,61 @@
+"""A task so small that every text can be counted, and what agents are worth on it."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+import klrl_envs
+from agents.networks.residual import ResidualPolicy
+from klrl_envs import AutomatonTask, Engine, observer_of
+
+SMALL_GRID = {"size": 4, "horizon": 12}
+
+
+def tiny_task() -> AutomatonTask:
+    """Three tokens, two steps; the reward counts token 2, and token 0 ends the text."""
+    reference = klrl_envs.BigramReference(
+        np.log([0.2, 0.5, 0.3]), np.log([[0.3, 0.4, 0.3], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5]])
+    )
+    automaton = klrl_envs.RewardAutomaton(
+        np.array([[0, 0, 1], [1, 1, 2], [2, 2, 2]]), final_reward=np.array([0.0, 0.5, 1.0])
+    )
+    env = klrl_envs.exact_task(reference, automaton, horizon=2, kl_coef=0.5, end_token=0)
+    return env.unwrapped.task  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def tilted_policy(task: AutomatonTask) -> ResidualPolicy:
+    """A policy away from the reference."""
+    torch.manual_seed(3)
+    policy = ResidualPolicy(task, width=8)
+    torch.nn.init.normal_(policy.actor[-1].weight, std=0.5)  # type: ignore[arg-type]
+    return policy
+
+
+def exact_objective(policy: torch.nn.Module, task: AutomatonTask) -> torch.Tensor:
+    """J / kl_coef of a policy by enumeration of every text, differentiable."""
+    total = torch.zeros(())
+    observer = observer_of(task, features=True)
+    for text in itertools.product(range(3), repeat=2):
+        written = text[:1] if text[0] == 0 else text
+        if len(written) == 1 and text[1] != 0:
+            continue
+        engine = Engine(task, 1)
+        engine.seed(0, np.random.default_rng(0))
+        engine.reset(np.zeros(1, dtype=np.int64))
+        log_pi, log_pi0, reward = torch.zeros(()), 0.0, 0.0
+        for token in written:
+            features = torch.from_numpy(observer.observe(engine))
+            log_pi = log_pi + policy(features)[0, token]
+            result = engine.step(np.array([token]))
+            log_pi0 += float(result.reference_log_prob[0])  # type: ignore[index]
+            reward += float(result.reward[0])
+        total = total + log_pi.exp() * (reward / task.kl_coef - (log_pi - log_pi0))
+    return total
+
+
+def gradient_of(policy: ResidualPolicy) -> torch.Tensor:
+    """Of the policy's weights, in a row."""
+    return torch.cat([weight.grad.flatten() for weight in policy.actor.parameters()])  # type: ignore[union-attr]
