@@ -96,11 +96,6 @@ class Evaluation:
         warn_of_old_name()
         return self.comparison
 
-    @property
-    def score_estimate(self) -> float | None:
-        """The score without its interval, None where there is none."""
-        return None if self.score is None else self.score.estimate
-
     def to_json(self) -> str:
         """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}, nulls where infinite."""
         return json.dumps(finite(asdict(self)), indent=2, allow_nan=False)

@@ -15,7 +15,7 @@ from agents.arguments import Arguments
 from agents.ppo import PPOArguments
 from agents.q_learning import QArguments
 from agents.reinforce import ReinforceArguments
-from klrl_envs.results.schema import load_result
+from klrl_envs import RunRecord
 from tests.agents.tiny import SMALL_GRID
 
 
@@ -46,7 +46,7 @@ def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     )
     score = ppo.train(arguments).score_estimate
     assert score is not None and 0.05 < score < 1
-    load_result(tmp_path / "result.json")
+    RunRecord.load(tmp_path / "result.json")
     texts = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert all(isinstance(line["text"], str) and "k1" in line for line in texts)
 
@@ -72,7 +72,7 @@ def test_a_seed_determines_the_result(agent: str, tmp_path: Path) -> None:
 def test_the_ends_of_the_scale(agent: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"agents.{agent}")
     module.train(Arguments(out=str(tmp_path), episodes=2048))
-    result = load_result(tmp_path / "result.json")
+    result = RunRecord.load(tmp_path / "result.json")
     assert result.score is not None and result.score_interval is not None
     lower, upper = result.score_interval
     target = {"reference": 0.0, "posterior": 1.0}[agent]

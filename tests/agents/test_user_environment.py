@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from klrl_envs.results.schema import load_result
+from klrl_envs import RunRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = '''
@@ -44,7 +44,7 @@ def test_a_registered_id_is_trained_on(agent: str, least: float, tmp_path: Path)
     )
     assert ran.returncode == 0, ran.stderr
     assert "me/Praise-v0: score" in ran.stdout
-    result = load_result(out / "result.json")
+    result = RunRecord.load(out / "result.json")
     assert result.env_id == "me/Praise-v0" and result.tokens >= 4_000
     assert result.score is not None and least < result.score <= 1 + 1e-9
     assert "--import my_praise" in json.loads((out / "result.json").read_text())["command"]

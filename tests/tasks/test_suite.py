@@ -66,7 +66,7 @@ def test_the_optimum_scores_one_and_others_less_by_their_divergence(task_id: str
     assert optimal.score == (pytest.approx(1.0, abs=1e-9) if worthwhile else None)
     random = klrl_envs.evaluate_exactly(RandomPolicy(task, 0), task_id, **arguments)
     assert random.regret > 0
-    divergence = random.diagnostics.reverse_kl.estimate
+    divergence = random.comparison.reverse_kl.estimate
     assert random.regret == pytest.approx(task.kl_coef * divergence, rel=1e-12)
     assert random.objective == pytest.approx(best.value - task.kl_coef * divergence, rel=1e-9, abs=1e-9)
     assert random.score is None or random.score < 1
