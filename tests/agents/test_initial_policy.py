@@ -18,13 +18,13 @@ from tests.oracles import evaluation_task
 
 def test_agents_start_at_the_initial_policy() -> None:
     torch = pytest.importorskip("torch")
-    from agents.networks.residual import ResidualPolicy, for_evaluation
+    from agents.networks.residual import ResidualPolicy
     from agents.q_learning import SoftQ
 
     task = evaluation_task("DiagnosticReference-v0")
     features: Any = gym.make("klrl/DiagnosticReferenceFeatures-v0")
     agent = ResidualPolicy(task)
-    policy, on_features = for_evaluation(agent, task)
+    policy, on_features = agent.for_evaluation(task)
     assert on_features
     observation, _ = features.reset(seed=0)
     assert observation.shape == (3 + 1 + 2 * task.vocab_size,)
