@@ -18,8 +18,8 @@ demo: export OMP_WAIT_POLICY = PASSIVE
 demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the optimum, show its texts
 	$(BIN)/python -m agents.demo
 
-# One process per core, each with one thread: two processes with two threads each would wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+# One process per core, each with one thread (tests/conftest.py): several threads each would wait for one another.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
 	$(PYTEST)

@@ -6,7 +6,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.imports import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_code_in_the_readme_runs() -> None:

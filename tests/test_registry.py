@@ -174,6 +174,7 @@ def test_an_unknown_environment_is_refused_by_name() -> None:
         klrl_envs.make_task("klrl/Sentimental-v0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_module_prefix_registers_and_exact_tasks_import_no_torch(env_id: str) -> None:
     exact = "exact" in find_row(env_id).tags

@@ -13,6 +13,8 @@ import pytest
 
 from tests.imports import ROOT
 
+pytestmark = pytest.mark.slow
+
 TRAINING = """
 from stable_baselines3 import PPO
 import klrl_envs

@@ -18,6 +18,8 @@ from agents.reinforce import ReinforceArguments
 from klrl_envs import RunRecord
 from tests.agents.tiny import SMALL_GRID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "agent, arguments, least",

@@ -12,6 +12,8 @@ from agents import minimal
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from tests.agents.tiny import SMALL_GRID, exact_objective, tiny_task
 
+pytestmark = pytest.mark.slow
+
 ENV_ID = "klrl/GridNavigationFeatures-v0"
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from klrl_envs import RunRecord
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = '''
 import numpy as np

@@ -11,6 +11,8 @@ import pytest
 from klrl_envs.assets import FOLDER
 from klrl_envs.assets.build import __main__ as command
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_names_every_builder_after_what_it_reads() -> None:
     shown = subprocess.run(

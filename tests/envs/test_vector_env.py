@@ -11,6 +11,8 @@ from gymnasium.vector import AutoresetMode
 
 from tests.envs.ids import IDS, actions_for, tolerance
 
+pytestmark = pytest.mark.slow
+
 
 def masked(infos: dict[str, Any]) -> dict[str, list[Any]]:
     """Infos of a vector environment as lists of what each lane has (None where it has none)."""

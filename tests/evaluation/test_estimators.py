@@ -15,6 +15,8 @@ from klrl_envs.optima.forward import evaluate_markov
 from klrl_envs.optima.optimum import problem_of
 from tests.oracles import RandomPolicy, random_env
 
+pytestmark = pytest.mark.slow
+
 
 def truth(env, policy):
     task = env.unwrapped.task

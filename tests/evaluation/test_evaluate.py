@@ -14,6 +14,8 @@ from klrl_envs import REGISTRY, RewardAutomaton, evaluate, evaluate_exactly, exa
 from klrl_envs.policies import CallablePolicy, LanesPolicy
 from tests.oracles import random_bigram, random_env
 
+pytestmark = pytest.mark.slow
+
 ROWS = sorted(REGISTRY, key=lambda row: "exact" not in row.tags)
 """Exact environments come first, so that both tests below ask for the same optimum in turn."""
 

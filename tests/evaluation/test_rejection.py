@@ -14,6 +14,8 @@ from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
 from klrl_envs.optima.optimum import optimum
 from tests.oracles import Instance, evaluation_task, random_env, texts
 
+pytestmark = pytest.mark.slow
+
 HORIZON = 3
 
 

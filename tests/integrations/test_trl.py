@@ -15,6 +15,8 @@ from klrl_envs.integrations.trl import as_reward_fn
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import make_task
 
+pytestmark = pytest.mark.slow
+
 EXACT = [row.gym_id for row in klrl_envs.REGISTRY if "exact" in row.tags and "grid" not in row.tags]
 
 

@@ -12,6 +12,8 @@ from klrl_envs.optima.bounds import binary_kl, mean_bounds
 from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate
 from tests.optima.laws import beta_law, beta_truth, binary_truth, certificate
 
+pytestmark = pytest.mark.slow
+
 NORMAL = 1.959963984540054
 
 

@@ -22,6 +22,7 @@ def test_fingerprints_stay(task_id: str) -> None:
         assert tasks.fingerprints(task_id, json.loads(arguments)) == expected, arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_id", RECORDED)
 def test_optima_stay(task_id: str) -> None:
     row = find_row(task_id)

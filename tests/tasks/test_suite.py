@@ -17,6 +17,8 @@ from klrl_envs.registry import REGISTRY
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from tests.oracles import evaluation_task
 
+pytestmark = pytest.mark.slow
+
 IDS = [row.id for row in REGISTRY if "exact" in row.tags]
 SMALLER: dict[str, dict[str, Any]] = {
     "GridNavigation-v0": {"horizon": 12},

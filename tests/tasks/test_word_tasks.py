@@ -14,6 +14,8 @@ from klrl_envs.registry import make_task
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from tests.oracles import evaluation_task, paid_for
 
+pytestmark = pytest.mark.slow
+
 WORD_TASKS = ("NaiveBayesSentiment-v0", "Topic-v0", "Haiku-v0", "Recall-v0", "Diversity-v0")
 
 

@@ -19,6 +19,8 @@ from agents.ppo import PPOArguments
 from agents.reinforce import ReinforceArguments
 from klrl_envs.evaluation.rollout import roll_out
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
