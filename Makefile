@@ -23,7 +23,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
 	$(PYTEST)
-	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs/test_contracts.py
+	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
 
 quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
 	$(BIN)/ruff check

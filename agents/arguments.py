@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import importlib
 import inspect
 import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,12 +126,6 @@ def settings_of(args: Arguments, task: Task, defaults: Defaults) -> dict[str, An
     chosen = defaults["neural" if task.exact is None else "exact"]
     given = {name: getattr(args, name) for name in chosen}
     return {name: chosen[name] if value is None else value for name, value in given.items()}
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import modules for what they do, such as to register environments."""
-    for name in names:
-        importlib.import_module(name)
 
 
 def command_of(args: Arguments, agent: str) -> str:

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 import klrl_envs
-from agents.arguments import import_modules, parse
+from agents.arguments import parse
 from agents.networks.make import make_policy
-from agents.networks.policy import Policy
+from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import make_engine
 from agents.ppo import DEFAULTS, PPOArguments, learn
 from agents.run import Training, prepare
@@ -41,7 +41,8 @@ class DemoArguments(PPOArguments):
 def train(args: DemoArguments) -> Evaluation:
     """Train, score and show."""
     console = Console()
-    import_modules(args.imports)
+    for module in args.imports:
+        klrl_envs.import_module(module)
     try:
         best = klrl_envs.optimum(args.env_id, **args.env_kwargs)
         klrl_envs.make_task(args.env_id, **args.env_kwargs)
@@ -83,7 +84,7 @@ def table(best: Optimum, evaluation: Evaluation, tokens: int, seconds: float) ->
     return result
 
 
-def show(console: Console, task: Task, before: Policy, after: Policy, seed: int) -> None:
+def show(console: Console, task: Task, before: PolicyNetwork, after: PolicyNetwork, seed: int) -> None:
     """A text of the reference and one of the trained policy for each of some prompts."""
     prompts = np.linspace(0, len(task.prompts.tokens) - 1, SHOWN).astype(np.int64)
     written = []

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
 from agents.networks.make import make_policy
-from agents.networks.policy import Policy, WeightAverage
+from agents.networks.policy import PolicyNetwork, WeightAverage
 from agents.networks.trajectories import Trajectories, make_engine
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation, Task
@@ -118,7 +118,7 @@ class PPO:
         batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
-        self.policy: Policy = make_policy(task).to(device)
+        self.policy: PolicyNetwork = make_policy(task).to(device)
         self.optimizers = [adam(self.policy.actor_weights(), settings["learning_rate"])]
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
@@ -196,7 +196,7 @@ def adam(weights: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
 
 
-def learn(args: PPOArguments, training: Training, device: torch.device) -> Policy:
+def learn(args: PPOArguments, training: Training, device: torch.device) -> PolicyNetwork:
     """The policy that is learnt inside the token budget."""
     task = training.task
     ppo = PPO(args, task, device)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 import klrl_envs
-from agents.arguments import Arguments, command_of, import_modules
+from agents.arguments import Arguments, command_of
 from klrl_envs import Evaluation, Task
 from klrl_envs.wrappers import append_line
 
@@ -37,7 +37,8 @@ class Training:
     """
 
     def __init__(self, args: Arguments, agent: str, *, budget: int | None = None) -> None:
-        import_modules(args.imports)
+        for module in args.imports:
+            klrl_envs.import_module(module)
         self.args = args
         self.agent = agent
         self.row = klrl_envs.find_row(args.env_id)

@@ -53,7 +53,7 @@ DEFAULTS: Defaults = {
 }
 
 
-class Progress(BaseCallback):
+class TrainingCallback(BaseCallback):
     """Counts tokens, and notes each rollout in the training's files."""
 
     def __init__(self, training: Training, penalty: KLCallback) -> None:
@@ -110,7 +110,7 @@ def train(args: SB3Arguments) -> Evaluation:
     rollout = settings["steps"] * args.lanes
     updates = max(training.budget // rollout, 1)
     penalty = KLCallback()
-    model.learn(updates * rollout, callback=CallbackList([penalty, Progress(training, penalty)]))
+    model.learn(updates * rollout, callback=CallbackList([penalty, TrainingCallback(training, penalty)]))
     model.policy.to("cpu")
     return training.finish(SB3Policy(model), features=True, weights=model.policy.state_dict())
 

@@ -12,7 +12,6 @@ each log.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.suites import RESULTS_ONLY, SUITES
+from klrl_envs import import_module
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.plan import PlannedRun, choose, expand
 from klrl_envs.results.runner import report_failures, run_suite
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command.parse_args(arguments)
     try:
         for module in options.modules:
-            importlib.import_module(module)
+            import_module(module)
         runs = choose(expand(load_suite(options.suite, SUITES)), options.only)
     except (ValueError, ImportError) as error:
         command.error(str(error))

@@ -13,7 +13,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from klrl_envs.registry import REGISTRY, Row, find_row, make_task, register, register_with_gymnasium
+from klrl_envs.registry import (
+    REGISTRY,
+    Row,
+    find_row,
+    import_module,
+    make_task,
+    register,
+    register_with_gymnasium,
+)
 
 if TYPE_CHECKING:
     from klrl_envs import integrations, kl, policies, results, wrappers
@@ -96,7 +104,7 @@ _LAZY = {
 _OLD = {"Diagnostics": "Comparison"}
 """Names that are still found, and not listed."""
 
-__all__ = ["REGISTRY", "Row", "find_row", "make_task", "register", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["REGISTRY", "Row", "find_row", "import_module", "make_task", "register", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

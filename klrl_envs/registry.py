@@ -1,11 +1,15 @@
-"""The suite as data: one row an environment. ``register`` is open to users, and one function makes a task."""
+"""The suite as data, one row per environment. ``register`` is open to users; one function makes a task."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import re
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import gymnasium as gym
@@ -179,6 +183,27 @@ def all_rows() -> tuple[Row, ...]:
     return (*REGISTRY, *_users.values())
 
 
+def import_module(place: str) -> ModuleType:
+    """Import a module, which may register environments: by its name, from the current folder too, or by its
+    file.
+
+    Raises:
+        ImportError: no such module or file.
+    """
+    if not place.endswith(".py"):
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(place)
+    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    if spec is None or spec.loader is None or not Path(place).is_file():
+        raise ImportError(f"there is no file {place!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as dataclasses and pickles expect it
+    sys.path.insert(0, str(Path(place).resolve().parent))
+    spec.loader.exec_module(module)
+    return module
+
+
 def sweeps() -> dict[str, tuple[Settings, ...]]:
     """The sweep of every diagnostic of the suite, by its id."""
     return {row.gym_id: row.sweep for row in REGISTRY if row.sweep}
@@ -208,7 +233,7 @@ def plain_id(env_id: str) -> str:
     """An id with its namespace and without a module, which is imported."""
     module, _, name = env_id.rpartition(":")
     if module:
-        importlib.import_module(module)
+        import_module(module)
     return name if "/" in name else f"{NAMESPACE}/{name}"
 
 

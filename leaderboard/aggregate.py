@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from klrl_envs.results.document import Document, Strict
-from klrl_envs.results.entry import Entry, digest
+from klrl_envs.results.entry import Entry, digest_of_entries
 from klrl_envs.results.record import Bounds, EnvId, Finite, Name
 from leaderboard.statistics import interquartile_mean, stratified_bootstrap
 
@@ -51,4 +51,4 @@ def aggregate(entries: Sequence[Entry]) -> Aggregate:
             )
         )
     rows.sort(key=lambda row: (-len(row.environments), -row.score, row.agent))
-    return Aggregate(entries_digest=digest(entries), rows=tuple(rows))
+    return Aggregate(entries_digest=digest_of_entries(entries), rows=tuple(rows))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from klrl_envs.results.document import write_atomically
-from klrl_envs.results.entry import Entry, digest, entry_path, load_entries
+from klrl_envs.results.entry import Entry, digest_of_entries, entry_path, load_entries
 from klrl_envs.results.rules import check_rules, task_sha256
 from leaderboard.aggregate import Aggregate
 from leaderboard.environments import environment_list
@@ -110,13 +110,13 @@ def environments(entries: Sequence[Entry]) -> list[str]:
 def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path) -> list[str]:
     """Where figures and aggregate are not those of the entries."""
     found: list[str] = []
-    if aggregate is None or aggregate.entries_digest != digest(entries):
+    if aggregate is None or aggregate.entries_digest != digest_of_entries(entries):
         found.append("aggregate.json is stale: run `python -m leaderboard.plots`")
     for env_id in environments(entries):
         figure = figure_path(env_id, folder)
         own = [entry for entry in entries if entry.env_id == env_id]
         drawn = figure.exists() and figure.with_suffix(".png").exists()
-        if not drawn or digest(own) not in figure.read_text(encoding="utf-8"):
+        if not drawn or digest_of_entries(own) not in figure.read_text(encoding="utf-8"):
             found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")
     return found
 

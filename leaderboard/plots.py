@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from klrl_envs.results.entry import Entry, digest, load_entries
+from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
 from leaderboard.aggregate import aggregate
 from leaderboard.folder import ENTRIES, FOLDER, figure_path
 from leaderboard.look import INK, LOOK, METADATA, Style, styles
@@ -79,7 +79,7 @@ def draw(entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style],
         )
         path = figure_path(env_id, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={**METADATA, "Description": f"entries {digest(entries)}"})
+        figure.savefig(path, metadata={**METADATA, "Description": f"entries {digest_of_entries(entries)}"})
         figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": None})
         pyplot.close(figure)
     return path

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from agents.networks.evidence import TextEvidence, after_none
 from agents.networks.perceptron import perceptron
-from agents.networks.policy import Policy
+from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import Trajectories, Writer, residual_scores
 from klrl_envs import Engine, NeuralReference, Task
 from klrl_envs.policies import LanesPolicy
 
 
-class TextPolicy(Policy):
+class TextPolicy(PolicyNetwork):
     """Neural tasks: policy head and value head on pi0's final hidden state and on the evidence so far.
 
         logits = log pi0(.|s) + K u(s) + g(s) w(last token, .)
@@ -48,11 +48,11 @@ class TextPolicy(Policy):
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
 
     def actor_weights(self) -> list[nn.Parameter]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         return [*self.actor.parameters(), *(self.evidence.parameters() if self.critic is None else ())]
 
     def critic_weights(self) -> list[nn.Parameter]:
-        """See ``Policy``; the pairs, whose gradient is sparse, stand last."""
+        """See ``PolicyNetwork``; the pairs, whose gradient is sparse, stand last."""
         return [] if self.critic is None else [*self.critic.parameters(), *self.evidence.parameters()]
 
     def encode(self, hidden: Tensor, sums: Tensor, length: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class TextPolicy(Policy):
         return result if pairs is None else torch.addcmul(result, query[:, -1:], pairs)
 
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         mask = trajectories.mask[index]
         inputs = self.read(trajectories, index)[mask]
         inputs = inputs if self.critic is None else inputs.detach()
@@ -84,7 +84,7 @@ class TextPolicy(Policy):
         return residual_scores(trajectories, index, self.residual(inputs, last))
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         assert self.critic is not None
         return trajectories.base[index] + self.critic(self.read(trajectories, index)).squeeze(-1)
 
@@ -102,7 +102,7 @@ class TextPolicy(Policy):
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         device = generator.device
         writer = Writer(engine, prompts, device)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
@@ -115,7 +115,7 @@ class TextPolicy(Policy):
         return writer.trajectories()
 
     def for_evaluation(self, task: Task) -> tuple[Any, bool]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         policy = self.to("cpu").eval()
         return LanesPolicy(lambda count, length: TextLanes(policy, task, count, length), task), False
 

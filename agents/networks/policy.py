@@ -14,7 +14,7 @@ from agents.networks.trajectories import Trajectories
 from klrl_envs import Engine, Task
 
 
-class Policy(nn.Module, ABC):
+class PolicyNetwork(nn.Module, ABC):
     """A policy that starts at the reference: its logits are log pi0(.|s) plus a residual, zero at first.
 
     Where the task names an initial policy, it starts there, and the residual is the difference at first.

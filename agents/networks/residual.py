@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.networks.policy import Policy
+from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import Trajectories, Writer, residual_scores
 from klrl_envs import AutomatonTask, Engine, Task, observer_of
 from klrl_envs.policies import TorchPolicy
@@ -18,7 +18,7 @@ from klrl_envs.policies import TorchPolicy
 TIME_WAVES = 8
 
 
-class ResidualPolicy(Policy):
+class ResidualPolicy(PolicyNetwork):
     """Exact tasks: logits = log pi0(.|s) + f(automaton state, time), from the features id's observation.
 
     That is all that the optimum needs: its residual is the value that a token leads to, over kl_coef,
@@ -55,11 +55,11 @@ class ResidualPolicy(Policy):
             nn.init.zeros_(cast(nn.Linear, network[-1]).bias)
 
     def actor_weights(self) -> list[nn.Parameter]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         return list(self.actor.parameters())
 
     def critic_weights(self) -> list[nn.Parameter]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         return list(self.critic.parameters())
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -95,17 +95,17 @@ class ResidualPolicy(Policy):
         return torch.cat(parts, dim=-1)
 
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         inputs = trajectories.inputs[index][trajectories.mask[index]]
         return residual_scores(trajectories, index, self.residual(inputs))
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         return trajectories.base[index] + self.correction(trajectories.inputs[index]).squeeze(-1)
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         writer = Writer(engine, prompts, generator.device)
         observer = observer_of(self.task, features=True)
         while not engine.done.all():
@@ -115,5 +115,5 @@ class ResidualPolicy(Policy):
         return writer.trajectories()
 
     def for_evaluation(self, task: Task) -> tuple[Any, bool]:
-        """See ``Policy``."""
+        """See ``PolicyNetwork``."""
         return TorchPolicy(self.to("cpu").eval(), "log_probs"), True

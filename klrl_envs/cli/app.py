@@ -45,29 +45,25 @@ app = typer.Typer(
 
 
 def import_modules(modules: list[str] | None) -> list[str] | None:
-    """Import modules, from the current folder too, which register environments of their own.
+    """Import modules, which register environments of one's own."""
+    from klrl_envs.registry import import_module
 
-    Raises:
-        ImportError: no such module.
-    """
     for module in modules or []:
-        from klrl_envs.cli.score import load_module
-
-        load_module(module)
+        import_module(module)
     return modules
 
 
-EnvId = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
-KlCoef = Annotated[
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
+KlCoefOption = Annotated[
     float | None, typer.Option(help="Units of reward per nat; the environment's own by default.")
 ]
-Horizon = Annotated[int | None, typer.Option(help="The most tokens of a text.")]
-Reference = Annotated[str | None, typer.Option(help="pi0: a name, a folder or a hub id.")]
-Setting = Annotated[
+HorizonOption = Annotated[int | None, typer.Option(help="The most tokens of a text.")]
+ReferenceOption = Annotated[str | None, typer.Option(help="pi0: a name, a folder or a hub id.")]
+SettingOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
 ]
-Import = Annotated[
+ImportOption = Annotated[
     list[str] | None,
     typer.Option(
         "--import",
@@ -77,7 +73,7 @@ Import = Annotated[
         help="A module, or file.py, that registers environments of your own; may be repeated.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
+SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
 
 
 def task_arguments(
@@ -100,7 +96,7 @@ def task_arguments(
 
 
 @app.command("list")
-def list_command(modules: Import = None) -> None:
+def list_command(modules: ImportOption = None) -> None:
     """List the environments.
 
     Example: [bold]klrl list[/]
@@ -122,13 +118,13 @@ def list_command(modules: Import = None) -> None:
 
 @app.command()
 def show(
-    env_id: EnvId,
-    kl_coef: KlCoef = None,
-    horizon: Horizon = None,
-    reference: Reference = None,
-    settings: Setting = None,
-    modules: Import = None,
-    seed: Seed = 0,
+    env_id: IdArgument,
+    kl_coef: KlCoefOption = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
+    seed: SeedOption = 0,
 ) -> None:
     """Show an environment's card: its specification, its optimum, and texts of pi0 and of pi*.
 
@@ -141,16 +137,16 @@ def show(
 
 @app.command()
 def solve(
-    env_id: EnvId,
-    kl_coef: KlCoef = None,
+    env_id: IdArgument,
+    kl_coef: KlCoefOption = None,
     frontier: Annotated[
         str | None,
         typer.Option(help="Coefficients of the frontier, as .02,.05,.1; powers of two by default."),
     ] = None,
-    horizon: Horizon = None,
-    reference: Reference = None,
-    settings: Setting = None,
-    modules: Import = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The optimum as JSON, and nothing else.")] = False,
 ) -> None:
     """State the optimum, and the frontier of reward against KL that no policy lies above.
@@ -165,15 +161,15 @@ def solve(
 
 @app.command()
 def play(
-    env_id: EnvId,
+    env_id: IdArgument,
     prompt: Annotated[int | None, typer.Option(help="Which evaluation prompt; drawn by default.")] = None,
     choices: Annotated[int, typer.Option(help="How many of the likeliest tokens are offered.", min=1)] = 10,
-    kl_coef: KlCoef = None,
-    horizon: Horizon = None,
-    reference: Reference = None,
-    settings: Setting = None,
-    modules: Import = None,
-    seed: Seed = 0,
+    kl_coef: KlCoefOption = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
+    seed: SeedOption = 0,
 ) -> None:
     """Write a text yourself and see its reward, its KL and your score.
 
@@ -190,17 +186,17 @@ def play(
 
 @app.command()
 def evaluate(
-    env_id: EnvId,
+    env_id: IdArgument,
     policy: Annotated[
         str, typer.Option(help='module:object, a file of Python as file.py:object, or "reference", ...')
     ],
     episodes: Annotated[int, typer.Option(help="Rounded up to a multiple of the prompts.", min=1)] = 1024,
-    kl_coef: KlCoef = None,
-    horizon: Horizon = None,
-    reference: Reference = None,
-    settings: Setting = None,
-    modules: Import = None,
-    seed: Seed = 0,
+    kl_coef: KlCoefOption = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
+    seed: SeedOption = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="The evaluation as JSON, and nothing else.")
     ] = False,
@@ -249,17 +245,17 @@ def report(
 
 @app.command()
 def certify(
-    env_id: EnvId,
+    env_id: IdArgument,
     samples: Annotated[int, typer.Option(help="Reference samples of each prompt.", min=2)] = 10_000,
-    horizon: Horizon = None,
-    reference: Reference = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
     prompts_file: Annotated[
         Path | None, typer.Option(help="Prompts of your own, one a line; needs --out.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file; by default where klrl looks for it.")] = None,
-    settings: Setting = None,
-    modules: Import = None,
-    seed: Seed = 0,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
+    seed: SeedOption = 0,
 ) -> None:
     """Certify the optimum of a neural environment by sampling its reference; may be taken up again.
 

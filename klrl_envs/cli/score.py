@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy
+from klrl_envs.registry import import_module
 from klrl_envs.tasks.base import Prompts, Task
 
 
@@ -33,14 +32,14 @@ def score_policy(
     as_json: bool,
 ) -> None:
     """Evaluate a policy by its name and print the result."""
-    result = evaluate_policy(load_policy(name), env_id, episodes=episodes, seed=seed, **arguments)
+    result = evaluate_policy(policy_by_name(name), env_id, episodes=episodes, seed=seed, **arguments)
     if as_json:
         console.print(result.to_json(), markup=False, soft_wrap=True, highlight=False)
     else:
         console.print(evaluation_table(result))
 
 
-def load_policy(name: str) -> PolicyObject | PolicyName:
+def policy_by_name(name: str) -> PolicyObject | PolicyName:
     """A policy by its name, "module:object" or "file.py:object".
 
     Raises:
@@ -54,28 +53,12 @@ def load_policy(name: str) -> PolicyObject | PolicyName:
     if not colon or not place:
         allowed = ", ".join(NAMES)
         raise ValueError(f"--policy takes module:object, file.py:object or one of {allowed}, got {name!r}")
-    module = load_module(place)
+    module = import_module(place)
     try:
         found = getattr(module, attribute)
     except AttributeError:
         raise ImportError(f"the module {place!r} has no {attribute!r}") from None
     return as_policy(found() if isinstance(found, type) else found)
-
-
-def load_module(place: str) -> Any:
-    """A module by its name, the current folder searched too, or by its file."""
-    if place.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        if spec is None or spec.loader is None or not Path(place).is_file():
-            raise ImportError(f"there is no file {place!r}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # as dataclasses and pickles expect it
-        sys.path.insert(0, str(Path(place).resolve().parent))
-        spec.loader.exec_module(module)
-        return module
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    return importlib.import_module(place)
 
 
 def evaluation_table(result: Evaluation) -> Table:

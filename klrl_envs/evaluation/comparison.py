@@ -155,11 +155,11 @@ def compare(
     assert sampled.entropy is not None and ideal.entropy is not None
     return Comparison(
         exact=False,
-        reverse_kl=mean_interval(sampled.other_kl, sampled),
-        forward_kl=mean_interval(ideal.other_kl, ideal),
-        entropy=mean_interval(sampled.entropy, sampled),
-        optimal_entropy=mean_interval(ideal.entropy, ideal),
-        metrics={name: mean_interval(values, sampled) for name, values in sampled.metrics.items()},
+        reverse_kl=sampled_interval(sampled.other_kl, sampled),
+        forward_kl=sampled_interval(ideal.other_kl, ideal),
+        entropy=sampled_interval(sampled.entropy, sampled),
+        optimal_entropy=sampled_interval(ideal.entropy, ideal),
+        metrics={name: sampled_interval(values, sampled) for name, values in sampled.metrics.items()},
         optimal_metrics=metric_means(final_states(problem, best.policy), task),
     )
 
@@ -236,7 +236,7 @@ def exact_interval(value: float) -> Interval:
     return Interval(value, value, value)
 
 
-def mean_interval(values: Any, episodes: Episodes) -> Interval:
+def sampled_interval(values: Any, episodes: Episodes) -> Interval:
     """The mean of a number of each episode, infinite where one is."""
     if not np.isfinite(values).all():
         return Interval(math.inf, math.inf, math.inf)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from klrl_envs.optima.certificate import CONFIDENCE
 from klrl_envs.reference.arrays import FloatArray, IntArray
 
 FOLDS = 5
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)

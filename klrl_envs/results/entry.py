@@ -190,7 +190,7 @@ def rank(entry: Entry) -> tuple[str, float, str]:
     return entry.env_id, -merit, entry.agent.name
 
 
-def digest(entries: Sequence[Entry]) -> str:
+def digest_of_entries(entries: Sequence[Entry]) -> str:
     """A short fingerprint of entries, which their figures carry so that stale ones are found."""
     ordered = sorted(entries, key=lambda entry: (entry.env_id, entry.agent.name))
     return hashlib.sha256("".join(entry.to_json() for entry in ordered).encode()).hexdigest()[:16]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.tasks.base import Metrics, Prompts, Task
-
-ScoreTexts = Callable[[IntArray, IntArray, Sequence[str]], tuple[FloatArray, Metrics]]
+from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

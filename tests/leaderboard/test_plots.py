@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import klrl_envs
-from klrl_envs.results.entry import digest, merge
+from klrl_envs.results.entry import digest_of_entries, merge
 from leaderboard.look import styles
 from leaderboard.plots import draw, main
 from tests.leaderboard.entries import better
@@ -34,7 +34,7 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     optimum = klrl_envs.optimum("klrl/GridNavigation-v0")
     path = draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path)
     text = path.read_bytes()
-    assert digest(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
+    assert digest_of_entries(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
 
 

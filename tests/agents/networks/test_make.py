@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import klrl_envs
-from agents.networks.make import load_policy, make_policy
+from agents.networks.make import load_network, make_policy
 from agents.networks.trajectories import make_engine
 from agents.ppo import PPOArguments
 from agents.reinforce import ReinforceArguments
@@ -42,7 +42,7 @@ def test_weights_that_were_saved_are_the_policy(env_id: str, critic: bool, tmp_p
     kind = PPOArguments if critic else ReinforceArguments
     module.train(kind(env_id=env_id, tokens=2_000, out=str(tmp_path), episodes=64, threads=1))
     task = klrl_envs.make_task(env_id, prompts="evaluation")
-    policy = load_policy(task, tmp_path)
+    policy = load_network(task, tmp_path)
     scored, features = policy.for_evaluation(task)
     env_id = env_id.replace("-v0", "Features-v0") if features else env_id
     again = klrl_envs.evaluate(scored, env_id, episodes=64, seed=0)
