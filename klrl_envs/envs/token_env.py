@@ -44,13 +44,9 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
         render_mode: str | None = None,
         **task_arguments: Any,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            allowed = self.metadata["render_modes"]
-            raise ValueError(f"render_mode must be None or one of {allowed}, got {render_mode!r}")
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         self.task = make_task(task, **task_arguments) if isinstance(task, str) else task
-        self.kl_coef = self.task.kl_coef
-        self.initial_policy = initial_policy_of(self.task)
-        self.render_mode = render_mode
+        self.kl_coef, self.initial_policy = self.task.kl_coef, initial_policy_of(self.task)
         self.engine = Engine(self.task, 1, reference_log_prob)
         self._observer = observer_of(self.task, features=features)
         self.action_space = spaces.Discrete(self.task.vocab_size)
@@ -119,6 +115,14 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_window": None}
+
+
+def checked_render_mode(render_mode: str | None, metadata: dict[str, Any]) -> str | None:
+    """A render mode that an environment has, or None; ValueError for another."""
+    allowed = metadata["render_modes"]
+    if render_mode is not None and render_mode not in allowed:
+        raise ValueError(f"render_mode must be None or one of {allowed}, got {render_mode!r}")
+    return render_mode
 
 
 def prompt_option(options: dict[str, Any] | None) -> int | None:

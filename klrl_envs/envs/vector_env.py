@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from klrl_envs.envs.engine import Engine, StepResult
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.envs.observation import observer_of
-from klrl_envs.envs.token_env import prompt_option
+from klrl_envs.envs.token_env import checked_render_mode, prompt_option
 from klrl_envs.reference.arrays import BoolArray, FloatArray, LogProbs
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
@@ -43,14 +43,10 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         render_mode: str | None = None,
         **task_arguments: Any,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            allowed = self.metadata["render_modes"]
-            raise ValueError(f"render_mode must be None or one of {allowed}, got {render_mode!r}")
-        self.task = make_task(task, **task_arguments) if isinstance(task, str) else task
-        self.kl_coef = self.task.kl_coef
-        self.initial_policy = initial_policy_of(self.task)
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.task = make_task(task, **task_arguments) if isinstance(task, str) else task
+        self.kl_coef, self.initial_policy = self.task.kl_coef, initial_policy_of(self.task)
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.engine = Engine(self.task, num_envs, reference_log_prob)

@@ -33,24 +33,21 @@ RowSource = Callable[[IntArray, IntArray | None], Any]
 """(lanes int64[K], tokens int64[N] of the step before or None at the start) -> rows float[K, V]."""
 
 
-@dataclass(frozen=True)
-class Episodes:
-    """What E episodes gave, each sum over the tokens written and nothing after the end.
+@dataclass
+class Batch:
+    """What episodes gave, each sum over the tokens written and nothing after the end.
 
     Attributes:
-        prompt: int64[E].
         reward: float64[E].
-        log_ratio: float64[E], log pi - log pi0 of the text, nats; a bound where ``kind`` says so.
+        log_ratio: float64[E], log pi - log pi0 of the text, nats; a bound where the policy knows no more.
         kl: float64[E], the exact KL(pi(.|s) || pi0(.|s)) summed over states, nats; None where the policy
             has no form token by token.
         entropy: float64[E], the entropy of pi(.|s) summed over states, nats; None likewise.
         other_kl: float64[E], KL(pi(.|s) || other(.|s)) summed over states; None where there is no other.
         length: int64[E], tokens.
         metrics: float64[E] arrays by name.
-        kind: what the policy's log-probs are.
     """
 
-    prompt: IntArray
     reward: FloatArray
     log_ratio: FloatArray
     kl: FloatArray | None
@@ -58,6 +55,33 @@ class Episodes:
     other_kl: FloatArray | None
     length: IntArray
     metrics: dict[str, FloatArray]
+
+    @classmethod
+    def empty(cls, size: int) -> Batch:
+        """Nothing yet, of ``size`` episodes."""
+
+        def zeros() -> FloatArray:
+            return np.zeros(size)
+
+        return cls(zeros(), zeros(), None, None, None, np.zeros(size, dtype=np.int64), {})
+
+    def note(self, finished: IntArray, metrics: dict[str, NDArray[Any]]) -> None:
+        """Keep the numbers among the metrics of lanes that ended."""
+        for name, values in metrics.items():
+            if values.dtype.kind in "fiub" and values.ndim == 1:
+                self.metrics.setdefault(name, np.zeros(len(self.reward)))[finished] = values
+
+
+@dataclass(kw_only=True)
+class Episodes(Batch):
+    """All episodes of a roll-out.
+
+    Attributes:
+        prompt: int64[E].
+        kind: what the policy's log-probs are.
+    """
+
+    prompt: IntArray
     kind: LogProbKind
 
 
@@ -159,34 +183,6 @@ def named_rows(name: PolicyName, engine: Engine) -> RowSource:
         size = engine.task.vocab_size
         return lambda lanes, _: np.full((len(lanes), size), -np.log(size))
     raise ValueError("policy must be 'reference', 'uniform' or an object here, got 'optimal'")
-
-
-@dataclass
-class Batch:
-    """Sums over the episodes of a batch, arrays [N]."""
-
-    reward: FloatArray
-    log_ratio: FloatArray
-    kl: FloatArray | None
-    entropy: FloatArray | None
-    other_kl: FloatArray | None
-    length: IntArray
-    metrics: dict[str, FloatArray]
-
-    @classmethod
-    def empty(cls, size: int) -> Batch:
-        """Nothing yet, of ``size`` episodes."""
-
-        def zeros() -> FloatArray:
-            return np.zeros(size)
-
-        return cls(zeros(), zeros(), None, None, None, np.zeros(size, dtype=np.int64), {})
-
-    def note(self, finished: IntArray, metrics: dict[str, NDArray[Any]]) -> None:
-        """Keep the numbers among the metrics of lanes that ended."""
-        for name, values in metrics.items():
-            if values.dtype.kind in "fiub" and values.ndim == 1:
-                self.metrics.setdefault(name, np.zeros(len(self.reward)))[finished] = values
 
 
 class TokenPlayer:

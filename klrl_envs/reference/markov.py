@@ -34,10 +34,18 @@ class MarkovModel:
     arc_tokens: IntArray
     arc_contexts: IntArray
     least: float
+    _fingerprint: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what determines the probabilities."""
+        """SHA-256 of what determines the probabilities: what was given, or else of the tables."""
+        return self._computed_fingerprint
+
+    @cached_property
+    def _computed_fingerprint(self) -> str:
+        return self._digest() if self._fingerprint is None else self._fingerprint
+
+    def _digest(self) -> str:
         raise NotImplementedError
 
     def rows(self, contexts: IntArray) -> FloatArray:
@@ -161,15 +169,7 @@ class MarkovReference(MarkovModel):
         """See ``MarkovModel``."""
         return self.probabilities.T @ mass
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the table, or what was given."""
-        return self._computed_fingerprint
-
-    @cached_property
-    def _computed_fingerprint(self) -> str:
-        if self._fingerprint is not None:
-            return self._fingerprint
+    def _digest(self) -> str:
         return hashlib.sha256(np.ascontiguousarray(self.table).tobytes()).hexdigest()
 
 

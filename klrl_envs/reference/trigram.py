@@ -85,15 +85,7 @@ class TrigramReference(MarkovModel):
         self.arc_contexts = np.arange(size + known)
         self.least = bigram.least + float(np.log(self._backing.min(initial=1.0)))
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the bigram's, the counts and kappa, or what was given."""
-        return self._computed_fingerprint
-
-    @cached_property
-    def _computed_fingerprint(self) -> str:
-        if self._fingerprint is not None:
-            return self._fingerprint
+    def _digest(self) -> str:
         total = hashlib.sha256(f"{self.bigram.fingerprint} {self.kappa!r}".encode())
         for array in (self._codes, self._first, self._third, self._share.astype(np.float32)):
             total.update(np.ascontiguousarray(array).tobytes())

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import klrl_envs
-from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.integrations.trl import as_reward_fn
-from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import make_task
+from tests.playing import play
 
 pytestmark = pytest.mark.slow
 
@@ -70,22 +69,7 @@ def test_rewards_for_trl_are_those_of_every_exact_environment(env_id: str) -> No
     """Texts of the optimum and of the reference, from several prompts; of a noisy reward the mean is paid."""
     noiseless = {"sigma": 0.0} if "Noise" in env_id else {}
     task: Any = make_task(env_id, prompts="evaluation", **noiseless)
-    policy = klrl_envs.optimum(env_id, **noiseless).policy
-    assert policy is not None
-    lanes = 16
-    engine = Engine(task, lanes)
-    rng = np.random.default_rng(3)
-    for lane in range(lanes):
-        engine.seed(lane, np.random.default_rng(lane))
-    engine.reset(np.arange(lanes), np.arange(lanes) % len(task.prompts.tokens))
-    paid = np.zeros(lanes)
-    while not engine.done.all():
-        active = ~engine.done
-        best = policy.log_probs(engine.context[active], engine.state[active], engine.time[active])
-        rows = np.where(np.arange(active.sum())[:, None] % 2, best, engine.reference_log_probs()[active])
-        tokens = np.zeros(lanes, dtype=np.int64)
-        tokens[active] = sample_rows(rows, rng)
-        paid += engine.step(tokens, active).reward
+    engine, paid = play(task, 16, seed=3, reference_in_between=True)
     prompts = [task.text(row) for row in engine.tokens[:, : task.prompt_length]]
     texts = [task.text(row) for row in engine.written()]
     reward = as_reward_fn(env_id, prompts="evaluation")

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klrl_envs.envs.engine import Engine
 from klrl_envs.optima.optimum import optimum_of, problem_of
 from klrl_envs.optima.probes import probe_scores
-from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import REGISTRY
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from tests.oracles import Numbers, evaluation_task, summed, texts_of
+from tests.playing import play
 from tests.tasks.pages import PAGES, Page, well_formed
 
 DIAGNOSTICS = [row.id for row in REGISTRY if "diagnostic" in row.tags]
@@ -98,20 +97,8 @@ def test_optimum_of_each_prompt_is_that_of_all_texts_written_out(
 def test_what_is_paid_is_what_the_page_says(task_id: str) -> None:
     """Texts of the optimum at the defaults, so that rewards do occur, against the oracle's price."""
     task = evaluation_task(task_id, **({"sigma": 0.0} if task_id == "DiagnosticNoise-v0" else {}))
-    policy = optimum_of(task).policy
     lanes = 120
-    engine = Engine(task, lanes)
-    rng = np.random.default_rng(5)
-    for lane in range(lanes):
-        engine.seed(lane, np.random.default_rng(lane))
-    engine.reset(np.arange(lanes), np.arange(lanes) % len(task.prompts.tokens))
-    paid = np.zeros(lanes)
-    while not engine.done.all():
-        active = ~engine.done
-        rows = policy.log_probs(engine.context[active], engine.state[active], engine.time[active])
-        actions = np.zeros(lanes, dtype=np.int64)
-        actions[active] = sample_rows(rows, rng)
-        paid += engine.step(actions, active).reward
+    engine, paid = play(task, lanes, seed=5)
     words = task.vocabulary.words
     for lane in range(lanes):
         row = [words[token] for token in engine.tokens[lane] if token != task.pad]

@@ -74,13 +74,9 @@ def task(*, kl_coef: float, horizon: int = 12, delay: int = 4, reference: str = 
         model.tokens(FIRST), model.tokens(SECOND), model.vocab_size, int(delay)
     )
     return AutomatonTask.of(
-        model,
-        automaton,
-        kl_coef=kl_coef,
-        horizon=horizon,
-        state_features=features,
+        model, automaton, kl_coef=kl_coef, horizon=horizon, state_features=features,
         reward_range=(0.0, PAID * (check_horizon(horizon) // 2)),
-    )
+    )  # fmt: skip
 
 
 def delayed_pairs(

@@ -69,13 +69,9 @@ def task(*, kl_coef: float, horizon: int = 8, reference: str = "words") -> Autom
     count = len(OPENINGS)
     complete = np.eye(automaton.states)[1 + count : 1 + 2 * count]
     return AutomatonTask.of(
-        model,
-        automaton,
-        kl_coef=kl_coef,
-        horizon=horizon,
-        state_features=features,
+        model, automaton, kl_coef=kl_coef, horizon=horizon, state_features=features,
         final_metrics={f"mode_{letter}": row for letter, row in zip("abcdefgh", complete)},
-    )
+    )  # fmt: skip
 
 
 def openings(pairs: Sequence[Sequence[int]], vocab_size: int) -> tuple[RewardAutomaton, NDArray[np.float32]]:

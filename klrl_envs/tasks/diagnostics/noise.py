@@ -61,12 +61,8 @@ def task(*, kl_coef: float, horizon: int = 12, sigma: float = 1.0, reference: st
     model = few_words(reference)
     automaton, features = wanted_words(model)
     return AutomatonTask.of(
-        model,
-        automaton,
-        kl_coef=kl_coef,
-        horizon=horizon,
-        state_features=features,
+        model, automaton, kl_coef=kl_coef, horizon=horizon, state_features=features,
         reward_range=(-math.inf, math.inf) if sigma else (0.0, 1.0),
         reward_noise=float(sigma),
         final_metrics={"mean_reward": automaton.final_reward},
-    )
+    )  # fmt: skip

@@ -70,10 +70,6 @@ def task(
     automaton, features = wanted_words(model)
     colder = model.markov.rows(np.arange(model.markov.contexts)) / temperature
     return AutomatonTask.of(
-        model,
-        automaton,
-        kl_coef=kl_coef,
-        horizon=horizon,
-        state_features=features,
+        model, automaton, kl_coef=kl_coef, horizon=horizon, state_features=features,
         initial_policy=colder - np.logaddexp.reduce(colder, axis=1, keepdims=True),
-    )
+    )  # fmt: skip
