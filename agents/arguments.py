@@ -30,7 +30,7 @@ class Arguments:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """its arguments, as JSON"""
     imports: list[str] = field(default_factory=list, metadata={"flag": "--import"})
-    """a module to import first, such as one that registers the environment; may be repeated"""
+    """a module or file.py to import first, such as one that registers the environment; may be repeated"""
     seed: int = 0
     """of everything that is drawn"""
     out: str = "runs/latest"

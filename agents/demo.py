@@ -14,7 +14,7 @@ from rich.text import Text
 
 import klrl_envs
 from agents.arguments import parse
-from agents.networks.make import make_policy
+from agents.networks.make import make_network
 from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import make_engine
 from agents.ppo import DEFAULTS, PPOArguments, learn
@@ -41,12 +41,11 @@ class DemoArguments(PPOArguments):
 def train(args: DemoArguments) -> Evaluation:
     """Train, score and show."""
     console = Console()
-    for module in args.imports:
-        klrl_envs.import_module(module)
     try:
+        for module in args.imports:
+            klrl_envs.import_module(module)
         best = klrl_envs.optimum(args.env_id, **args.env_kwargs)
-        klrl_envs.make_task(args.env_id, **args.env_kwargs)
-    except (ValueError, KeyError, OSError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, OSError, ImportError) as error:
         raise SystemExit(f"the demo cannot start on {args.env_id}: {error}") from error
     console.print(
         f"Training PPO on {args.env_id}: {args.tokens or 'all'} tokens, on "
@@ -59,7 +58,7 @@ def train(args: DemoArguments) -> Evaluation:
     scored, features = policy.for_evaluation(training.evaluation_task)
     evaluation = training.finish(scored, features=features, weights=policy.state_dict())
     console.print(table(best, evaluation, training.tokens, time.perf_counter() - began))
-    before = make_policy(training.evaluation_task)
+    before = make_network(training.evaluation_task)
     show(console, training.evaluation_task, before, policy, args.seed)
     console.print(f"Everything about this run: {training.out}/")
     return evaluation

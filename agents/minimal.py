@@ -12,6 +12,7 @@ that row plus a network that is zero at first, so that training starts at the re
 
     python -m agents.minimal
     python -m agents.minimal --env-id klrl/KeywordsFeatures-v0 --learning-rate 5e-3
+    python -m agents.minimal --env-id my_tasks:me/PraiseFeatures-v0     # of one's own, in my_tasks.py
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def train(
     env_id: str, *, seed: int, tokens: int, learning_rate: float = 2e-2, lanes: int = 16, **env_kwargs: Any
 ) -> Policy:
     """A policy that has learnt from about so many tokens."""
-    shows_features = env_id.endswith(klrl_envs.find_row(env_id).gym_features_id)
+    shows_features = env_id.endswith(klrl_envs.find_row(env_id).features_id)
     if not shows_features or klrl_envs.make_task(env_id, **env_kwargs).exact is None:
         raise ValueError(f"env_id must be the features id of an exact environment, got {env_id!r}")
     torch.manual_seed(seed)

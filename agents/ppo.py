@@ -10,8 +10,8 @@ gradient (one without the other descends something else). That gradient pulls ba
 vocabulary, not only those that were sampled, and so undoes what drift the noise of the rest has caused.
 
 The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. The
-policy starts at the reference (see ``agents.networks``), steps decay, and the
-last weights are averaged: a step that is too large buys reward with needless KL, and the score shows it.
+policy starts at the reference (see ``agents.networks``), steps decay, and the last weights are averaged: a
+step that is too large buys reward with needless KL, and the score shows it.
 Sources: Schulman et al. 2016 (arXiv 1506.02438) and 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv
 1909.08593).
 
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
-from agents.networks.make import make_policy
+from agents.networks.make import make_network
 from agents.networks.policy import PolicyNetwork, WeightAverage
 from agents.networks.trajectories import Trajectories, make_engine
 from agents.run import Training, prepare, report, scheduled
@@ -118,7 +118,7 @@ class PPO:
         batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
-        self.policy: PolicyNetwork = make_policy(task).to(device)
+        self.policy: PolicyNetwork = make_network(task).to(device)
         self.optimizers = [adam(self.policy.actor_weights(), settings["learning_rate"])]
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
-from agents.networks.make import make_policy
+from agents.networks.make import make_network
 from agents.networks.policy import WeightAverage
 from agents.networks.trajectories import make_engine
 from agents.run import Training, prepare, report, scheduled
@@ -73,7 +73,7 @@ def train(args: ReinforceArguments) -> Evaluation:
     batch, group = int(settings["batch"]), int(settings["group"])
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
-    policy = make_policy(task, critic=False).to(device)
+    policy = make_network(task, critic=False).to(device)
     engine = make_engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)

@@ -52,7 +52,7 @@ class Training:
             (self.out / name).unlink(missing_ok=True)
         self._started = time.perf_counter()
         self._bar = tqdm(
-            total=self.budget, unit="tok", unit_scale=True, desc=f"{agent} {self.row.id}",
+            total=self.budget, unit="tok", unit_scale=True, desc=f"{agent} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
         )  # fmt: skip
 

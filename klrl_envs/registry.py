@@ -1,10 +1,8 @@
-"""The suite as data, one row per environment. ``register`` is open to users; one function makes a task."""
+"""The suite as data, one row per environment. ``register`` is open to users; ``make_task`` makes a task."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ import gymnasium as gym
 
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.tasks.base import Task, is_whole
-from klrl_envs.tasks.row import NAMESPACE, Row, Settings, diagnostic, lock
+from klrl_envs.tasks.row import NAMESPACE, Row, Settings, check_function, diagnostic, lock
 
 ID = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_]+-v[0-9]+")
 
@@ -185,23 +183,28 @@ def all_rows() -> tuple[Row, ...]:
 
 def import_module(place: str) -> ModuleType:
     """Import a module, which may register environments: by its name, from the current folder too, or by its
-    file.
+    file. What is imported already is not run again.
 
     Raises:
-        ImportError: no such module or file.
+        ImportError: no such module or file, or a file whose name another module has.
     """
     if not place.endswith(".py"):
-        if "" not in sys.path and str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
+        look_in(Path.cwd())
         return importlib.import_module(place)
-    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-    if spec is None or spec.loader is None or not Path(place).is_file():
+    path = Path(place).resolve()
+    if not path.is_file():
         raise ImportError(f"there is no file {place!r}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # as dataclasses and pickles expect it
-    sys.path.insert(0, str(Path(place).resolve().parent))
-    spec.loader.exec_module(module)
+    look_in(path.parent)
+    module = importlib.import_module(path.stem)
+    if Path(module.__file__ or "").resolve() != path:
+        raise ImportError(f"{place!r} has the name of another module, {module.__name__}: call it otherwise")
     return module
+
+
+def look_in(folder: Path) -> None:
+    """Have modules of a folder found."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def sweeps() -> dict[str, tuple[Settings, ...]]:
@@ -215,6 +218,7 @@ def find_row(env_id: str) -> Row:
     An id may name the module that registers it, as for ``gym.make``: "my.module:me/Praise-v0".
 
     Raises:
+        TypeError: an id that is no text.
         ValueError: no such environment.
         ImportError: no such module.
     """
@@ -231,6 +235,8 @@ def find_row(env_id: str) -> Row:
 
 def plain_id(env_id: str) -> str:
     """An id with its namespace and without a module, which is imported."""
+    if not isinstance(env_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"an id is a text such as 'klrl/Keywords-v0', got {env_id!r}")
     module, _, name = env_id.rpartition(":")
     if module:
         import_module(module)
@@ -260,49 +266,53 @@ def register(
     token_budget: int,
     summary: str = "",
     tags: Sequence[str] = ("exact", "text"),
-    sweep: Sequence[Settings] = (),
 ) -> Row:
     """Register an environment of one's own: it gets an id, a features id, a page, its optimum and its score.
 
-    Call it in a module that is imported before the id is used (``--import`` of agents and of ``klrl``).
+    Call it in a module that is imported before the id is used (``--import`` of agents and of ``klrl``). The
+    same function may be registered again, as when a notebook's cell is run twice.
 
     Args:
         id: with a namespace of one's own and a version, as "me/Praise-v0".
         task: a function of keyword arguments, kl_coef among them, that returns a ``Task`` (see
             ``AutomatonTask.of``), or where it is, as "module:function". Its docstring, or its module's, is
-            the environment's page. A task with prompts takes ``prompts``, "train" or "evaluation".
+            the environment's page. A task with prompts takes ``prompts``, "train" or "evaluation". Only the
+            function of a module can follow an environment into another process.
         kl_coef: the coefficient that scores count, in reward per nat.
         token_budget: tokens that an agent may write in training.
         summary: one line for lists.
         tags: "exact" or "neural" among them, as the task is.
-        sweep: settings that show one property, where the environment is a diagnostic.
 
     Returns:
         Its row.
 
     Raises:
-        ValueError: an id of another form, in the namespace of the suite, or of another function; a number
-            out of range; tags without a kind.
-        TypeError: a function without ``kl_coef``.
+        ValueError: an id of another form, in the namespace of the suite, or taken; a number out of range;
+            tags without a kind.
+        TypeError: no function, or one that does not take keywords, kl_coef among them.
     """
     if not ID.fullmatch(id) or id.startswith(f"{NAMESPACE}/"):
         raise ValueError(f"id must be like 'me/Praise-v0', in a namespace of your own, got {id!r}")
     if not is_whole(token_budget) or token_budget < 1:
         raise ValueError(f"token_budget must be a whole number of at least 1, got {token_budget!r}")
-    if len({"exact", "neural"} & set(tags)) != 1:
-        raise ValueError(f"tags must have either 'exact' or 'neural', got {tuple(tags)}")
-    if callable(task) and "kl_coef" not in inspect.signature(task).parameters:
-        raise TypeError(f"the function of {id} must take kl_coef as a keyword")
+    if isinstance(tags, str) or len({"exact", "neural"} & set(tags)) != 1:
+        raise ValueError(f"tags must be several, with either 'exact' or 'neural', got {tags!r}")
+    check_function(id, task)
     namespace, name = id.split("/")
-    row = Row(
-        name, task, check_kl_coef(kl_coef), int(token_budget), tuple(tags), summary,
-        tuple(dict(each) for each in sweep), namespace,
-    )  # fmt: skip
-    if _users.get(id, row) != row:
-        raise ValueError(f"{id} is registered already, as another environment")
+    row = Row(name, task, check_kl_coef(kl_coef), int(token_budget), tuple(tags), summary, (), namespace)
+    check_free(row)
     _users[id] = row
     register_with_gymnasium(row)
     return row
+
+
+def check_free(row: Row) -> None:
+    """Raise ValueError where one of a row's ids is that of another function's environment."""
+    for other in _users.values():
+        taken = {row.gym_id, row.gym_features_id} & {other.gym_id, other.gym_features_id}
+        again = other.gym_id == row.gym_id and other.function_name == row.function_name
+        if taken and not again:
+            raise ValueError(f"{min(taken)} is registered already, by {other.function_name}")
 
 
 def register_with_gymnasium(row: Row) -> None:

@@ -51,3 +51,10 @@ def test_a_misspelt_name_is_an_attribute_error() -> None:
 
 def test_the_former_name_of_comparison_is_still_found() -> None:
     assert klrl_envs.Diagnostics is klrl_envs.Comparison  # type: ignore[attr-defined]
+
+
+def test_integrations_are_found_when_they_are_named() -> None:
+    assert {"sb3", "trl"} <= set(dir(klrl_envs.integrations))
+    assert klrl_envs.integrations.trl.as_reward_fn is klrl_envs.as_reward_fn
+    with pytest.raises(AttributeError, match="no attribute 'tensorflow'"):
+        _ = klrl_envs.integrations.tensorflow

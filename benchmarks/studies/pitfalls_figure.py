@@ -30,7 +30,7 @@ def draw(rows: Sequence[Mistake], out: Path) -> None:
             1, 2, figsize=(12.5, 5.2), width_ratios=(1.15, 1), layout="constrained"
         )
         numbers = {row.name: len(ordered) - place for place, row in enumerate(ordered)}
-        draw_plane(plane, rows, numbers)
+        draw_ends(plane, rows, numbers)
         draw_bars(bars, ordered, numbers)
         figure.suptitle(
             "What well-known mistakes cost: exact fixed points, scored against the exact optimum",
@@ -41,7 +41,7 @@ def draw(rows: Sequence[Mistake], out: Path) -> None:
         pyplot.close(figure)
 
 
-def draw_plane(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> None:
+def draw_ends(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> None:
     """The reward-KL plane of the task without prompts: frontier, best-of-n, and where each row ends."""
     from klrl_envs.optima.terminal_law import terminal_law
 

@@ -31,7 +31,7 @@ def show_card(env_id: str, arguments: dict[str, Any], seed: int, console: Consol
     """Print the specification, the spaces, the optimum and sample texts."""
     row = find_row(env_id)
     task = evaluation_task(row.gym_id, arguments)
-    console.print(Markdown(f"# {row.id}\n\n{row.specification()}"))
+    console.print(Markdown(f"# {row.task_id}\n\n{row.specification()}"))
     console.print(numbers_table(spaces_of(row.gym_id, row.gym_features_id, arguments)))
     console.print(Text("Texts of pi0", style="bold"))
     print_texts(reference_texts(task, seed), console)

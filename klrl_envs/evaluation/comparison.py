@@ -103,8 +103,8 @@ def evaluate_exactly(policy: Policy, env_or_id: EnvOrId, **kwargs: Any) -> Exact
     rows = markov_rows(policy, task, best.policy, features=shows_features(env_or_id, task))
     if rows is None:
         raise TypeError(
-            f"{type(policy).__name__} reads whole texts, and may remember more of them than the state: give "
-            "it state_log_probs, or evaluate it on the features id, or by sampling with klrl_envs.evaluate"
+            "the policy reads whole texts, and may remember more of them than the state: give it "
+            "state_log_probs, or evaluate it on the features id, or by sampling with klrl_envs.evaluate"
         )
     own, ideal = both_ways(rows, task, best)
     regret = task.kl_coef * own.divergences[0]

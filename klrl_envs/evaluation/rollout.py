@@ -134,7 +134,7 @@ def roll_out(
         prompts = (first + np.arange(engine.lanes)) % count
         engine.reset(np.arange(engine.lanes), prompts)
         parts.append(play(size))
-    return joinbatches_of(parts, np.arange(episodes) % count, kind)
+    return join_batches(parts, np.arange(episodes) % count, kind)
 
 
 def is_sequence_policy(policy: PolicyObject | PolicyName) -> TypeGuard[SequencePolicy]:
@@ -271,7 +271,7 @@ def batches_of(episodes: int, lanes: int) -> Iterator[tuple[int, int]]:
         yield first, min(lanes, episodes - first)
 
 
-def joinbatches_of(parts: list[Batch], prompt: IntArray, kind: LogProbKind) -> Episodes:
+def join_batches(parts: list[Batch], prompt: IntArray, kind: LogProbKind) -> Episodes:
     """The episodes of all batches, in turn."""
 
     def together(name: str) -> FloatArray | None:

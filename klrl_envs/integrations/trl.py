@@ -7,8 +7,8 @@
     GRPOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
 
 Only the reward is the environment's; the KL is the trainer's own, and not every trainer's KL has the
-gradient of the objective (design: token-level k3 in the loss does not). Score the trained model with
-``klrl_envs.evaluate``. TRL itself is not imported.
+gradient of the objective (token-level k3 in the loss has not: see ``klrl_envs.kl.k3``). Score the trained
+model with ``klrl_envs.evaluate``. TRL itself is not imported.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
     task = make_task(env_id, **kwargs)
     if task.exact is not None and not task.exact.automaton.deterministic:
         raise ValueError(f"{env_id} with {kwargs} is stochastic: its reward is no function of the text")
-    name = find_row(env_id).id.replace("-", "_").lower()
+    name = find_row(env_id).task_id.replace("-", "_").replace("/", "_").lower()
     return RewardFunction(task, f"klrl_{name}")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,14 @@ def find_certificate(task: Task) -> Certificate:
 
 def _certify_command(task: Task) -> str:
     parts = ["klrl", "certify", public_id(task)]
-    arguments: Mapping[str, Any] = {} if task.source is None else task.source.arguments
-    for name, value in arguments.items():
-        if name not in ("kl_coef", "prompts"):
-            parts += [f"--{name.replace('_', '-')}", str(value)]
-    return " ".join(parts)
+    if task.source is not None:
+        parts += [] if task.source.module is None else ["--import", task.source.module]
+        for name, value in task.source.arguments.items():
+            if name in ("horizon", "reference"):
+                parts += [f"--{name}", str(value)]
+            elif name not in ("kl_coef", "prompts"):
+                parts += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join(parts)
 
 
 def problem_of(task: AutomatonTask) -> Problem:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from klrl_envs.reference.language_model import LanguageModel, bigram_model, restricted
 from klrl_envs.reference.markov import UniformReference
@@ -22,11 +23,12 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
         name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "nano"), or
             the folder of a causal language model, or a hub id that is in the local cache.
         allowed: the names that a task can be played on, and ``OWN`` for folders and hub ids; all where None.
-        **parameters: of a reference of the catalogue, hashable: ``words`` of "uniform" (the tokens' strings),
-            ``kept`` and ``ends`` of "words" (some of the words, and whether the end token stays),
-            ``probability`` and ``horizon`` of "scale".
+        **parameters: of a reference of the catalogue: ``words`` of "uniform" (the tokens' strings; "0" and
+            "1" by default), ``kept`` and ``ends`` of "words" (some of the words, and whether the end token
+            stays), ``probability`` and ``horizon`` of "scale" (.001 and 8 by default).
 
     Raises:
+        TypeError: a parameter that the reference does not take.
         ValueError: no such name, or one that is not allowed.
         FileNotFoundError: a folder that is not there or has no safetensors weights, or a hub id that was
             never fetched.
@@ -34,15 +36,25 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
     names = list(allowed if allowed is not None else [*CATALOGUE, OWN])
     shown = " or ".join(each if each == OWN else repr(each) for each in names)
     text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-    own = text and name not in CATALOGUE and (is_path(name) or Path(name).is_dir())
+    own = text and name not in CATALOGUE and (is_path(name) or (name != "" and os.path.isdir(name)))
     if (OWN if own else name) not in names:
         raise ValueError(f"reference must be {shown}, got {name!r}")
     if own:
+        check_parameters(name, parameters, ())
         from klrl_envs.reference.hub import hub_reference
 
         reference = hub_reference(name)
         return LanguageModel(reference, reference.vocabulary, reference.end_token)
-    return _from_catalogue(name, **parameters)
+    check_parameters(name, parameters, tuple(inspect.signature(CATALOGUE[name]).parameters))
+    return _from_catalogue(name, **{key: _hashable(value) for key, value in parameters.items()})
+
+
+def check_parameters(name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise TypeError where a reference is given what it does not take."""
+    unknown = [each for each in given if each not in known]
+    if unknown:
+        takes = ", ".join(known) or "nothing beside its name"
+        raise TypeError(f"the reference {name!r} takes {takes}, got {unknown[0]!r}")
 
 
 def is_path(name: str) -> bool:
@@ -50,12 +62,16 @@ def is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.startswith("~")
 
 
+def _hashable(value: Any) -> Any:
+    return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
+
 @lru_cache(maxsize=16)
 def _from_catalogue(name: str, **parameters: Any) -> LanguageModel:
     return CATALOGUE[name](**parameters)
 
 
-def _uniform(words: tuple[str, ...]) -> LanguageModel:
+def _uniform(words: tuple[str, ...] = ("0", "1")) -> LanguageModel:
     return bigram_model(words, UniformReference(len(words)), None)
 
 
@@ -85,7 +101,7 @@ def _hinted() -> LanguageModel:
     return LanguageModel(hinted_bigram(), SymbolVocabulary(SYMBOLS, END_TOKEN), END_TOKEN)
 
 
-def _scale(probability: float, horizon: int) -> LanguageModel:
+def _scale(probability: float = 1e-3, horizon: int = 8) -> LanguageModel:
     from klrl_envs.reference.scale import NOTES, scale_bigram
 
     return bigram_model(NOTES, scale_bigram(probability, horizon), None)

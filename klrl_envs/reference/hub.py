@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -45,7 +46,9 @@ def local_folder(name: str) -> Path:
         FileNotFoundError: it is not here, or has no safetensors weights.
     """
     folder = Path(name).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
+        if os.path.exists(folder):
+            raise FileNotFoundError(f"the reference {name!r} is a file; give the folder that it lies in")
         if not HUB_ID.fullmatch(name):
             raise FileNotFoundError(f"the reference {name!r} is a folder that is not there")
         from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Strict(BaseModel):
@@ -32,11 +32,17 @@ class Document(Strict):
         return json.dumps(self.plain(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file; ValueError that names it where it holds something else."""
+    def load(cls, path: str | Path) -> Self:
+        """Read a file; ValueError of one line that names the file, the field and the fault where it holds
+        something else.
+        """
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise ValueError(f"{path}: {place + ': ' if place else ''}{fault['msg']}") from error
+        except OSError as error:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path: Path) -> None:

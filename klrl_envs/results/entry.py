@@ -89,11 +89,11 @@ class Entry(Setup):
         return data
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read an entry; ValueError that names the file where it is not one or lies under another's name."""
         entry = super().load(path)
-        expected = entry_path(entry.env_id, entry.agent.name, path.parent).name
-        if path.name != expected:
+        expected = entry_path(entry.env_id, entry.agent.name, Path(path).parent).name
+        if Path(path).name != expected:
             raise ValueError(f"{path}: this entry's file must be called {expected}")
         return entry
 

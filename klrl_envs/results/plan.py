@@ -13,7 +13,7 @@ from typing import Any
 
 from klrl_envs.registry import all_rows
 from klrl_envs.results.suites import Experiment
-from klrl_envs.tasks.row import Row
+from klrl_envs.tasks.row import NAMESPACE, Row
 
 EXACT_SEEDS = (0, 1, 2, 3, 4)
 NEURAL_SEEDS = (0, 1, 2)
@@ -75,7 +75,8 @@ def expand(suite: Sequence[Experiment], registry: Sequence[Row] | None = None) -
 
     Args:
         suite: its experiments.
-        registry: what ids, tags and "all" mean; None for the suite's environments and those of users.
+        registry: what ids, tags and "all" mean; None for the suite's environments and those of users, which
+            "all" leaves out, and a tag that the suite has.
 
     Raises:
         ValueError: an environment, a tag or an argument of an environment that the registry lacks, or a
@@ -119,9 +120,10 @@ def _rows(experiment: Experiment, registry: Sequence[Row]) -> list[Row]:
     """The registry's rows that an experiment names."""
     named = experiment.environments
     if named == "all":
-        return list(registry)
+        return [row for row in registry if row.namespace == NAMESPACE]
     if isinstance(named, str) and "/" not in named:
-        chosen = [row for row in registry if named in row.tags]
+        tagged = [row for row in registry if named in row.tags]
+        chosen = [row for row in tagged if row.namespace == NAMESPACE] or tagged
         if not chosen:
             tags = sorted({tag for row in registry for tag in row.tags})
             raise ValueError(

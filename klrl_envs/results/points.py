@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.evaluation.comparison import ExactEvaluation, evaluate_exactly
 from klrl_envs.registry import find_row, make_task, sweeps
@@ -89,7 +87,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     found: dict[tuple[str, str, str, int], Path] = {}
     records: list[RunRecord] = []
     for path in paths:
-        record = read_record(path)
+        record = RunRecord.load(path)
         if record.env_id not in sweeps():
             continue
         identity = (record.agent.name, record.env_id, key(record.env_id, record.env_kwargs), record.seed)
@@ -106,16 +104,6 @@ def read_records(folder: Path) -> list[RunRecord]:
             "python -m benchmarks.run --suite diagnostics makes them"
         )
     return records
-
-
-def read_record(path: Path) -> RunRecord:
-    """Read one `result.json`; ValueError of one line that names the file, the field and the fault."""
-    try:
-        return RunRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise ValueError(f"{path} is no result: {place + ': ' if place else ''}{fault['msg']}") from None
 
 
 def outside(records: Sequence[RunRecord]) -> list[RunRecord]:

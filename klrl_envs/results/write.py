@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -46,14 +47,16 @@ def write_result(
         code: the paths in it which that code is; a change there since the commit is told.
 
     Raises:
-        ValueError: the numbers do not fit together, as no run of this environment could measure them.
+        ValueError: numbers that no run could measure together, no id, arguments that JSON does not hold.
     """
+    if "/" not in evaluation.env_id:
+        raise ValueError("only registered environments have records: give yours an id by klrl_envs.register")
     score = evaluation.score
     record = RunRecord(
         schema_version=SCHEMA_VERSION,
         agent=Agent.model_validate(agent),
         env_id=evaluation.env_id,
-        env_kwargs=dict(env_kwargs or {}),
+        env_kwargs=as_json(env_kwargs or {}),
         kl_coef=evaluation.kl_coef,
         task_sha256=evaluation.task_sha256,
         command=command,
@@ -74,6 +77,14 @@ def write_result(
     )
     record.save(Path(out) / FILE)
     return record
+
+
+def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as a file will give them back; ValueError where JSON has no form for one."""
+    try:
+        return json.loads(json.dumps(dict(arguments), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"env_kwargs must be what JSON can hold, got {dict(arguments)!r}: {error}") from None
 
 
 def comparison_record(comparison: Comparison) -> ComparisonRecord:

@@ -14,7 +14,7 @@ from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automaton import RewardAutomaton
-from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.base import Task, check_horizon
 
 ONE_HOT_STATES = 64
 """Automata of more states show the index of their state in binary digits instead of one-hot."""
@@ -63,7 +63,7 @@ class AutomatonTask(Task):
         *,
         kl_coef: float,
         horizon: int,
-        reward_range: tuple[float, float] = (0.0, 1.0),
+        reward_range: tuple[float, float] | None = None,
         reward_fingerprint: str | None = None,
         state_features: NDArray[np.float32] | None = None,
         **parts: Any,
@@ -75,7 +75,7 @@ class AutomatonTask(Task):
             automaton: the reward.
             kl_coef: in units of reward per nat.
             horizon: the most tokens, T.
-            reward_range: see ``Task``.
+            reward_range: see ``Task``; the bounds that follow from the automaton where None.
             reward_fingerprint: of what the automaton was computed from, where its numbers depend on the
                 processor's last bits; the automaton's own where None.
             state_features: float32 [Q, F]; the state's number where None, one-hot or in binary digits.
@@ -91,7 +91,7 @@ class AutomatonTask(Task):
             end_token=model.end_token,
             horizon=horizon,
             kl_coef=kl_coef,
-            reward_range=reward_range,
+            reward_range=reward_range or automaton.range_within(check_horizon(horizon)),
             reward_fingerprint=automaton.fingerprint if reward_fingerprint is None else reward_fingerprint,
             automaton=automaton,
             state_features=number_features(automaton.states) if state_features is None else state_features,

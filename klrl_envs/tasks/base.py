@@ -60,10 +60,12 @@ class Source:
     Attributes:
         make: a function that pickles, from arguments to the task.
         arguments: all that the task was made with.
+        module: what registers the environment when it is imported; None for the suite's.
     """
 
     make: Callable[..., Task]
     arguments: Mapping[str, Any]
+    module: str | None = None
 
     def task(self, **changes: Any) -> Task:
         """The task once more, with some arguments changed."""
@@ -106,7 +108,7 @@ class Task:
     source: Source | None = None
 
     def __post_init__(self) -> None:
-        check_horizon(self.horizon)
+        object.__setattr__(self, "horizon", check_horizon(self.horizon))
         check_kl_coef(self.kl_coef)
         longest = self.reference.longest
         if longest is not None and self.max_length > longest:

@@ -57,7 +57,6 @@ from klrl_envs.tasks.base import is_whole
 
 ACTIONS = ("forward", "back", "left", "right")
 HEADINGS = ((0, -1), (1, 0), (0, 1), (-1, 0))
-HEADING_NAMES = ("north", "east", "south", "west")
 REGION = 2
 CELL_PIXELS = 32
 

@@ -110,6 +110,7 @@ def sentiment_task(
         automaton,
         kl_coef=kl_coef,
         horizon=horizon,
+        reward_range=(0.0, 1.0),
         # of what defines the reward: a processor's exponential differs from another's in the last bit
         reward_fingerprint=digest(weights, np.array([eta, prior], dtype=np.float64)),
         state_features=sum_features(sums, log_odds),

@@ -12,7 +12,8 @@ from typing import Any
 from klrl_envs.tasks.base import Source, Task, check_split
 
 NAMESPACE = "klrl"
-ENVIRONMENT_ARGUMENTS = "features, reference_log_prob, render_mode"
+
+KEYWORDS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Settings = dict[str, Any]
 """Arguments of an environment; what they do not name is its default."""
@@ -70,14 +71,19 @@ class Row:
         module, name = self.task.split(":")
         return getattr(importlib.import_module(module), name)
 
+    @property
+    def function_name(self) -> str:
+        """Where the function is, as "module:function"."""
+        return f"{self.task.__module__}:{self.task.__qualname__}" if callable(self.task) else self.task
+
     def specification(self) -> str:
         """The environment's page, in Markdown below its title: the docstring of its function, or of the
-        module where that is the page.
+        module where that is the page; the summary where there is neither.
         """
         function = self.function()
         page = inspect.getdoc(function) or ""
         module = inspect.getdoc(inspect.getmodule(function)) or ""
-        return module if "## " in module and "## " not in page else page
+        return module if "## " in module and "## " not in page else page or self.summary
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the environment's own with their defaults, kl_coef and prompts among them."""
@@ -98,7 +104,7 @@ class Row:
         if unknown:
             raise TypeError(
                 f"{self.gym_id} has no argument {unknown[0]!r} (got an unexpected keyword argument "
-                f"{unknown[0]!r}); it has {', '.join(known)}, and {ENVIRONMENT_ARGUMENTS}"
+                f"{unknown[0]!r}); it has {', '.join(known)}"
             )
         given = {**self.arguments(), **arguments}
         check_split(given["prompts"])
@@ -110,7 +116,26 @@ class Row:
         if (task.exact is not None) != ("exact" in self.tags):
             kind = "neural" if task.exact is None else "exact"
             raise ValueError(f"{self.gym_id} is {kind}: its tags must say so, got {', '.join(self.tags)}")
-        return replace(task, id=self.task_id, source=Source(self.make, given))
+        module = None if self.namespace == NAMESPACE else self.function().__module__
+        return replace(task, id=self.task_id, source=Source(self.make, given, module))
+
+
+def check_function(env_id: str, task: str | Callable[..., Task]) -> None:
+    """Raise TypeError unless ``task`` is, or names, a function of keyword arguments, kl_coef among them."""
+    if isinstance(task, str):
+        module, colon, name = task.partition(":")
+        if not (module and colon and name):
+            raise TypeError(f"the task of {env_id} must be a function or 'module:function', got {task!r}")
+        return
+    if not callable(task):  # pyright: ignore[reportUnnecessaryComparison]
+        raise TypeError(f"the task of {env_id} must be a function or 'module:function', got {task!r}")
+    parameters = inspect.signature(task).parameters.values()
+    wrong = [each.name for each in parameters if each.kind not in KEYWORDS]
+    if wrong or "kl_coef" not in [each.name for each in parameters]:
+        raise TypeError(
+            f"the function of {env_id} must take its arguments as keywords, kl_coef among them"
+            + (f"; {wrong[0]} is none" if wrong else "")
+        )
 
 
 def diagnostic(

@@ -147,9 +147,8 @@ def test_the_score_holds_the_errors_of_reference_and_optimum():
         best = Certificate(table, (0.0, 1.0), "0", "test").optimum(beta)
         rewards = np.array([rng.choice(levels, p=agent[p]) for p in strata])
         zeros = np.zeros(len(strata))
-        episodes = Episodes(
-            strata, rewards, zeros, zeros, None, None, np.ones(len(strata), dtype=np.int64), {}, "exact"
-        )
+        one = np.ones(len(strata), dtype=np.int64)
+        episodes = Episodes(rewards, zeros, zeros, None, None, one, {}, prompt=strata, kind="exact")
         score = assess(episodes, Prompted, best).score
         covered += score.lower <= true <= score.upper
     assert covered / runs >= 0.93  # the correlation of J0 and J* is bounded, so it may exceed 0.95

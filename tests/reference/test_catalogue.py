@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,24 @@ def test_a_name_that_a_task_does_not_take_is_refused_with_those_that_it_takes() 
 def test_a_folder_that_is_not_there_is_called_so(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="is a folder that is not there"):
         load(name)
+
+
+def test_a_file_an_empty_name_and_a_very_long_one_are_called_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match="is a file; give the folder that it lies in"):
+        load(str(tmp_path / "file"))
+    for name in ("", "x" * 300):
+        with pytest.raises(ValueError, match="reference must be"):
+            load(name)
+
+
+def test_parameters_are_those_of_the_reference() -> None:
+    with pytest.raises(TypeError, match="the reference 'words' takes kept, ends, got 'foo'"):
+        load("words", foo=1)
+    with pytest.raises(TypeError, match="'some/model' takes nothing beside its name, got 'kept'"):
+        load("some/model", kept=())
+    assert load("words", kept=["good"], ends=True) is load("words", kept=("good",), ends=True)
+    assert load("uniform").words == ("0", "1")
 
 
 def test_a_hub_id_that_was_never_fetched_names_the_command() -> None:

@@ -36,10 +36,10 @@ def test_results_of_other_environments_are_passed_over(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"run-0/seed-0/result\.json is no result: Invalid JSON"),
+        ("{", r"run-0/seed-0/result\.json: Invalid JSON"),
         (
             json.dumps({**diagnostic_fields(LENGTH, 0.5), "kl_coef": 0}),
-            r"result\.json is no result: kl_coef: .*greater",
+            r"result\.json: kl_coef: .*greater",
         ),
         (json.dumps({**diagnostic_fields(LENGTH, 0.5), "tokens": "many"}), "tokens: "),
         (

@@ -88,3 +88,25 @@ def test_what_nobody_can_measure_is_not_written(tmp_path: Path):
         with pytest.raises(ValueError, match=r"name|tokens"):
             write_result(evaluation, tmp_path, agent=agent, command="mine", tokens=tokens, seconds=1.0)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_json_has_no_form_for_is_refused(tmp_path: Path):
+    evaluation = klrl_envs.evaluate("reference", MODES, episodes=16)
+    for wrong in (float("nan"), np.int64(3)):
+        with pytest.raises(ValueError, match="env_kwargs must be what JSON can hold"):
+            write_result(
+                evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0, env_kwargs={"a": wrong}
+            )
+    record = write_result(
+        evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0, env_kwargs={"a": (1, 2)}
+    )
+    assert record.env_kwargs == {"a": [1, 2]} and RunRecord.load(str(tmp_path / "result.json")) == record
+
+
+def test_an_environment_without_an_id_has_no_record(tmp_path: Path):
+    reference = klrl_envs.UniformReference(2)
+    automaton = klrl_envs.automata.from_keywords([1], 2)
+    env = klrl_envs.exact_task(reference, automaton, horizon=2, kl_coef=1.0)
+    evaluation = klrl_envs.evaluate("reference", env, episodes=16)
+    with pytest.raises(ValueError, match=r"give yours an id by klrl_envs\.register"):
+        write_result(evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0)

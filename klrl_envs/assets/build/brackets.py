@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import count_pairs, cross_entropy, smoothed
+from klrl_envs.reference.arrays import IntArray
 
 SYMBOLS = ("<end>", "x", ",", "(", ")", "[", "]", "{", "}")
 END, ATOM = 0, 1
@@ -74,7 +74,7 @@ def is_held_out(name: str) -> bool:
 
 def counts_of(
     texts: Sequence[Sequence[int]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[IntArray, IntArray, IntArray]:
     """First symbols [9], pairs [9, 9] and single symbols [9] of statements."""
     return count_pairs([np.array(text) for text in texts], len(SYMBOLS))
 

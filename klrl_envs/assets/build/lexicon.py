@@ -26,9 +26,7 @@ from klrl_envs.assets import read_arrays, write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.assets.build.words import MARKS, OUTSIDE, encode, split_words
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 
 SEED = 0
 WINDOW = 5
@@ -47,7 +45,7 @@ FIRST_WORD = 1 + len(MARKS)
 """The first token that is a word: the end token and the marks come before."""
 
 
-def neighbours(texts: Sequence[Integers], size: int) -> Floats:
+def neighbours(texts: Sequence[IntArray], size: int) -> FloatArray:
     """How often two tokens stand within WINDOW of each other in a text, [V, V], symmetric.
 
     Args:
@@ -65,7 +63,7 @@ def neighbours(texts: Sequence[Integers], size: int) -> Floats:
     return square + square.T
 
 
-def word_vectors(counts: Floats, dimensions: int) -> Floats:
+def word_vectors(counts: FloatArray, dimensions: int) -> FloatArray:
     """Unit vectors [N, dimensions] of N words from how often they are neighbours, [N, N]."""
     context = counts.sum(axis=0) ** CONTEXT_POWER
     expected = counts.sum(axis=1)[:, None] * (context / context.sum())
@@ -78,9 +76,9 @@ def word_vectors(counts: Floats, dimensions: int) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def clusters(vectors: Floats, count: int) -> Integers:
+def clusters(vectors: FloatArray, count: int) -> IntArray:
     """The class [N] of each vector [N, D], the classes numbered by falling mean cosine to their middle."""
-    tries: list[tuple[float, int, Floats, Integers]] = []
+    tries: list[tuple[float, int, FloatArray, IntArray]] = []
     for seed in tqdm(range(SEED, SEED + RESTARTS), desc="k-means", unit="start"):
         generator = np.random.default_rng(seed)
         middles, label = cast(Any, vq).kmeans2(vectors, count, iter=ITERATIONS, minit="++", rng=generator)
@@ -93,20 +91,20 @@ def clusters(vectors: Floats, count: int) -> Integers:
     return number[label]
 
 
-def middles_of(vectors: Floats, label: Integers) -> Floats:
+def middles_of(vectors: FloatArray, label: IntArray) -> FloatArray:
     """The mean vectors [K, D] of the classes [N] of vectors [N, D], at unit length."""
     middles = np.stack([vectors[label == place].mean(axis=0) for place in range(label.max() + 1)])
     return middles / np.linalg.norm(middles, axis=1, keepdims=True)
 
 
-def closeness(vectors: Floats, label: Integers) -> Floats:
+def closeness(vectors: FloatArray, label: IntArray) -> FloatArray:
     """Cosine [N] of each unit vector [N, D] and the mean vector of its class."""
     return (vectors * middles_of(vectors, label)[label]).sum(axis=1)
 
 
-def log_odds(texts: Sequence[Integers], labels: NDArray[np.bool_], size: int) -> Floats:
+def log_odds(texts: Sequence[IntArray], labels: BoolArray, size: int) -> FloatArray:
     """log P(token | positive) - log P(token | negative), [V], of tokens counted each time, in nats."""
-    sides: list[Floats] = []
+    sides: list[FloatArray] = []
     for side in (True, False):
         tokens = np.concatenate([text for text, label in zip(texts, labels, strict=True) if label == side])
         count = np.bincount(tokens[tokens != OUTSIDE], minlength=size) + SMOOTHING
@@ -114,7 +112,7 @@ def log_odds(texts: Sequence[Integers], labels: NDArray[np.bool_], size: int) ->
     return sides[0] - sides[1]
 
 
-def quantised(odds: Floats) -> NDArray[np.int8]:
+def quantised(odds: FloatArray) -> NDArray[np.int8]:
     """Whole numbers of ETA, at most LARGEST either way; the end token's is 0."""
     weights = np.clip(np.rint(odds / ETA), -LARGEST, LARGEST).astype(np.int8)
     weights[0] = 0
@@ -173,13 +171,13 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     }
 
 
-def chosen(texts: Sequence[Integers], rows: NDArray[np.bool_]) -> list[Integers]:
+def chosen(texts: Sequence[IntArray], rows: BoolArray) -> list[IntArray]:
     """The texts where ``rows`` is true."""
     return [text for text, row in zip(texts, rows, strict=True) if row]
 
 
 def vector_measures(
-    words: list[str], vectors: Floats, counts: Floats, held: Sequence[Integers]
+    words: list[str], vectors: FloatArray, counts: FloatArray, held: Sequence[IntArray]
 ) -> dict[str, object]:
     """How far cosines foretell which words stand together in held-out reviews, and some nearest words."""
     unseen = neighbours(held, len(words))[FIRST_WORD:, FIRST_WORD:]
@@ -200,14 +198,14 @@ def vector_measures(
     }
 
 
-def nearest(words: list[str], vectors: Floats, word: str, count: int = 6) -> str:
+def nearest(words: list[str], vectors: FloatArray, word: str, count: int = 6) -> str:
     """The words of the largest cosine with a word."""
     near = np.argsort(-(vectors @ vectors[words.index(word)]), kind="stable")
     return ", ".join([words[int(token)] for token in near if words[token] != word][:count])
 
 
 def class_measures(
-    words: list[str], vectors: Floats, classes: NDArray[np.int8], train: Sequence[Integers]
+    words: list[str], vectors: FloatArray, classes: NDArray[np.int8], train: Sequence[IntArray]
 ) -> dict[str, object]:
     """Sizes, shares of the running words, coherence and the most typical words of each class."""
     tokens = np.concatenate(list(train))
@@ -235,10 +233,10 @@ def class_measures(
 
 def odds_measures(
     words: list[str],
-    odds: Floats,
+    odds: FloatArray,
     weights: NDArray[np.int8],
     reviews: Sequence[Review],
-    texts: Sequence[Integers],
+    texts: Sequence[IntArray],
 ) -> dict[str, object]:
     """Accuracy of the sign of the summed weights on held-out reviews, quantised and not."""
     held = [
@@ -246,7 +244,7 @@ def odds_measures(
         for review, text in zip(reviews, texts, strict=True)
         if review.part == "held_out"
     ]
-    kinds: dict[str, list[tuple[Integers, bool]]] = {"whole": [], "passage": [], "sentence": []}
+    kinds: dict[str, list[tuple[IntArray, bool]]] = {"whole": [], "passage": [], "sentence": []}
     for review, text in held:
         kinds["whole" if review.source == "imdb" else "sentence"].append((text, review.label == 1))
         if review.source == "imdb":
@@ -268,7 +266,7 @@ def odds_measures(
 
 
 def syllable_measures(
-    words: list[str], spoken: NDArray[np.int8], held: Sequence[Integers]
+    words: list[str], spoken: NDArray[np.int8], held: Sequence[IntArray]
 ) -> dict[str, object]:
     """Coverage of the dictionary and the mean length of a word."""
     tokens = np.concatenate(list(held))

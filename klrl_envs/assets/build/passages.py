@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from klrl_envs.assets.build.corpus import Review
-
-Mask = NDArray[np.bool_]
+from klrl_envs.reference.arrays import BoolArray, IntArray
 
 WINDOW = 32
 PASSAGE, SHORT, WHOLE = range(3)
@@ -23,12 +22,12 @@ class Passages:
     """Every text of every review: its windows of WINDOW tokens and itself, all arrays [K]."""
 
     texts: list[str]
-    label: NDArray[np.int64]
-    review: NDArray[np.int64]
-    kind: NDArray[np.int64]
+    label: IntArray
+    review: IntArray
+    kind: IntArray
     part: NDArray[np.str_]
 
-    def rows(self, part: str, *kinds: int) -> Mask:
+    def rows(self, part: str, *kinds: int) -> BoolArray:
         """Mask of the texts of a part that are of these kinds."""
         return (self.part == part) & np.isin(self.kind, kinds)
 

@@ -35,11 +35,10 @@ from tqdm import tqdm
 from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build import sentiment_measures as measures
 from klrl_envs.assets.build.corpus import Review, load_reviews
-from klrl_envs.assets.build.passages import PASSAGE, SHORT, WHOLE, WINDOW, Mask, Passages, cut
+from klrl_envs.assets.build.passages import PASSAGE, SHORT, WHOLE, WINDOW, Passages, cut
 from klrl_envs.assets.build.recipe import Asset, Recipe
+from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reward.classifier import NAMES, SentimentClassifier, calibrated, features, find
-
-Floats = NDArray[np.float64]
 
 SEED = 0
 FORMAT = 1
@@ -57,7 +56,7 @@ class Design:
 
     keys: NDArray[np.uint32]
     matrix: Any
-    words: NDArray[np.int64]
+    words: IntArray
 
 
 def design(passages: Passages) -> Design:
@@ -77,7 +76,7 @@ def design(passages: Passages) -> Design:
     return Design(table, sp.csr_matrix((value, (text, column)), shape=(len(words), len(table))), words)
 
 
-def log_odds(matrix: Any, target: Floats) -> Floats:
+def ngram_log_odds(matrix: Any, target: FloatArray) -> FloatArray:
     """Naive Bayes: smoothed log-odds of each n-gram [F], a text counting its n-grams once."""
     present = matrix.copy()
     present.data = np.ones_like(present.data)
@@ -85,7 +84,7 @@ def log_odds(matrix: Any, target: Floats) -> Floats:
     return np.log(positive / positive.sum()) - np.log(negative / negative.sum())
 
 
-def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqdm[Any]) -> Floats:
+def fit(matrix: Any, target: FloatArray, mean: FloatArray, penalty: float, progress: tqdm[Any]) -> FloatArray:
     """Weights [F] and the intercept, [F + 1] together, near ``mean``.
 
     L-BFGS in coordinates scaled by the diagonal of the curvature, without which the commonest words
@@ -97,7 +96,7 @@ def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqd
     start = np.append(mean, 0.0)
     goal = target.astype(np.float32)
 
-    def loss(scaled: Floats) -> tuple[float, Floats]:
+    def loss(scaled: FloatArray) -> tuple[float, FloatArray]:
         step = scale * scaled
         weights = (start + step).astype(np.float32)
         logit = np.clip(matrix @ weights[:-1] + weights[-1], -60, 60)
@@ -119,33 +118,35 @@ def fit(matrix: Any, target: Floats, mean: Floats, penalty: float, progress: tqd
     return start + scale * result.x
 
 
-def train(passages: Passages, table: Design, name: str, use: Mask, progress: tqdm[Any]) -> Floats:
+def train(passages: Passages, table: Design, name: str, use: BoolArray, progress: tqdm[Any]) -> FloatArray:
     """The two fits. ``use`` masks the texts whose labels may be seen; returns [F + 1]."""
     other = NAMES[1 - NAMES.index(name)]
     label = passages.label.astype(np.float64)
     own, wholes = passages.rows(name, SHORT, WHOLE) & use, passages.rows(other, WHOLE)
-    mean = log_odds(table.matrix[own], label[own])
+    mean = ngram_log_odds(table.matrix[own], label[own])
     first = fit(table.matrix[own], label[own], mean, WHOLE_PENALTY, progress)
     guess = np.full(passages.review.max() + 1, np.nan)
     guess[passages.review[wholes]] = table.matrix[wholes] @ first[:-1] + first[-1] > 0
     target = np.where(passages.part == other, guess[passages.review], label)
     both = own | wholes
-    mean = log_odds(table.matrix[both], target[both])
+    mean = ngram_log_odds(table.matrix[both], target[both])
     rows = (passages.rows(name, PASSAGE, SHORT, WHOLE) & use) | passages.rows(other, PASSAGE, WHOLE)
     return fit(table.matrix[rows], target[rows], mean, PENALTY, progress)
 
 
-def calibrate(evidence: Floats, words: NDArray[np.int64], label: Floats, weight: Floats) -> Floats:
+def calibrate(evidence: FloatArray, words: IntArray, label: FloatArray, weight: FloatArray) -> FloatArray:
     """(a, b, c, d) of the classifier's formula, of least weighted log loss."""
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: FloatArray) -> float:
         logit = calibrated(evidence, words, parameters)
         return float(weight @ (np.logaddexp(0, logit) - label * logit))
 
     return cast(Any, optimize).minimize(loss, np.array([1.0, 0.0, 0.0, 0.0]), method="BFGS").x
 
 
-def calibration(passages: Passages, table: Design, name: str, weights: Floats, unseen: Mask) -> Floats:
+def calibration(
+    passages: Passages, table: Design, name: str, weights: FloatArray, unseen: BoolArray
+) -> FloatArray:
     """Calibration on the own half's texts in ``unseen``; windows and whole reviews weigh the same."""
     rows = passages.rows(name, PASSAGE, WHOLE) & unseen
     kind = passages.kind[rows]
@@ -178,7 +179,7 @@ def build(out: Path, work: Path, reviews: Sequence[Review] | None = None) -> dic
     left_out = np.random.default_rng(SEED).random(len(reviews)) * 100 < VALIDATION_PERCENT
     unseen = left_out[passages.review]
     for name in tqdm(NAMES, desc="classifiers", unit="classifier"):
-        weights: dict[str, Floats] = {}
+        weights: dict[str, FloatArray] = {}
         for stage, use in (("validation", ~unseen), ("all", np.ones_like(unseen))):
             kept = work / f"sentiment.{recipe}.{name}.{stage}.npy"
             if not kept.exists():

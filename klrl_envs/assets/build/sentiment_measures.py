@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from klrl_envs.assets.build.passages import KINDS, PASSAGE, SHORT, WHOLE, Passages
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reward.classifier import SentimentClassifier, ngrams
 
 BINS = 15
 SMOOTHINGS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0)
 
 
-def calibration_error(probability: NDArray[np.float64], label: NDArray[np.int64]) -> float:
+def calibration_error(probability: FloatArray, label: IntArray) -> float:
     """Expected calibration error: sum over BINS equal bins of share * |mean probability - mean label|."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     gap = np.bincount(bins, probability, BINS) - np.bincount(bins, label, BINS)
     return float(np.abs(gap).sum() / len(label))
 
 
-def area_under_curve(score: NDArray[np.float64], label: NDArray[np.int64]) -> float:
+def area_under_curve(score: FloatArray, label: IntArray) -> float:
     """P(a positive text scores above a negative one), ties in order of rank."""
     rank = np.empty(len(score))
     rank[np.argsort(score, kind="stable")] = np.arange(len(score))

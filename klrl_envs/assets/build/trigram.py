@@ -19,10 +19,8 @@ FEWEST_OF_A_TRIPLE = 2
 FEWEST_OF_A_PAIR = 20
 KAPPAS = (20.0, 50.0, 100.0, 200.0, 400.0, 800.0)
 
-Integers = IntArray
 
-
-def count_triples(texts: Sequence[Integers], size: int) -> tuple[Integers, Integers]:
+def count_triples(texts: Sequence[IntArray], size: int) -> tuple[IntArray, IntArray]:
     """Codes (u V + v) V + w, ascending, of the triples that occur, and how often they do.
 
     A word outside the list breaks the context: no triple that holds it is counted.
@@ -36,8 +34,8 @@ def count_triples(texts: Sequence[Integers], size: int) -> tuple[Integers, Integ
 
 
 def pruned(
-    codes: Integers, counts: Integers, size: int, fewest: int, fewest_of_a_pair: int
-) -> tuple[Integers, Integers]:
+    codes: IntArray, counts: IntArray, size: int, fewest: int, fewest_of_a_pair: int
+) -> tuple[IntArray, IntArray]:
     """The triples that occur ``fewest`` times, of pairs to which these leave ``fewest_of_a_pair``."""
     kept = counts >= fewest
     codes, counts = codes[kept], counts[kept]
@@ -47,7 +45,7 @@ def pruned(
 
 
 def mixed(
-    wanted: Integers, of_bigram: FloatArray, codes: Integers, counts: Integers, size: int, kappa: float
+    wanted: IntArray, of_bigram: FloatArray, codes: IntArray, counts: IntArray, size: int, kappa: float
 ) -> FloatArray:
     """pi0(w | u, v) of wanted triples: (n(u, v, w) + kappa pi0(w | v)) / (n(u, v) + kappa)."""
     own, total = np.zeros(len(wanted)), np.zeros(len(wanted))
@@ -85,7 +83,7 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     def perplexity(probabilities: FloatArray) -> float:
         return round(float(np.exp(-(weight @ np.log(probabilities)) / weight.sum())), 2)
 
-    def by_kappa(codes: Integers, counts: Integers) -> dict[float, float]:
+    def by_kappa(codes: IntArray, counts: IntArray) -> dict[float, float]:
         return {kappa: perplexity(mixed(held, of_bigram, codes, counts, size, kappa)) for kappa in KAPPAS}
 
     codes, counts = pruned(every, how_often, size, FEWEST_OF_A_TRIPLE, FEWEST_OF_A_PAIR)
@@ -124,7 +122,7 @@ def build(out: Path, reviews: Sequence[Review] | None = None) -> dict[str, objec
     }
 
 
-def fitting(counts: Integers, kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+def fitting(counts: IntArray, kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     """Counts in a smaller type.
 
     Raises:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from klrl_envs.assets import write_arrays
 from klrl_envs.assets.build.corpus import Review, load_reviews
 from klrl_envs.assets.build.recipe import Asset, Recipe
+from klrl_envs.reference.arrays import FloatArray, IntArray
 
 END = "<end>"
 WORDS = 2_000
@@ -35,15 +35,13 @@ def choose_words(texts: Sequence[list[str]]) -> list[str]:
     return [END, *MARKS, *commonest]
 
 
-def encode(texts: Sequence[list[str]], words: Sequence[str]) -> list[NDArray[np.int64]]:
+def encode(texts: Sequence[list[str]], words: Sequence[str]) -> list[IntArray]:
     """Token ids of each text and its end token; a word outside the list is OUTSIDE."""
     index = {word: token for token, word in enumerate(words)}
     return [np.array([*(index.get(word, OUTSIDE) for word in text), 0]) for text in texts]
 
 
-def count_pairs(
-    texts: Sequence[NDArray[np.int64]], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def count_pairs(texts: Sequence[IntArray], size: int) -> tuple[IntArray, IntArray, IntArray]:
     """Counts of first tokens [V], of (previous, next) pairs [V, V], and of single tokens [V].
 
     A word outside the list breaks the context: neither the pair that ends in it nor the pair that
@@ -59,13 +57,13 @@ def count_pairs(
     return start, pairs, single
 
 
-def smoothed(counts: NDArray[np.int64], alpha: float) -> NDArray[np.float64]:
+def smoothed(counts: IntArray, alpha: float) -> FloatArray:
     """log of (count + alpha) / (total + alpha V) along the last axis (Lidstone)."""
     total = counts.sum(axis=-1, keepdims=True)
     return np.log(counts + alpha) - np.log(total + alpha * counts.shape[-1])
 
 
-def cross_entropy(log_probs: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+def cross_entropy(log_probs: FloatArray, counts: IntArray) -> float:
     """Mean nats per token of held-out counts under a table of the same shape."""
     return float(-(log_probs * counts).sum() / counts.sum())
 

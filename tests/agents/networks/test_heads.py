@@ -10,7 +10,7 @@ import torch
 
 import klrl_envs
 from agents.networks.heads import TextPolicy
-from agents.networks.make import make_policy
+from agents.networks.make import make_network
 from agents.networks.trajectories import make_engine
 from klrl_envs import Prompts
 
@@ -28,7 +28,7 @@ def test_a_text_policy_reads_what_it_wrote_as_it_was_written(critic: bool, lengt
         tokens = np.where(np.arange(8) < cut[:, None], task.prompts.tokens[:8], task.pad)
         task = dataclasses.replace(task, prompts=Prompts(tokens, cut))  # type: ignore[type-var]
     torch.manual_seed(1)
-    policy = make_policy(task, critic=critic)
+    policy = make_network(task, critic=critic)
     assert isinstance(policy, TextPolicy) and (policy.evidence.pairs is not None) == critic
     torch.nn.init.normal_(policy.actor[-1].weight, std=0.2)  # type: ignore[arg-type]
     if critic:

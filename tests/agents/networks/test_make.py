@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import klrl_envs
-from agents.networks.make import load_network, make_policy
+from agents.networks.make import load_network, make_network
 from agents.networks.trajectories import make_engine
 from agents.ppo import PPOArguments
 from agents.reinforce import ReinforceArguments
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_a_policy_starts_at_the_reference() -> None:
     for env_id in ("GridNavigation-v0", "Keywords-v0", "Sentiment-v0"):
         task = klrl_envs.make_task(env_id)
-        policy = make_policy(task)
+        policy = make_network(task)
         engine = make_engine(task, 16, 0)
         trajectories = policy.write(engine, np.zeros(16, dtype=np.int64), torch.Generator().manual_seed(0))
         assert trajectories.log_ratios.abs().max() < 1e-5
@@ -52,9 +52,9 @@ def test_weights_that_were_saved_are_the_policy(env_id: str, critic: bool, tmp_p
 
 def test_weights_do_not_depend_on_what_was_loaded_before() -> None:
     code = (
-        "import torch; from agents.networks.make import make_policy; from klrl_envs import make_task\n"
+        "import torch; from agents.networks.make import make_network; from klrl_envs import make_task\n"
         "for _ in range(2):\n"
-        "    torch.manual_seed(0); p = make_policy(make_task('Sentiment-v0'))\n"
+        "    torch.manual_seed(0); p = make_network(make_task('Sentiment-v0'))\n"
         "    print(p.evidence.embedding.weight.sum().item(), p.actor[0].weight.sum().item())\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
