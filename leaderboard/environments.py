@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from klrl_envs.registry import REGISTRY
 from klrl_envs.tasks.row import Row
+from leaderboard.tables import markdown
 
 
 def environment_list() -> str:
@@ -19,13 +20,14 @@ def environment_list() -> str:
 
 def environment_table(rows: Sequence[Row]) -> str:
     """A Markdown table, a row an environment."""
-    lines = [
-        "| id | what it asks | optimum | kl_coef | token budget |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        optimum = "exact" if "exact" in row.tags else "certified by sampling"
-        lines.append(
-            f"| `{row.gym_id}` | {row.summary} | {optimum} | {row.kl_coef:g} | {row.token_budget:,} |"
+    cells = [
+        (
+            f"`{row.gym_id}`",
+            row.summary,
+            "exact" if "exact" in row.tags else "certified by sampling",
+            f"{row.kl_coef:g}",
+            f"{row.token_budget:,}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return markdown(("id", "what it asks", "optimum", "kl_coef", "token budget"), cells)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from klrl_envs.results.entry import short_id
+from klrl_envs.results.entry import file_id
 
 FOLDER = Path(__file__).resolve().parent
 ENTRIES = FOLDER / "entries"
@@ -12,4 +12,4 @@ ENTRIES = FOLDER / "entries"
 
 def figure_path(env_id: str, folder: Path) -> Path:
     """Where the figure of an environment lies; a PNG lies beside the SVG."""
-    return folder / "figures" / f"{short_id(env_id)}.svg"
+    return folder / "figures" / f"{file_id(env_id)}.svg"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.record import Bounds
+from klrl_envs.tasks.row import short_id
 from leaderboard.aggregate import Aggregate
 
 
@@ -33,7 +34,7 @@ def short_commit(commit: str) -> str:
 
 # Heading, whether the README's short table has it, and the cell of an entry.
 COLUMNS: tuple[tuple[str, bool, Callable[[Entry], str]], ...] = (
-    ("environment", True, lambda entry: entry.env_id.removeprefix("klrl/")),
+    ("environment", True, lambda entry: short_id(entry.env_id)),
     ("agent", True, lambda entry: entry.agent.name),
     ("score [95 %]", True, lambda entry: shown_score(entry.score, entry.score_interval)),
     ("expected reward", True, lambda entry: number(entry.mean("expected_reward"))),
@@ -80,7 +81,7 @@ def aggregate_rows(aggregate: Aggregate) -> list[list[str]]:
         [
             row.agent,
             shown_score(row.score, row.score_interval) if row.score_interval else f"{row.score:.3f}",
-            ", ".join(name.removeprefix("klrl/") for name in row.environments),
+            ", ".join(short_id(name) for name in row.environments),
         ]
         for row in aggregate.rows
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.studies.mistakes import Mistake, on_one_price, on_prompts
 from benchmarks.studies.pitfalls_figure import draw
+from klrl_envs.tasks.row import short_id
 
 FOLDER = Path(__file__).parent / "pitfalls"
 
@@ -38,7 +39,7 @@ def table(rows: Sequence[Mistake]) -> str:
             ("", "") if row.point is None else (f"{row.point.expected_reward:.3f}", f"{row.point.kl:.2f}")
         )
         score = f"claims {row.score:.3f}" if row.point is None else f"{row.score:.3f}"
-        cells = (row.name, row.optimises, row.ends, *reached, score, row.env_id.removeprefix("klrl/"))
+        cells = (row.name, row.optimises, row.ends, *reached, score, short_id(row.env_id))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.comparison import metrics_along_frontier
 from klrl_envs.evaluation.evaluate import optimal_policy
-from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
+from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.rollout import row_source
 from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
 from klrl_envs.reference.sampling import sample_rows

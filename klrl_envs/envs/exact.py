@@ -55,7 +55,5 @@ def exact_task(
         raise ValueError(f"end_token must be None or 0 to {size - 1}, got {end_token}")
     shown = tuple(f"t{token}" for token in range(size)) if words is None else tuple(words)
     model = LanguageModel(reference, WordVocabulary(shown, end_token), end_token)
-    task = AutomatonTask.of(
-        model, automaton, kl_coef=kl_coef, horizon=horizon, reward_range=automaton.range_within(horizon)
-    )
+    task = AutomatonTask.of(model, automaton, kl_coef=kl_coef, horizon=horizon)
     return TokenEnv(task, features=features)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.policies import LogProbKind
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
 
 
@@ -103,28 +103,3 @@ class RejectionSampler:
         edges = np.cumsum(share) / share.sum()
         places = (np.arange(self._lanes) + 0.5) / self._lanes
         return np.minimum(np.searchsorted(edges, places, side="right"), len(needed) - 1)
-
-
-def draw_reference(
-    engine: Engine, prompts: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """An episode of the reference in every lane.
-
-    Args:
-        engine: seeded, with N lanes.
-        prompts: int64[N], the prompt of each lane.
-        rng: draws the tokens.
-
-    Returns:
-        What was written int64[N, T] padded, rewards float64[N], log pi0 float64[N] in nats.
-    """
-    every = np.arange(engine.lanes)
-    engine.reset(every, prompts)
-    rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
-    while not engine.done.all():
-        active = ~engine.done
-        rows = engine.reference_log_probs()
-        tokens = sample_rows(rows, rng)
-        log_prob[active] += rows[every, tokens][active]
-        rewards += engine.step(tokens, active).reward
-    return engine.written(), rewards, log_prob

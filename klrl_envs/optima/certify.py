@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.optimum import certificate_folder, certificate_name, public_id
 from klrl_envs.optima.reward_table import check_rewards, read_table, write_table
 from klrl_envs.reference.arrays import FloatArray
-from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
 
 LANES = 500
@@ -107,15 +107,10 @@ def sample_rewards(task: Task, prompt: int, count: int, seed: int) -> FloatArray
     rng = np.random.default_rng([seed, prompt])
     lanes = LANES
     engine = Engine(task, lanes)
-    every = np.arange(lanes)
     engine.seed_lanes(rng)
     rounds: list[FloatArray] = []
     while len(rounds) * lanes < count:
-        engine.reset(every, prompt)
-        rewards = np.zeros(lanes)
-        while not engine.done.all():
-            tokens = sample_rows(engine.reference_log_probs(), rng)
-            rewards += engine.step(tokens, ~engine.done).reward
+        _, rewards, _ = draw_reference(engine, prompt, rng)
         rounds.append(rewards)
     return np.concatenate(rounds)[:count]
 

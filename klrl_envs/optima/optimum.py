@@ -63,9 +63,7 @@ def optimum(env_or_id: EnvOrId, **kwargs: Any) -> Optimum:
     """
     if "kl_coef" in kwargs:
         check_kl_coef(kwargs["kl_coef"])
-    task = evaluation_task(env_or_id, kwargs)
-    check_kl_coef(task.kl_coef)
-    return find_certificate(task).optimum(task.kl_coef) if task.exact is None else optimum_of(task.exact)
+    return optimum_of(evaluation_task(env_or_id, kwargs))
 
 
 def public_id(task: Task) -> str:
@@ -125,12 +123,20 @@ def _certify_command(task: Task) -> str:
 
 def problem_of(task: AutomatonTask) -> Problem:
     """What the solver is given of a task: reference, reward, and where its prompts lead."""
-    prompts = None if task.prompt_states is None else task.starts[:2]
-    return Problem(task.reference, task.automaton, task.horizon, task.end_token, prompts)
+    return Problem(task.reference, task.automaton, task.horizon, task.end_token, task.prompt_starts)
 
 
-def optimum_of(task: AutomatonTask) -> Optimum:
-    """The exact optimum of a task on the prompts that it has; the last few solutions are kept."""
+def optimum_of(task: Task) -> Optimum:
+    """The optimum of a task on the prompts that it has.
+
+    Raises:
+        NotCertified: the task is not exact, and nobody certified it.
+    """
+    return find_certificate(task).optimum(task.kl_coef) if task.exact is None else solved(task.exact)
+
+
+def solved(task: AutomatonTask) -> Optimum:
+    """The exact optimum of a task; the last few solutions are kept."""
     key = (public_id(task), task.fingerprint, task.kl_coef)
     if key not in _solved:
         problem = problem_of(task)

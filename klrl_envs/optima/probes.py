@@ -7,8 +7,6 @@ task of your own before you trust it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from klrl_envs.optima.optimum import optimum_of
@@ -37,7 +35,7 @@ def probe_scores(task: AutomatonTask) -> dict[str, float]:
         raise ValueError(
             f"{task.id} is stochastic beside its tokens, or pi0 is optimal: no probe has a score"
         )
-    repeat = repeat_objectives(task, problem)
+    repeat = repeat_objectives(task)
     objectives = {"uniform": uniform_objective(task, problem), "repeat": float(repeat.max())}
     if task.end_token is not None:
         objectives["end"] = float(repeat[task.end_token])
@@ -58,13 +56,11 @@ def uniform_objective(task: AutomatonTask, problem: Problem) -> float:
     return problem.at_start(values)
 
 
-def repeat_objectives(task: AutomatonTask, problem: Problem) -> FloatArray:
+def repeat_objectives(task: AutomatonTask) -> FloatArray:
     """float64[V], J of the policies that write one token for ever."""
 
     def constant(token: int) -> float:
-        return deterministic_objective(
-            task, problem, lambda context, state, time: np.full_like(context, token)
-        )
+        return task.deterministic_objective(lambda context, state, time: np.full_like(context, token))
 
     return np.array([constant(token) for token in range(task.vocab_size)])
 
@@ -95,24 +91,4 @@ def maximiser_objective(task: AutomatonTask, best: Optimum) -> float:
         rows = policy.log_probs(context, state, np.full_like(state, time))
         return np.where(good, rows, -np.inf).argmax(axis=1)
 
-    return deterministic_objective(task, problem, choose)
-
-
-def deterministic_objective(
-    task: AutomatonTask, problem: Problem, choose: Callable[[IntArray, IntArray, int], IntArray]
-) -> float:
-    """J of a deterministic policy, exactly, by following every start.
-
-    Args:
-        choose: (context int64[N], state int64[N], tokens written) -> token int64[N].
-    """
-    automaton, reference = task.automaton, task.reference
-    context, state, weight = problem.starts
-    total = 0.0
-    for time in range(task.horizon):
-        token = choose(context, state, time)
-        paid, after, ends = automaton.read(state, token, context=context, end_token=task.end_token)
-        total += float(weight @ (paid + task.kl_coef * reference.log_prob(context, token)))
-        total += float(weight[ends] @ automaton.settle(after[ends], ends[ends]))
-        context, state, weight = reference.next_context(context, token)[~ends], after[~ends], weight[~ends]
-    return total + float(weight @ automaton.settle(state, np.zeros(state.size, dtype=np.bool_)))
+    return task.deterministic_objective(choose)

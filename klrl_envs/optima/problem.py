@@ -70,11 +70,7 @@ class Problem:
     @cached_property
     def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
         """Contexts, states and probabilities, [N] each, at which an episode starts."""
-        if self.prompts is not None:
-            context, state = self.prompts
-            return context, state, np.full(context.size, 1 / context.size)
-        state = np.flatnonzero(self.automaton.start)
-        return np.full_like(state, self.reference.start_context), state, self.automaton.start[state]
+        return self.automaton.starts(self.reference.start_context, self.prompts)
 
     @cached_property
     def reached(self) -> list[IntArray]:

@@ -25,6 +25,7 @@ from klrl_envs.results.record import (
     check_objective,
     check_score,
 )
+from klrl_envs.tasks.row import short_id
 
 SHARED = ("agent", "env_id", "env_kwargs", "kl_coef", "task_sha256")
 """What all seeds of an entry have in common."""
@@ -164,14 +165,14 @@ def seed_of(record: RunRecord, latest: RunRecord) -> Seed:
     return Seed(**fields, **own)
 
 
-def short_id(env_id: str) -> str:
-    """An environment in a file's name: without the suite's namespace, others with a dot for the slash."""
-    return env_id.removeprefix("klrl/").replace("/", ".")
+def file_id(env_id: str) -> str:
+    """An environment in a file's name: in short, and with a dot for the slash of another namespace."""
+    return short_id(env_id).replace("/", ".")
 
 
 def file_stem(env_id: str, agent: str) -> str:
     """What the files of an agent on an environment are called."""
-    return f"{short_id(env_id)}--{agent}"
+    return f"{file_id(env_id)}--{agent}"
 
 
 def entry_path(env_id: str, agent: str, folder: Path) -> Path:

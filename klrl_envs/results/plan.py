@@ -13,7 +13,7 @@ from typing import Any
 
 from klrl_envs.registry import all_rows
 from klrl_envs.results.suites import Experiment
-from klrl_envs.tasks.row import NAMESPACE, Row
+from klrl_envs.tasks.row import NAMESPACE, Row, short_id
 
 EXACT_SEEDS = (0, 1, 2, 3, 4)
 NEURAL_SEEDS = (0, 1, 2)
@@ -162,5 +162,5 @@ def choose(runs: Sequence[PlannedRun], conditions: Sequence[str]) -> list[Planne
 def _names(run: PlannedRun, key: str) -> set[str]:
     """What a run may be called in a condition on its "agent", "env" or "seed"."""
     if key == "env":
-        return {run.env_id, run.env_id.removeprefix("klrl/")}
+        return {run.env_id, short_id(run.env_id)}
     return {run.agent if key == "agent" else str(run.seed)}

@@ -36,8 +36,13 @@ def from_keywords(tokens: Sequence[int], vocab_size: int) -> RewardAutomaton:
     transition = np.repeat(states[:, None], vocab_size, axis=1)
     for bit, token in enumerate(tokens):
         transition[:, token] |= 1 << bit
-    seen = (states[:, None] >> np.arange(len(tokens)) & 1).sum(axis=1)
+    seen = binary(len(states), len(tokens)).sum(axis=1)
     return RewardAutomaton(transition, final_reward=seen / len(tokens))
+
+
+def binary(count: int, digits: int) -> IntArray:
+    """The numbers 0 to count - 1 in binary digits, the lowest first: int64 [count, digits]."""
+    return np.arange(count)[:, None] >> np.arange(digits) & 1
 
 
 def from_count(tokens: Sequence[int], vocab_size: int, values: ArrayLike) -> RewardAutomaton:

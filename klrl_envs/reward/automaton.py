@@ -211,6 +211,20 @@ class RewardAutomaton:
         """What the end pays float64[N] in states int64[N]; ended bool[N]: before the horizon's end."""
         return np.where(ended, self.final_reward[state], self.horizon_reward[state])
 
+    def starts(
+        self, context: int, prompts: tuple[IntArray, IntArray] | None = None
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """Where an episode starts: contexts int64[N] of the reference, states int64[N], their probabilities.
+
+        Args:
+            context: of the reference before the first token.
+            prompts: (contexts int64[M], states int64[M]) after each prompt, all alike; `start` where None.
+        """
+        if prompts is not None:
+            return *prompts, np.full(prompts[0].size, 1 / prompts[0].size)
+        state = np.flatnonzero(self.start)
+        return np.full_like(state, context), state, self.start[state]
+
     def trimmed(self) -> RewardAutomaton:
         """This automaton without the states that no text reaches; the others keep their order."""
         kept = np.flatnonzero(self.reachable())

@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel
+from klrl_envs.reward.automata import binary
 from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.base import Task, check_horizon
 
 ONE_HOT_STATES = 64
 """Automata of more states show the index of their state in binary digits instead of one-hot."""
+
+
+Starts = tuple[IntArray, IntArray, FloatArray]
+"""Contexts of the reference, states of the automaton, and their probabilities, [N] each."""
+
+Choice = Callable[[IntArray, IntArray, int], IntArray]
+"""(context int64[N], state int64[N], tokens written) -> token int64[N]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +117,48 @@ class AutomatonTask(Task):
         return not self.automaton.deterministic or bool(np.count_nonzero(self.automaton.start) > 1)
 
     @cached_property
-    def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """Contexts, states and probabilities, [N] each, at which an episode starts: of the prompts in order,
-        or of the automaton's start.
+    def prompt_starts(self) -> tuple[IntArray, IntArray] | None:
+        """Contexts and states, int64 [M] each, after the prompts; None where the automaton draws its own."""
+        if self.prompt_states is None:
+            return None
+        context = self.reference.context_after(self.prompts.tokens, self.prompts.lengths)
+        return context, self.prompt_states
+
+    @cached_property
+    def starts(self) -> Starts:
+        """Where an episode starts: at the prompts, in order, or as the automaton draws it."""
+        return self.automaton.starts(self.reference.start_context, self.prompt_starts)
+
+    def deterministic_objective(
+        self,
+        choose: Choice,
+        *,
+        starts: Starts | None = None,
+        steps: int | None = None,
+        kl_coef: float | None = None,
+    ) -> float:
+        """J of a deterministic policy, exactly, by following every start.
+
+        Args:
+            choose: what it writes.
+            starts: where its texts begin; those of the task where None.
+            steps: the most tokens that it writes; the horizon where None.
+            kl_coef: in units of reward per nat; the task's own where None. At 0 this is the expected reward.
         """
-        if self.prompt_states is not None:
-            context = self.reference.context_after(self.prompts.tokens, self.prompts.lengths)
-            return context, self.prompt_states, np.full(context.size, 1 / context.size)
-        state = np.flatnonzero(self.automaton.start)
-        return np.full_like(state, self.reference.start_context), state, self.automaton.start[state]
+        context, state, weight = self.starts if starts is None else starts
+        price = self.kl_coef if kl_coef is None else kl_coef
+        total = 0.0
+        for time in range(self.horizon if steps is None else steps):
+            token = choose(context, state, time)
+            paid, after, ends = self.automaton.read(state, token, context=context, end_token=self.end_token)
+            if price:
+                paid = paid + price * self.reference.log_prob(context, token)
+            total += float(weight @ paid)
+            total += float(weight[ends] @ self.automaton.settle(after[ends], ends[ends]))
+            going = ~ends
+            context = self.reference.next_context(context, token)[going]
+            state, weight = after[going], weight[going]
+        return total + float(weight @ self.automaton.settle(state, np.zeros(state.size, dtype=np.bool_)))
 
     def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
         """See ``Task``. A completion that the vocabulary cannot write is paid the least reward; a shorter one
@@ -142,28 +183,22 @@ class AutomatonTask(Task):
         """Where each prompt stands, by its text."""
         return {self.text(row): place for place, row in enumerate(self.padded_prompts)}
 
-    def _text_reward(self, starts: tuple[IntArray, IntArray, FloatArray], completion: str) -> float:
-        context, state, chance = starts
+    def _text_reward(self, starts: Starts, completion: str) -> float:
         try:
             tokens = self.vocabulary.encode(completion)[: self.horizon]
         except ValueError:
             return self.automaton.range_within(self.horizon)[0]
         if self.end_token is not None and len(tokens) < self.horizon:
             tokens.append(self.end_token)
-        total = 0.0
-        for token in tokens:
-            chosen = np.full_like(state, token)
-            paid, state, ends = self.automaton.read(state, chosen, context=context, end_token=self.end_token)
-            total += float(chance @ paid)
-            total += float(chance[ends] @ self.automaton.settle(state[ends], ends[ends]))
-            context = self.reference.next_context(context, chosen)[~ends]
-            state, chance = state[~ends], chance[~ends]
-        return total + float(chance @ self.automaton.settle(state, np.zeros(state.shape, dtype=np.bool_)))
+
+        def written(context: IntArray, state: IntArray, time: int) -> IntArray:
+            return np.full_like(state, tokens[time])
+
+        return self.deterministic_objective(written, starts=starts, steps=len(tokens), kl_coef=0.0)
 
 
 def number_features(states: int) -> NDArray[np.float32]:
     """An injective encoding float32[Q, F] of the numbers 0 to Q - 1 in [0, 1]."""
     if states <= ONE_HOT_STATES:
         return np.eye(states, dtype=np.float32)
-    digits = (states - 1).bit_length()
-    return ((np.arange(states)[:, None] >> np.arange(digits)) & 1).astype(np.float32)
+    return binary(states, (states - 1).bit_length()).astype(np.float32)

@@ -53,6 +53,7 @@ from klrl_envs.reference.arrays import IntArray
 from klrl_envs.reference.catalogue import load
 from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.lexicon import CLASSES, word_lexicon
+from klrl_envs.reward.automata import binary
 from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.base import is_whole
@@ -104,7 +105,7 @@ def diversity_task(
     """
     states = np.arange(1 << len(given))
     bits = sum((classes == one).astype(np.int64) << place for place, one in enumerate(given))
-    occurred = states[:, None] >> np.arange(len(given)) & 1
+    occurred = binary(len(states), len(given))
     automaton = RewardAutomaton(states[:, None] | bits, final_reward=occurred.sum(axis=1) / len(given))
     return AutomatonTask.of(
         model,

@@ -49,7 +49,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from klrl_envs.reference.catalogue import load
-from klrl_envs.reward.automata import from_keywords
+from klrl_envs.reward.automata import binary, from_keywords
 from klrl_envs.tasks.automaton_task import AutomatonTask
 
 KEYWORDS = ("film", "movie", "story", "good", "great", "acting", "plot", "funny")
@@ -66,15 +66,14 @@ def task(
         raise ValueError(f"keywords must be 1 to {MOST_KEYWORDS} distinct words, got {given}")
     tokens = [token_of(model.vocabulary.encode(word), word) for word in given]
     automaton = from_keywords(tokens, model.vocab_size)
-    found = np.array([bits.bit_count() for bits in range(1 << len(given))], dtype=np.float64)
-    states = np.arange(1 << len(given))
+    occurred = binary(automaton.states, len(given))
     return AutomatonTask.of(
         model,
         automaton,
         kl_coef=kl_coef,
         horizon=horizon,
-        state_features=(states[:, None] >> np.arange(len(given)) & 1).astype(np.float32),
-        final_metrics={"found": found},
+        state_features=occurred.astype(np.float32),
+        final_metrics={"found": occurred.sum(axis=1).astype(np.float64)},
     )
 
 

@@ -13,6 +13,12 @@ from klrl_envs.tasks.base import Source, Task, check_split
 
 NAMESPACE = "klrl"
 
+
+def short_id(env_id: str) -> str:
+    """An id as people read it: without its namespace where that is the suite's."""
+    return env_id.removeprefix(f"{NAMESPACE}/")
+
+
 KEYWORDS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Settings = dict[str, Any]
@@ -62,7 +68,7 @@ class Row:
     @property
     def task_id(self) -> str:
         """The id of its tasks: with a namespace where that is another than the suite's."""
-        return self.id if self.namespace == NAMESPACE else self.gym_id
+        return short_id(self.gym_id)
 
     def function(self) -> Callable[..., Task]:
         """The function that makes the task."""

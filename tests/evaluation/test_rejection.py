@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from klrl_envs import REGISTRY, RewardAutomaton, evaluate, exact_task
-from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.token_env import TokenEnv
-from klrl_envs.evaluation.rejection import RejectionSampler, draw_reference
+from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.optima.optimum import optimum
 from tests.oracles import Instance, evaluation_task, random_env, texts
 
@@ -67,20 +66,6 @@ def test_rejection_says_what_it_cannot_do():
     hopeless = RejectionSampler(final_only(), np.zeros(1), lanes=16, most=32)
     with pytest.raises(RuntimeError, match="acceptance rate"):
         hopeless.sample(np.zeros((50, 0), dtype=np.int64), np.random.default_rng(0))
-
-
-def test_reference_draws_report_their_log_prob():
-    task = tiny()
-    engine = Engine(task, 300)
-    for lane in range(300):
-        engine.seed(lane, np.random.default_rng(lane))
-    tokens, rewards, log_prob = draw_reference(
-        engine, np.zeros(300, dtype=np.int64), np.random.default_rng(1)
-    )
-    known = priced(task)
-    for row, reward, value in zip(tokens.tolist(), rewards, log_prob):
-        text = tuple(row[: row.index(0) + 1] if 0 in row else row)
-        assert (value, reward) == pytest.approx(known[text])
 
 
 @pytest.mark.parametrize("row", [row for row in REGISTRY if "neural" in row.tags], ids=lambda row: row.id)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.reference.catalogue import load
 from klrl_envs.reference.language_model import LanguageModel
-from klrl_envs.reward.automata import from_keywords
+from klrl_envs.reward.automata import binary, from_keywords
 from klrl_envs.reward.automaton import RewardAutomaton
 
 WORDS = (
@@ -32,5 +32,4 @@ def few_words(reference: str) -> LanguageModel:
 def wanted_words(model: LanguageModel) -> tuple[RewardAutomaton, NDArray[np.float32]]:
     """The plain reward, paid at the end: the fraction of ``WANTED`` that occurs; its features, a bit each."""
     automaton = from_keywords(model.tokens(WANTED), model.vocab_size)
-    bits = np.arange(automaton.states)[:, None] >> np.arange(len(WANTED)) & 1
-    return automaton, bits.astype(np.float32)
+    return automaton, binary(automaton.states, len(WANTED)).astype(np.float32)

@@ -77,7 +77,6 @@ def task(
     scale, second = (part.ravel() for part in np.meshgrid(np.arange(len(SCALES)), seconds, indexing="ij"))
     return AutomatonTask.of(
         model, automaton, kl_coef=kl_coef, horizon=horizon, state_features=features,
-        reward_range=(0.0, max(SCALES)),
         prompts=Prompts.equal(np.stack([np.array(firsts)[scale], second], axis=1)),
         prompt_states=scale * (automaton.states // len(SCALES)),
         final_metrics={"found": features[:, len(SCALES) :].sum(axis=1, dtype=np.float64) / len(WANTED)},

@@ -62,5 +62,4 @@ def task(*, kl_coef: float, horizon: int = 12, reference: str = "words") -> Auto
         kl_coef=kl_coef,
         horizon=horizon,
         state_features=np.zeros((1, 1), dtype=np.float32),
-        reward_range=(0.0, 0.0),
     )
