@@ -108,6 +108,9 @@ class Engine:
         self._cumulative_start: FloatArray | None = None
         if task.exact is not None and task.exact.prompt_states is None:
             self._cumulative_start = np.cumsum(task.exact.automaton.start)[:-1]
+        self._cumulative_execution: FloatArray | None = None
+        if task.exact is not None and task.exact.automaton.execution is not None:
+            self._cumulative_execution = np.cumsum(task.exact.automaton.execution, axis=1)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reference_lanes": None}
@@ -234,10 +237,10 @@ class Engine:
             return taken == (-1 if task.end_token is None else task.end_token)
         automaton = task.exact.automaton
         executed = None
-        if automaton.execution is not None:
-            cumulative = np.cumsum(automaton.execution, axis=1)[taken]
+        if self._cumulative_execution is not None:
             drawn = self._randomness.draw(lanes)
-            executed = np.minimum((cumulative <= drawn[:, None]).sum(axis=1), task.vocab_size - 1)
+            below = self._cumulative_execution[taken] <= drawn[:, None]
+            executed = np.minimum(below.sum(axis=1), task.vocab_size - 1)
         context = None if automaton.context_reward is None else self.context[lanes]
         reward[lanes], self.state[lanes], ends = automaton.read(
             self.state[lanes], taken, context=context, executed=executed, end_token=task.end_token

@@ -26,7 +26,7 @@ from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_me
 from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.rollout import Episodes, roll_out
 from klrl_envs.kl import check_kl_coef
-from klrl_envs.optima.optimum import Optimum, optimum
+from klrl_envs.optima.optimum import Optimum, optimum_of
 from klrl_envs.policies import LogProbKind, OptimalPolicy, Policy, as_policy
 from klrl_envs.tasks.base import Task
 
@@ -134,7 +134,7 @@ def evaluate(
     if "kl_coef" in kwargs:
         check_kl_coef(kwargs["kl_coef"])
     task = evaluation_task(env_or_id, kwargs)
-    best = optimum(env_or_id, **kwargs)
+    best = optimum_of(task)
     policy = as_policy(policy)
     if policy == "optimal":
         policy = optimal_policy(task, best)
