@@ -73,7 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entries=None if options.no_entries or options.suite in RESULTS_ONLY else options.entries,
         threads=options.threads or max(1, (os.cpu_count() or 1) // options.jobs),
         interval_of_mean=mean_interval,
-        tier="reproduced" if options.suite == "core" else "submitted",
     )
     if options.dry_run:
         return print_commands(runs, benchmark)

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
         evaluate_exactly,
         metrics_along_frontier,
     )
-    from klrl_envs.evaluation.evaluate import Evaluation, evaluate, optimal_policy
+    from klrl_envs.evaluation.evaluate import evaluate, optimal_policy
     from klrl_envs.evaluation.rejection import RejectionSampler
+    from klrl_envs.evaluation.result import Evaluation
     from klrl_envs.integrations.trl import as_reward_fn
     from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
     from klrl_envs.reference.catalogue import load as load_reference
@@ -63,7 +64,7 @@ _LAZY = {
     "BigramReference": ("klrl_envs.reference.markov", "MarkovReference"),
     "Comparison": ("klrl_envs.evaluation.comparison", "Comparison"),
     "Engine": ("klrl_envs.envs.engine", "Engine"),
-    "Evaluation": ("klrl_envs.evaluation.evaluate", "Evaluation"),
+    "Evaluation": ("klrl_envs.evaluation.result", "Evaluation"),
     "ExactEvaluation": ("klrl_envs.evaluation.comparison", "ExactEvaluation"),
     "LanguageModel": ("klrl_envs.reference.language_model", "LanguageModel"),
     "NeuralReference": ("klrl_envs.reference.protocol", "NeuralReference"),

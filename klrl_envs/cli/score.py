@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.envs.lookup import evaluation_task
-from klrl_envs.evaluation.evaluate import Evaluation, Interval
+from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
+from klrl_envs.evaluation.result import Evaluation
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy

@@ -145,8 +145,8 @@ class Benchmark:
             entry = Entry.load(path)
         except ValueError as error:
             raise SystemExit(f"an entry is damaged, mend or remove it: {error}") from error
-        if self.tier == "reproduced" and entry.tier != "reproduced":
-            return []  # what others say that they saw was not seen here
+        if entry.tier == "older":
+            return []  # its seeds do not say how they were evaluated, so that nobody can check them
         if entry.command != run.template or entry.task_sha256 != self.fingerprint(run.env_id, "{}"):
             return []
         return entry.records()

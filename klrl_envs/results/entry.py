@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,7 @@ from klrl_envs.results.record import (
     NonEmpty,
     RunRecord,
     Setup,
+    Tier,
     Versions,
     check_objective,
     check_score,
@@ -45,8 +46,8 @@ class Seed(Measured):
 class Entry(Setup):
     """One agent on one environment. `command` has `{seed}` and `{out}` where a run's own values go.
 
-    `score` is the mean over the seeds and `score_interval` its 95 % interval; `tier` says who ran it (see
-    leaderboard/RULES.md).
+    `score` is the mean over the seeds and `score_interval` its 95 % interval; `tier` says who saw it (see
+    leaderboard/RULES.md): seeds without their ``evaluation`` make an "older" entry.
     """
 
     commit: NonEmpty
@@ -56,7 +57,7 @@ class Entry(Setup):
     hardware: Hardware
     versions: Versions
     date: Date
-    tier: Literal["reproduced", "submitted"]
+    tier: Tier
 
     @model_validator(mode="after")
     def _check(self) -> Entry:
@@ -68,6 +69,8 @@ class Entry(Setup):
                 raise ValueError(
                     f"command must hold {placeholder} where a run's own value goes: {self.command!r}"
                 )
+        if self.tier != "older" and any(seed.evaluation is None for seed in self.seeds):
+            raise ValueError(f"tier {self.tier!r} asks for seeds that say how they were evaluated")
         check_score(self.score, self.score_interval)
         for seed in self.seeds:
             check_objective(seed, self.kl_coef)
@@ -130,7 +133,7 @@ def merge(records: Iterable[RunRecord], *, command: str, tier: str, score_interv
     Args:
         records: one of each seed, in any order.
         command: the template with `{seed}` and `{out}`.
-        tier: "reproduced" or "submitted".
+        tier: who saw the numbers.
         score_interval: of the mean score; None where there is no score.
 
     Raises:

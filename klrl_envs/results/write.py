@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klrl_envs.results.provenance import commit, hardware, versions
-from klrl_envs.results.record import FILE, SCHEMA_VERSION, Agent, ComparisonRecord, RunRecord
+from klrl_envs.results.record import (
+    FILE,
+    SCHEMA_VERSION,
+    Agent,
+    ComparisonRecord,
+    Errors,
+    EvaluationRecord,
+    RunRecord,
+)
 
 if TYPE_CHECKING:
     from klrl_envs.evaluation.comparison import Comparison
-    from klrl_envs.evaluation.evaluate import Evaluation
+    from klrl_envs.evaluation.result import Evaluation
 
 
 def write_result(
@@ -25,7 +34,7 @@ def write_result(
     command: str,
     tokens: int,
     seconds: float,
-    seed: int | None = None,
+    seed: int,
     env_kwargs: Mapping[str, Any] | None = None,
     device: str = "auto",
     checkout: str | Path = ".",
@@ -40,7 +49,7 @@ def write_result(
         command: what does this run again.
         tokens: written in training, and in any search or selection.
         seconds: of wall time, training and evaluation.
-        seed: of the training; that of the evaluation by default.
+        seed: of the training.
         env_kwargs: the environment's arguments that were changed, as they were given to ``evaluate``.
         device: "cpu" where an accelerator of the machine was not used.
         checkout: a folder of the repository that has the agent's code.
@@ -60,7 +69,7 @@ def write_result(
         kl_coef=evaluation.kl_coef,
         task_sha256=evaluation.task_sha256,
         command=command,
-        seed=evaluation.seed if seed is None else seed,
+        seed=seed,
         score=None if score is None else score.estimate,
         score_interval=None if score is None else (score.lower, score.upper),
         objective=evaluation.objective.estimate,
@@ -69,6 +78,7 @@ def write_result(
         regret=evaluation.regret.estimate,
         tokens=tokens,
         seconds=round(seconds, 3),
+        evaluation=evaluation_record(evaluation),
         hardware=hardware(device),
         versions=versions(),
         commit=commit(Path(checkout), code),
@@ -77,6 +87,21 @@ def write_result(
     )
     record.save(Path(out) / FILE)
     return record
+
+
+def evaluation_record(evaluation: Evaluation) -> EvaluationRecord:
+    """How a policy was evaluated, as plain numbers."""
+    return EvaluationRecord(
+        seed=evaluation.seed,
+        fresh=evaluation.fresh,
+        episodes=evaluation.episodes,
+        prompts=evaluation.prompts,
+        exact=evaluation.exact,
+        log_probs=evaluation.log_probs,
+        bound=evaluation.bound,
+        tail=evaluation.tail,
+        errors=Errors(**asdict(evaluation.errors)),
+    )
 
 
 def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from klrl_envs import evaluate, optimum
-from klrl_envs.evaluation.evaluate import assess, stratified_mean, with_control
+from klrl_envs.evaluation.assess import assess
+from klrl_envs.evaluation.estimators import stratified_mean, with_control
 from klrl_envs.evaluation.rollout import Episodes, roll_out
 from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.forward import evaluate_markov
