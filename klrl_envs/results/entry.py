@@ -12,7 +12,6 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from klrl_envs.results.record import (
-    SCHEMA_VERSION,
     Bounds,
     Date,
     Finite,
@@ -115,7 +114,7 @@ class Entry(Setup):
         whole = {name: getattr(self, name) for name in (*SHARED, "command")}
         return [
             RunRecord(
-                schema_version=SCHEMA_VERSION,
+                schema_version=self.schema_version,
                 **whole,
                 **{name: getattr(seed, name) for name in Measured.model_fields},
                 **{name: getattr(seed, name) or getattr(self, name) for name in OWN},
@@ -150,7 +149,7 @@ def merge(records: Iterable[RunRecord], *, command: str, tier: str, score_interv
     scores = [record.score for record in ordered if record.score is not None]
     return Entry.model_validate(
         {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": min(record.schema_version for record in ordered),
             **{name: getattr(latest, name) for name in (*SHARED, *OWN)},
             "command": command,
             "seeds": tuple(seed_of(record, latest) for record in ordered),

@@ -34,7 +34,7 @@ def write_result(
     command: str,
     tokens: int,
     seconds: float,
-    seed: int,
+    seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
     device: str = "auto",
     checkout: str | Path = ".",

@@ -30,7 +30,7 @@ if options.mode == "sleep":
     time.sleep(60)
 score = 1.5 if options.mode == "boast" else 0.5 + 0.1 * options.seed
 result = dict(
-    schema_version=1, agent=dict(name="dummy", url="https://example.org", license="MIT"),
+    schema_version=2, agent=dict(name="dummy", url="https://example.org", license="MIT"),
     env_id=options.env_id, env_kwargs={} if options.mode == "deaf" else options.env_kwargs,
     kl_coef=0.5, task_sha256=options.sha, command=" ".join(sys.argv),
     seed=options.seed, score=score, score_interval=[score - 0.02, score + 0.02], objective=score,
@@ -38,6 +38,10 @@ result = dict(
     regret=1 - score, tokens=options.tokens * (2 if options.mode == "greedy" else 1), seconds=1.0,
     hardware=dict(cpu="test", cores=2, gpu=None, memory_gb=4), versions=dict(python="3", klrl_envs="0",
     gymnasium="1"), commit="0" * 40, date="2026-01-01",
+    evaluation=dict(
+        seed=7, fresh=True, episodes=64, prompts=1, exact=False, log_probs="checked", bound="exact",
+        tail="resolved", errors=dict(objective=0.01, expected_reward=0.01, kl=0.01, regret=0.01, difference=0),
+    ),
 )
 with open(os.path.join(options.out, "result.json"), "w") as file:
     json.dump(result, file)

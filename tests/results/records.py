@@ -17,11 +17,23 @@ COMPARISON = {
     "optimal_metrics": {"gold": 0.5},
 }
 
+EVALUATION = {
+    "seed": 123456789,
+    "fresh": True,
+    "episodes": 4096,
+    "prompts": 1,
+    "exact": False,
+    "log_probs": "checked",
+    "bound": "exact",
+    "tail": "resolved",
+    "errors": {"objective": 0.5, "expected_reward": 0.5, "kl": 0.01, "regret": 0.5, "difference": 0.5},
+}
+
 
 def fields(**changes: Any) -> dict[str, Any]:
     """A valid result.json of GridNavigation-v0, with changes."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "agent": {"name": "toy", "url": "https://example.org/toy", "license": "MIT"},
         "env_id": "klrl/GridNavigation-v0",
         "env_kwargs": {},
@@ -37,6 +49,8 @@ def fields(**changes: Any) -> dict[str, Any]:
         "regret": 31.0,
         "tokens": 1000,
         "seconds": 12.5,
+        "budget": "declared",
+        "evaluation": EVALUATION,
         "hardware": {"cpu": "a|cpu", "cores": 2, "gpu": None, "memory_gb": 16.0},
         "versions": {"python": "3.11.7", "klrl_envs": "0.1.0", "torch": None, "gymnasium": "1.2.2"},
         "commit": "0123456789" * 4,

@@ -16,7 +16,7 @@ from tests.results.records import COMMAND, COMPARISON, fields, record
     ("changes", "message"),
     [
         ({"scoer": 1}, "scoer"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"score_interval": [0.6, 0.4]}, "ordered"),
         ({"score": 0.9}, "hold the score"),
         ({"score": 1.2, "score_interval": [1.1, 1.3]}, "above 1 beyond its interval"),
