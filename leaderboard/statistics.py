@@ -1,163 +1,147 @@
-"""Statistics of scores over seeds and environments. Every generator is passed in; nothing here draws by
-itself.
+"""Statistics of scores over environments, in closed form: nothing here draws at random.
 
-Sources: interquartile mean and stratified bootstrap, Agarwal et al. 2021 (arXiv 2108.13264), section 4.
+Seeds vary within environments; the environments are fixed, and weigh alike however many seeds each has. A
+percentile bootstrap over three to five seeds covers 78 to 89 %, and a studentised one has no upper end there
+(three seeds are redrawn as one seed three times in every ninth resample), so the methods are those that have
+a law at these sizes. What they cover, by simulation (`tests/leaderboard/test_coverage.py` repeats it), in %:
+
+    mean over environments, nominal 95 %       seeds       normal    skewed (gamma of shape 4)
+    equal spread                               3 3 3       96.8      95.5
+                                               5 5 5       95.7      94.4
+                                               9 x 5, 3    95.5      95.0
+    spread 1 : 3 : 10                          3 3 3       94.2      92.9
+                                               5 5 5       94.8      93.0
+                                               5 5 3       93.0      92.0
+    spread 1 : 33 over ten                     9 x 5, 3    94.0      93.2
+
+The lowest are those where three seeds of one environment make nearly all of the variance. For the
+exponential law, of skewness 2, it is 92 % at equal spread and 87 % at 5 5 3 of spread 1 : 3 : 10: no
+symmetric interval of so few seeds does better without being far too wide elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
-from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.record import Bounds
+from klrl_envs.results.statistics import CONFIDENCE, finite_array, upper_tail
 
-Scores = npt.ArrayLike
-
-
-def interquartile_mean(scores: Scores, axis: int | None = None) -> Any:
-    """The mean of the middle half: a quarter of the values, rounded down, is left out at either end.
-
-    Args:
-        scores: float[...], any unit.
-        axis: the axis to average over; None for all values together.
-
-    Returns:
-        The mean, of the shape of `scores` without `axis`.
-
-    Raises:
-        ValueError: there is no value, or one is not finite.
-    """
-    values = _finite("scores", scores)
-    if axis is None:
-        values, axis = values.ravel(), 0
-    return stats.trim_mean(values, proportiontocut=0.25, axis=axis)
+Z = float(stats.norm.ppf(upper_tail(CONFIDENCE)))
 
 
-def stratified_bootstrap(
-    scores: Mapping[str, Scores],
-    generator: np.random.Generator,
-    *,
-    statistic: Any = interquartile_mean,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-) -> Bounds:
-    """A percentile interval of a statistic of all scores together; seeds are redrawn within each environment.
+def mean_over_environments(
+    scores: Sequence[npt.ArrayLike], shared_errors: Sequence[float]
+) -> tuple[float, Bounds | None]:
+    """The mean over environments of their mean scores, with its 95 % interval.
+
+    The variance is (1/K^2) sum_k (s_k^2 / n_k + e_k^2), where e_k is the error that the seeds of environment
+    k share. Student's law has Welch and Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34), to
+    which the shared errors, known from many samples, bring none of their own.
 
     Args:
-        scores: for each environment (the stratum) float[seeds]; strata may have unequal numbers of seeds.
-        generator: what draws the resamples.
-        statistic: maps float[..., n] and `axis=-1` to float[...].
-        confidence: the probability that the interval is to cover.
-        resamples: how many times to redraw.
+        scores: for each environment float[seeds].
+        shared_errors: for each environment the standard error that its seeds share.
 
     Returns:
-        (lower, upper), in the scores' unit.
+        The mean, and (lower, upper), or None where an environment has a single seed, whose spread nobody
+        knows.
 
     Raises:
-        ValueError: no environment, or one with fewer than two seeds.
+        ValueError: no environment, unequal lengths, or values that are not finite.
     """
-    if not scores:
-        raise ValueError("scores must hold at least one environment")
-    strata = [_finite(f"scores[{name!r}]", values) for name, values in scores.items()]
-    for name, values in zip(scores, strata):
-        if values.ndim != 1 or values.size < 2:
-            raise ValueError(
-                f"scores[{name!r}] must hold at least two seeds on one axis, not shape {values.shape}"
-            )
-    _check_confidence(confidence)
-
-    def pooled(*samples: FloatArray, axis: int = -1) -> Any:
-        return statistic(np.concatenate(samples, axis=axis), axis=axis)
-
-    result = stats.bootstrap(
-        strata,
-        pooled,
-        n_resamples=resamples,
-        vectorized=True,
-        paired=False,
-        axis=-1,
-        confidence_level=confidence,
-        method="percentile",
-        rng=generator,
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    values = [finite_array("scores", each) for each in scores]
+    shared = finite_array("shared_errors", shared_errors)
+    if len(values) != shared.size:
+        raise ValueError(f"shared_errors must hold {len(values)}, one an environment, not {shared.size}")
+    mean = float(np.mean([each.mean() for each in values]))
+    if min(each.size for each in values) < 2:
+        return mean, None
+    variances = np.array([each.var(ddof=1) / each.size for each in values])
+    total = float(variances.sum() + (shared**2).sum())
+    spread = float((variances**2 / np.array([each.size - 1 for each in values])).sum())
+    degrees_of_freedom = total**2 / spread if spread > 0 else np.inf
+    half = float(stats.t.ppf(upper_tail(CONFIDENCE), degrees_of_freedom)) * total**0.5 / len(values)
+    return mean, (mean - half, mean + half)
 
 
-def t_interval(scores: Scores, *, confidence: float = 0.95) -> Bounds:
-    """Student's interval of the mean over seeds.
+def chance_to_win(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """The share of pairs of seeds in which the first agent's score is higher; ties count half.
+
+    It estimates P(A > B) + P(A = B) / 2, Mann and Whitney's U by the number of pairs.
 
     Args:
-        scores: float[seeds], at least two.
-        confidence: the probability that the interval is to cover.
+        first, second: float[seeds] each.
+    """
+    ours, theirs = finite_array("first", first), finite_array("second", second)
+    return float((0.5 + 0.5 * np.sign(ours[:, None] - theirs[None, :])).mean())
 
-    Returns:
-        (lower, upper), in the scores' unit.
+
+def chance_interval(chance: float, first: int, second: int) -> Bounds:
+    """The 95 % interval of a chance to win: Newcombe's method 5 with a correction for continuity.
+
+    It holds every theta with |chance - theta| - 1 / (2 m n) <= z sqrt(V(theta)), where, with
+    N = (m + n) / 2 - 1,
+
+        V(theta) = theta (1 - theta) (1 + N (1 - theta) / (2 - theta) + N theta / (1 + theta)) / (m n)
+
+    (Newcombe 2006, Statistics in Medicine 25:559; V is Hanley and McNeil's at equal numbers). It is an
+    interval at complete separation, too. Without the correction three seeds that all beat three others
+    would exclude 1/2, though this happens to equals in one case of ten. Simulated coverage over theta from
+    .5 to 1, normal scores of spread 1 : 1 and 1 : 3: 3 against 3 seeds 92 to 100 %, 5 against 5 94 to 98 %,
+    3 against 5 95 to 98 %, but 90 to 97 % where the three spread three times as far as the five.
+
+    Args:
+        chance: between 0 and 1.
+        first, second: the numbers of seeds, m and n.
+    """
+    if not 0 <= chance <= 1:
+        raise ValueError(f"chance must lie between 0 and 1, not {chance}")
+    pairs, extra = first * second, (first + second) / 2 - 1
+
+    def excess(theta: float) -> float:
+        factor = 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return abs(chance - theta) - 0.5 / pairs - Z * (theta * (1 - theta) * factor / pairs) ** 0.5
+
+    # next to 0 and 1 the variance is nothing, so that the excess there is that of the distance alone
+    lower = float(optimize.brentq(excess, 0.0, chance)) if excess(0.0) > 0 else 0.0
+    upper = float(optimize.brentq(excess, chance, 1.0)) if excess(1.0) > 0 else 1.0
+    return lower, upper
+
+
+def mean_of_independent(estimates: Sequence[float], intervals: Sequence[Bounds]) -> tuple[float, Bounds]:
+    """The mean of independent estimates, and its interval from theirs: their distances to the ends are added
+    in quadrature, each side for itself (MOVER, Zou and Donner 2008, Statistics in Medicine 27:1693).
+
+    Args:
+        estimates: one for each environment.
+        intervals: (lower, upper) around each.
 
     Raises:
-        ValueError: fewer than two seeds, or one that is not finite.
+        ValueError: no estimate, or unequal lengths.
     """
-    values = _finite("scores", scores)
-    if values.ndim != 1 or values.size < 2:
-        raise ValueError(f"scores must hold at least two seeds on one axis, not shape {values.shape}")
-    _check_confidence(confidence)
+    values, bounds = finite_array("estimates", estimates), finite_array("intervals", intervals)
+    if bounds.shape != (values.size, 2):
+        raise ValueError(f"intervals must have shape ({values.size}, 2), not {bounds.shape}")
+    below, above = np.linalg.norm(bounds - values[:, None], axis=0) / values.size
     mean = float(values.mean())
-    half = stats.t.ppf((1 + confidence) / 2, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-    return mean - float(half), mean + float(half)
+    return mean, (mean - float(below), mean + float(above))
 
 
-def mean_interval(
-    scores: Sequence[float], intervals: Sequence[Bounds], *, confidence: float = 0.95
-) -> Bounds:
-    """The interval of a mean score over seeds, each of which has an interval of its own.
-
-    Student's interval over the seeds holds what differs between them: training and evaluation episodes. It
-    misses what they share, the error of J* and J(pi0), which is in each seed's own interval. The two half-
-    widths are added in quadrature, on either side; the seeds' evaluation error is counted twice thereby, so
-    the interval is a little wide. With one seed the interval is that seed's, and says nothing of other
-    seeds.
+def share_interval(count: npt.ArrayLike, seeds: int) -> npt.NDArray[np.float64]:
+    """Wilson's 95 % interval of a share, of `count` among `seeds` (Wilson 1927).
 
     Args:
-        scores: float[seeds].
-        intervals: for each seed (lower, upper) around its score.
-        confidence: of the intervals given and of that returned.
+        count: number[...], 0 to `seeds`.
+        seeds: their number.
 
     Returns:
-        (lower, upper), in the scores' unit.
-
-    Raises:
-        ValueError: no seed, or unequal lengths.
+        float64[..., 2], lower and upper.
     """
-    values = _finite("scores", scores)
-    bounds = _finite("intervals", intervals)
-    if values.ndim != 1 or bounds.shape != (values.size, 2):
-        raise ValueError(
-            f"intervals must have shape ({values.size}, 2) for {values.size} scores, not {bounds.shape}"
-        )
-    mean = float(values.mean())
-    below = float((values - bounds[:, 0]).mean())
-    above = float((bounds[:, 1] - values).mean())
-    if values.size == 1:
-        return mean - below, mean + above
-    lower, upper = t_interval(values, confidence=confidence)
-    return mean - float(np.hypot(mean - lower, below)), mean + float(np.hypot(upper - mean, above))
-
-
-def _finite(name: str, values: Any) -> FloatArray:
-    """The values as float64, checked."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0:
-        raise ValueError(f"{name} must hold at least one value")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, not {array[~np.isfinite(array)][0]}")
-    return array
-
-
-def _check_confidence(confidence: float) -> None:
-    """Raise ValueError unless the confidence is a probability inside (0, 1)."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    share = np.asarray(count, dtype=np.float64) / seeds
+    centre = (share + Z**2 / (2 * seeds)) / (1 + Z**2 / seeds)
+    half = Z * np.sqrt(share * (1 - share) / seeds + Z**2 / (4 * seeds**2)) / (1 + Z**2 / seeds)
+    return np.clip(np.stack([centre - half, centre + half], axis=-1), 0.0, 1.0)
