@@ -15,7 +15,7 @@ from klrl_envs.results.entry import Entry, digest_of_entries
 from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
 from klrl_envs.results.record import Bounds, EnvId, Finite, Name, Tier
 from klrl_envs.results.statistics import shared_error_on
-from leaderboard.pairwise import Pair, compare_pairs
+from leaderboard.pairwise import DIGITS, Pair, compare_pairs, scores_of
 from leaderboard.statistics import mean_over_environments
 
 SharedError = Callable[[str, float], float]
@@ -64,9 +64,10 @@ class Aggregate(Document):
     rows: tuple[AggregateRow, ...]
     pairs: tuple[Pair, ...]
 
-    def having(self, *, complete: bool) -> list[AggregateRow]:
-        """The rows of agents with every environment of the group, or of the others."""
-        return [row for row in self.rows if row.complete == complete]
+    @property
+    def ranked(self) -> list[AggregateRow]:
+        """The rows of learners with every environment, the best first."""
+        return [row for row in self.rows if row.rank is not None]
 
 
 def aggregate(
@@ -115,9 +116,9 @@ def _row(own: Sequence[Entry], group: Sequence[str], shared_error: SharedError) 
         environments=tuple(sorted(means)),
         complete=set(means) == set(group),
         rank=None,
-        score=score,
-        score_interval=interval,
-        lowest=means[lowest_on],
+        score=round(score, DIGITS),
+        score_interval=interval and (round(interval[0], DIGITS), round(interval[1], DIGITS)),
+        lowest=round(means[lowest_on], DIGITS),
         lowest_on=lowest_on,
         tier=min((entry.tier for entry in own), key=get_args(Tier).index),
         final=all(is_final(entry) for entry in own),
@@ -133,11 +134,6 @@ def _rank(row: AggregateRow, rows: Sequence[AggregateRow]) -> int | None:
         return None
     rivals = [other for other in rows if other.kind == "learner" and other.complete]
     return 1 + sum(other.score > row.score and (other.trusted or not row.trusted) for other in rivals)
-
-
-def scores_of(entry: Entry) -> list[float]:
-    """The scores of an entry's seeds; none where J* = J(pi0)."""
-    return [seed.score for seed in entry.seeds if seed.score is not None]
 
 
 def is_final(entry: Entry) -> bool:

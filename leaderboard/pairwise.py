@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
 from itertools import combinations
 
 from klrl_envs.results.document import Strict
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.record import Bounds, EnvId, Finite, Name
-from leaderboard.statistics import chance_interval, chance_to_win, mean_of_independent
+from leaderboard.shares import chance_to_win, chances_interval
+
+DIGITS = 6
+"""What is kept, so that the last digits of another machine make no other file."""
 
 
 class Chance(Strict):
-    """On one environment, the chance that the first agent's score is the higher, ties half, and its interval."""
+    """On one environment, the chance that the first agent's score is the higher, and its interval."""
 
     env_id: EnvId
     chance: Finite
@@ -59,26 +64,38 @@ def compare_pairs(entries: Sequence[Entry], agents: Sequence[str]) -> tuple[Pair
         entries: with scores.
         agents: in the order in which they stand in pairs.
     """
-    scores = {
-        (entry.agent.name, entry.env_id): [seed.score for seed in entry.seeds if seed.score is not None]
-        for entry in entries
-    }
+    scores = {(entry.agent.name, entry.env_id): scores_of(entry) for entry in entries}
     pairs: list[Pair] = []
     for first, second in combinations(agents, 2):
         shared = sorted({env_id for name, env_id in scores if name == first and (second, env_id) in scores})
-        chances = [_chance(env_id, scores[first, env_id], scores[second, env_id]) for env_id in shared]
-        if not chances:
+        if not shared:
             continue
-        chance, interval = mean_of_independent(
-            [each.chance for each in chances], [each.interval for each in chances]
-        )
+        both = [(scores[first, env_id], scores[second, env_id]) for env_id in shared]
+        chances = [chance_to_win(ours, theirs) for ours, theirs in both]
+        seeds = [(len(ours), len(theirs)) for ours, theirs in both]
+        alone = [
+            Chance(env_id=env_id, chance=round(chance, DIGITS), interval=_interval((chance,), (numbers,)))
+            for env_id, chance, numbers in zip(shared, chances, seeds)
+        ]
         pairs.append(
-            Pair(first=first, second=second, chance=chance, interval=interval, environments=tuple(chances))
+            Pair(
+                first=first,
+                second=second,
+                chance=round(math.fsum(chances) / len(chances), DIGITS),
+                interval=_interval(tuple(chances), tuple(seeds)),
+                environments=tuple(alone),
+            )
         )
     return tuple(pairs)
 
 
-def _chance(env_id: str, first: Sequence[float], second: Sequence[float]) -> Chance:
-    """The chance to win on one environment, from the scores of seeds."""
-    chance = chance_to_win(first, second)
-    return Chance(env_id=env_id, chance=chance, interval=chance_interval(chance, len(first), len(second)))
+def scores_of(entry: Entry) -> list[float]:
+    """The scores of an entry's seeds; none where J* = J(pi0)."""
+    return [seed.score for seed in entry.seeds if seed.score is not None]
+
+
+@cache
+def _interval(chances: tuple[float, ...], seeds: tuple[tuple[int, int], ...]) -> Bounds:
+    """The interval of a mean of chances, found once: few seeds make few different ones."""
+    lower, upper = chances_interval(chances, seeds)
+    return round(lower, DIGITS), round(upper, DIGITS)

@@ -5,7 +5,7 @@
 One figure an environment, in `leaderboard/figures/`: the reward-KL plane with the optimal frontier (on
 which no policy can improve; Ziegler et al. 2019, arXiv 1909.08593, figure 3, draw a sampled one), the
 reference, the optimum and every seed of every agent, and beside it the scores, which are the legend too.
-One figure of all, `profiles.svg`: the performance profiles of the agents that have every environment.
+One figure of all, `profiles.svg`: the performance profiles of the agents that rank.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
-from klrl_envs.tasks.row import short_id
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.folder import ENTRIES, FOLDER, figure_path, profiles_path
 from leaderboard.look import INK, LOOK, METADATA, Style, styles
 from leaderboard.plane import draw_plane
-from leaderboard.profiles import draw_profiles
+from leaderboard.profiles import ACROSS, draw_profiles
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import Optimum
@@ -79,13 +77,14 @@ def draw_all(
     entries: Sequence[Entry], aggregated: Aggregate, style: Mapping[str, Style], folder: Path
 ) -> Path:
     """The performance profiles; returns the figure's path."""
-    names = ", ".join(short_id(env_id) for env_id in aggregated.environments)
-    title = fill(f"Performance profiles over {names}, with pointwise 95 % bands", 110)
+    count = len(aggregated.environments)
+    title = f"Performance profiles over {count} environments, with pointwise 95 % bands; means beside names"
 
-    def panel(figure: Any) -> None:
-        draw_profiles(figure.subplots(), entries, aggregated, style)
+    def panels(figure: Any) -> None:
+        draw_profiles(figure, entries, aggregated, style)
 
-    return save(profiles_path(folder), title, (9, 4.6), entries, panel)
+    down = -(-len(aggregated.ranked) // ACROSS)
+    return save(profiles_path(folder), title, (11, 1.2 + 2.6 * down), entries, panels)
 
 
 def save(
@@ -132,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(draw(own, klrl_envs.optimum(env_id), style, FOLDER).relative_to(FOLDER.parent))
     aggregated = aggregate(entries)
     aggregated.save(FOLDER / "aggregate.json")
-    if aggregated.having(complete=True):
+    if aggregated.ranked:
         print(draw_all(entries, aggregated, style, FOLDER).relative_to(FOLDER.parent))
     return 0
 

@@ -14,66 +14,58 @@ import numpy.typing as npt
 
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.entry import Entry
-from leaderboard.aggregate import Aggregate, scores_of
+from leaderboard.aggregate import Aggregate
 from leaderboard.look import INK, SOFT, Style
-from leaderboard.statistics import share_interval
+from leaderboard.pairwise import scores_of
+from leaderboard.shares import mean_share_interval
 
 LEAST, MOST, POINTS = -0.25, 1.05, 521
 """The scores that are drawn."""
+ACROSS = 3
+"""Panels side by side."""
+FAINT = "#c3c9d3"
 
 
 def profile(scores: Sequence[Sequence[float]], thresholds: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """The share of runs with a score of at least each threshold, and its pointwise 95 % band.
-
-    The band combines Wilson's interval of each environment's share in quadrature, each side for itself, as
-    ``mean_of_independent`` does: a percentile bootstrap has no width where all seeds of an environment fall
-    on one side, which few seeds do nearly everywhere. Where a share is near 0 or 1 it is wide.
 
     Args:
         scores: for each environment those of its seeds.
         thresholds: float[T].
 
     Returns:
-        float64[T] and float64[T, 2], lower and upper.
+        float64[T] and float64[T, 2], lower and upper; see ``mean_share_interval``.
     """
     levels = np.asarray(thresholds, dtype=np.float64)
-    shares, distances = [], []
-    for seeds in scores:
-        count = (np.asarray(seeds)[:, None] >= levels).sum(axis=0)
-        shares.append(count / len(seeds))
-        distances.append(share_interval(count, len(seeds)) - shares[-1][:, None])
-    share = np.mean(shares, axis=0)
-    below, above = np.moveaxis(np.linalg.norm(distances, axis=0) / len(scores), -1, 0)
-    return share, np.stack([share - below, share + above], axis=-1)
+    shares = np.stack([(np.asarray(seeds)[:, None] >= levels).mean(axis=0) for seeds in scores], axis=-1)
+    return shares.mean(axis=-1), mean_share_interval(shares, [len(seeds) for seeds in scores])
 
 
 def draw_profiles(
-    axes: Any, entries: Sequence[Entry], aggregate: Aggregate, style: Mapping[str, Style]
+    figure: Any, entries: Sequence[Entry], aggregate: Aggregate, style: Mapping[str, Style]
 ) -> None:
-    """The profiles of the agents that have every environment, the best first in the legend.
-
-    Bounds are thin and have no band.
-    """
+    """A panel for each ranked agent, the best first: its profile with its band, and the others' in grey."""
+    rows = aggregate.ranked
+    across = min(len(rows), ACROSS)
+    grid = figure.subplots(-(-len(rows) // across), across, sharex=True, sharey=True, squeeze=False)
     levels = np.linspace(LEAST, MOST, POINTS)
-    for row in aggregate.having(complete=True):
+    profiles: dict[str, tuple[FloatArray, FloatArray]] = {}
+    for row in rows:
         scores = [scores_of(entry) for entry in entries if entry.agent.name == row.agent]
-        share, band = profile([each for each in scores if each], levels)
-        colour, shape = style[row.agent]
-        bound = row.kind == "bound"
-        axes.plot(
-            levels, share, "--" if bound else "-", color=colour, linewidth=1.2 if bound else 2.0,
-            marker=shape, markersize=6, markeredgecolor="white", markevery=(levels.size // 10, levels.size // 6),
-            label=f"{row.agent} ({row.score:.3f})",
-        )  # fmt: skip
-        if not bound:
-            axes.fill_between(levels, *band.T, color=colour, alpha=0.13, linewidth=0)
-    axes.set_xlim(LEAST, MOST)
-    axes.set_ylim(-0.02, 1.02)
-    axes.axvline(0, color=SOFT, linewidth=0.8)
-    axes.axvline(1, color=SOFT, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("score: 0 the reference, 1 the optimum")
-    axes.set_ylabel("share of runs with at least this score")
-    axes.legend(
-        title="mean over environments", frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0),
-        labelcolor=INK, alignment="left",
-    )  # fmt: skip
+        profiles[row.agent] = profile([each for each in scores if each], levels)
+    for axes, row in zip(grid.flat, rows):
+        for share, _ in profiles.values():
+            axes.plot(levels, share, color=FAINT, linewidth=1.2, zorder=1)
+        share, band = profiles[row.agent]
+        colour, _ = style[row.agent]
+        axes.fill_between(levels, *band.T, color=colour, alpha=0.18, linewidth=0, zorder=2)
+        axes.plot(levels, share, color=colour, linewidth=2.2, zorder=3)
+        axes.axvline(0, color=SOFT, linewidth=0.8, zorder=0)
+        axes.axvline(1, color=SOFT, linewidth=0.8, linestyle=":", zorder=0)
+        axes.set_title(f"{row.agent}: {row.score:.3f}", loc="left", fontsize=10, color=INK)
+        axes.set_xlim(LEAST, MOST)
+        axes.set_ylim(-0.03, 1.03)
+    for axes in grid.flat[len(rows) :]:
+        axes.set_visible(False)
+    figure.supxlabel("score: 0 the reference, 1 the optimum", fontsize=10, color=INK)
+    figure.supylabel("share of runs with at least this score", fontsize=10, color=INK)
