@@ -6,7 +6,7 @@ interquartile mean of all scores, say) an environment of few seeds drops out, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 from klrl_envs.registry import REGISTRY, find_row
@@ -120,7 +120,7 @@ def _row(own: Sequence[Entry], group: Sequence[str], shared_error: SharedError) 
         score_interval=interval and (round(interval[0], DIGITS), round(interval[1], DIGITS)),
         lowest=round(means[lowest_on], DIGITS),
         lowest_on=lowest_on,
-        tier=min((entry.tier for entry in own), key=get_args(Tier).index),
+        tier=weakest(entry.tier for entry in own),
         final=all(is_final(entry) for entry in own),
     )
 
@@ -134,6 +134,12 @@ def _rank(row: AggregateRow, rows: Sequence[AggregateRow]) -> int | None:
         return None
     rivals = [other for other in rows if other.kind == "learner" and other.complete]
     return 1 + sum(other.score > row.score and (other.trusted or not row.trusted) for other in rivals)
+
+
+def weakest(tiers: Iterable[Tier]) -> Tier:
+    """The tier of the least trust; ``Tier`` names them in order."""
+    order: tuple[Tier, ...] = get_args(Tier)
+    return order[min(map(order.index, tiers))]
 
 
 def is_final(entry: Entry) -> bool:

@@ -98,4 +98,4 @@ def scores_of(entry: Entry) -> list[float]:
 def _interval(chances: tuple[float, ...], seeds: tuple[tuple[int, int], ...]) -> Bounds:
     """The interval of a mean of chances, found once: few seeds make few different ones."""
     lower, upper = chances_interval(chances, seeds)
-    return round(lower, DIGITS), round(upper, DIGITS)
+    return round(float(lower), DIGITS), round(float(upper), DIGITS)

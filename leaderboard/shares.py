@@ -27,17 +27,17 @@ scores, equal spread or one agent's three times the other's: on one environment 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from klrl_envs.evaluation.estimators import student
 from klrl_envs.reference.arrays import FloatArray
-from klrl_envs.results.record import Bounds
-from klrl_envs.results.statistics import CONFIDENCE, finite_array, upper_tail
+from klrl_envs.results.statistics import finite_array
 
-Z = float(stats.norm.ppf(upper_tail(CONFIDENCE)))
+Z = student(math.inf)
 STEPS = 45
 """Halvings of the logarithm of the multiplier, which starts between -20 and 20."""
 
@@ -54,12 +54,15 @@ def chance_to_win(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     return float((0.5 + 0.5 * np.sign(ours[:, None] - theirs[None, :])).mean())
 
 
-def chances_interval(chances: Sequence[float], seeds: Sequence[tuple[int, int]]) -> Bounds:
+def chances_interval(chances: npt.ArrayLike, seeds: Sequence[tuple[int, int]]) -> FloatArray:
     """The 95 % interval of the mean over environments of chances to win.
 
     Args:
-        chances: one an environment, between 0 and 1.
+        chances: float[..., K], one an environment, between 0 and 1.
         seeds: for each environment how many the two agents have.
+
+    Returns:
+        float64[..., 2], lower and upper.
     """
     first, second = finite_array("seeds", seeds).T
     pairs, extra = first * second, (first + second) / 2 - 1
@@ -69,9 +72,8 @@ def chances_interval(chances: Sequence[float], seeds: Sequence[tuple[int, int]])
 
     # as many trials as give this variance at 1/2
     sizes = pairs / (1 + extra * 2 / 3)
-    correction = float((0.5 / pairs).mean()) / len(chances)
-    lower, upper = mean_share_interval(chances, sizes, variance=variance, correction=correction)
-    return float(lower), float(upper)
+    correction = float((0.5 / pairs).mean()) / len(seeds)
+    return mean_share_interval(chances, sizes, variance=variance, correction=correction)
 
 
 def mean_share_interval(

@@ -27,10 +27,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from klrl_envs.evaluation.estimators import student
 from klrl_envs.results.record import Bounds
-from klrl_envs.results.statistics import CONFIDENCE, finite_array, upper_tail
+from klrl_envs.results.statistics import finite_array
 
 
 def mean_over_environments(
@@ -64,5 +64,5 @@ def mean_over_environments(
     total = float(variances.sum() + (shared**2).sum())
     spread = float((variances**2 / np.array([each.size - 1 for each in values])).sum())
     degrees_of_freedom = total**2 / spread if spread > 0 else np.inf
-    half = float(stats.t.ppf(upper_tail(CONFIDENCE), degrees_of_freedom)) * total**0.5 / len(values)
+    half = student(degrees_of_freedom) * total**0.5 / len(values)
     return mean, (mean - half, mean + half)
