@@ -132,4 +132,4 @@ def test_the_page_shows_every_table(tmp_path: Path):
     text = page_text(entries, aggregate(entries), tmp_path)
     for part in ("Apart", "figures/profiles.svg", "Which of two wins", "1 of 2: Keywords-v0", "<td>(1)</td>"):
         assert part in text
-    assert text.count("<details>") == 3
+    assert text.count("<details") == 3
