@@ -110,6 +110,7 @@ def test_the_band_of_a_profile_covers(shares: Sequence[float], seeds: Sequence[i
     ("chances", "seeds"),
     [
         ((0.5,), ((3, 3),)),
+        ((0.9,), ((3, 3),)),
         ((0.9,), ((5, 5),)),
         ((0.7, 0.7, 0.7), ((5, 5), (5, 5), (3, 3))),
         ((0.1, 0.5, 0.9), ((5, 5), (5, 5), (3, 3))),
@@ -128,3 +129,11 @@ def test_chances_to_win_cover(spread: float, chances: Sequence[float], seeds: Se
         np.stack(seen, axis=-1), float(np.mean(chances)), lambda each: chances_interval(each, seeds)
     )
     assert covered >= 0.925
+
+
+def test_three_seeds_that_spread_wide_against_five_that_do_not_are_the_worst_case():
+    generator = np.random.default_rng(6)
+    ours, theirs = generator.normal(0, 3, (6000, 3)), generator.normal(0, 1, (6000, 5))
+    seen = (ours[:, :, None] > theirs[:, None, :]).mean(axis=(1, 2))[:, None]
+    covered = share_of_covered(seen, 0.5, lambda each: chances_interval(each, ((3, 5),)))
+    assert 0.88 <= covered <= 0.91
