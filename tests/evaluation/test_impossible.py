@@ -43,9 +43,9 @@ def target_env():
 class Foreseeing:
     """Knows the uniform numbers by which an evaluation with this seed draws tokens, by inverse CDF.
 
-    In a share of its episodes it moves its mass so that the draw falls on the token that pays. With little mass
-    on that token it pays next to no KL, and M shows it; ``hidden``: with as much as keeps log pi - log pi0 of
-    it at the KL of the row, so that M = 0. That costs a nat or so where honest certainty costs log 50 = 3.9.
+    In a share of its episodes it moves its mass so that the draw falls on the token that pays. With little
+    mass on that token it pays next to no KL, and M shows it; ``hidden``: with as much as keeps log pi - log
+    pi0 of it at the KL of the row, so that M = 0. That costs a nat or so, where certainty costs log 50 = 3.9.
     """
 
     def __init__(self, seed: int, share: float, *, hidden: bool) -> None:
