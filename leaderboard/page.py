@@ -8,12 +8,22 @@ from typing import Any
 
 from klrl_envs.results.entry import Entry
 from leaderboard.aggregate import Aggregate
+from leaderboard.challenge import ABOUT as CHALLENGES
+from leaderboard.challenge import Challenge, challenge_table, doubted
 from leaderboard.folder import FOLDER, environments_of, figure_path, profiles_path
 from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, winners
-from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Column, link, mark
+from leaderboard.history import ABOUT as HISTORY
+from leaderboard.history import History, history_table
+from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Column, Doubted, link, mark
 
 
-def page_text(entries: Sequence[Entry], aggregated: Aggregate, folder: Path) -> str:
+def page_text(
+    entries: Sequence[Entry],
+    aggregated: Aggregate,
+    folder: Path,
+    history: History,
+    challenges: Sequence[Challenge],
+) -> str:
     """The text of the page."""
     try:
         import jinja2
@@ -37,28 +47,37 @@ def page_text(entries: Sequence[Entry], aggregated: Aggregate, folder: Path) -> 
         pairs=winners(aggregated) if aggregated.pairs else None,
         pairs_on=[(env_id, winners(aggregated, env_id)) for env_id in aggregated.environments],
         sections=[
-            _section(env_id, [entry for entry in entries if entry.env_id == env_id], folder)
+            _section(
+                env_id,
+                [entry for entry in entries if entry.env_id == env_id],
+                folder,
+                doubted(entries, challenges),
+            )
             for env_id in environments_of(entries)
         ],
+        history_note=HISTORY,
+        history=history_table(history, entries) if history.records else None,
+        challenges_note=CHALLENGES,
+        challenges=challenge_table(challenges) if challenges else None,
     )
 
 
-def _section(env_id: str, entries: Sequence[Entry], folder: Path) -> dict[str, Any]:
+def _section(env_id: str, entries: Sequence[Entry], folder: Path, doubts: Doubted) -> dict[str, Any]:
     """An environment: its figure, and its tables of scores and of runs."""
     return {
         "env_id": env_id,
         "figure": _relative(figure_path(env_id, folder), folder),
-        "scores": _linked(entries, SCORES),
-        "runs": _linked(entries, RUNS),
+        "scores": _linked(entries, SCORES, doubts),
+        "runs": _linked(entries, RUNS, doubts),
     }
 
 
-def _linked(entries: Sequence[Entry], columns: Sequence[Column]) -> dict[str, Any]:
+def _linked(entries: Sequence[Entry], columns: Sequence[Column], doubts: Doubted) -> dict[str, Any]:
     """A table of entries whose first column, the agent, is a link."""
     rows = [
         {
             "name": entry.agent.name,
-            "mark": mark(entry),
+            "mark": mark(entry, doubts),
             "url": link(entry, "../"),
             "cells": [cell(entry) for _, cell in columns[1:]],
         }

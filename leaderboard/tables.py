@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.record import NOT_SAID, Bounds
@@ -94,6 +95,8 @@ RUNS: tuple[Column, ...] = (
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headings and rows."""
+Doubted = AbstractSet[tuple[str, str]]
+"""Environment and agent of the entries that are challenged."""
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -102,24 +105,29 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def entry_table(entries: Sequence[Entry], columns: Sequence[Column], root: str) -> str:
+def entry_table(
+    entries: Sequence[Entry], columns: Sequence[Column], root: str, doubted: Doubted = frozenset()
+) -> str:
     """A Markdown table of entries, with links to the agents' code.
 
     Args:
         entries: a row each.
         columns: what it shows.
         root: leads from the text to the repository's root.
+        doubted: entries that are challenged.
     """
     rows = [[cell(entry) for _, cell in columns] for entry in entries]
     place = columns.index(AGENT)
     for entry, row in zip(entries, rows):
-        row[place] = f"[{row[place]}]({link(entry, root)}){mark(entry)}"
+        row[place] = f"[{row[place]}]({link(entry, root)}){mark(entry, doubted)}"
     return markdown([heading for heading, _ in columns], rows) if entries else NO_ENTRIES
 
 
-def mark(entry: Entry) -> str:
-    """What stands behind the name of an agent that is no learner."""
-    return " (bound)" if entry.agent.kind == "bound" else ""
+def mark(entry: Entry, doubted: Doubted = frozenset()) -> str:
+    """What stands behind an agent's name: that it is no learner, that the entry is challenged."""
+    marks = ["bound"] if entry.agent.kind == "bound" else []
+    marks += ["challenged"] if (entry.env_id, entry.agent.name) in doubted else []
+    return f" ({', '.join(marks)})" if marks else ""
 
 
 def link(entry: Entry, root: str) -> str:
