@@ -22,8 +22,8 @@ Tokens = Annotated[int, Field(ge=0)]
 
 ABOUT = (
     "The learners that were the first to be better than all before them, by the mean over seeds; of a day "
-    "the best. The tokens to a score of .5 and of .9 are the means over seeds of those after which the learning "
-    "curve first was there; – where a seed never was, or wrote no curve."
+    "the best. The tokens to a score of .5 and of .9 are the means over seeds of those after which the "
+    "learning curve first was there; – where a seed never was, or wrote no curve."
 )
 
 
