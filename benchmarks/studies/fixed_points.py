@@ -4,8 +4,8 @@ The gradient of such a signal vanishes where the policy at each state is a funct
 so that a backward pass finds it, as the soft dynamic programme finds the optimum. ``laws`` has the signals
 that depend on a text through its reward alone, ``followed`` those whose end is found by following them.
 
-Notation: beta = kl_coef, l_t = log pi - log pi0 of token t, g_t = grad log pi of it; without the index, of the
-whole text.
+Notation: beta = kl_coef, l_t = log pi - log pi0 of token t, g_t = grad log pi of it; without the index, of
+the whole text.
 """
 
 from __future__ import annotations

@@ -227,8 +227,8 @@ class OnePrice:
             ),
             self.by_law(
                 Signal(
-                    f"best of n = {count}", "without training", "objective", "nothing: picks the best of n texts",
-                    ("2401.01879",), "the best of all n",
+                    f"best of n = {count}", "without training", "objective",
+                    "nothing: picks the best of n texts", ("2401.01879",), "the best of all n",
                 ),
                 best_of(self.law, count),
             ),
@@ -249,8 +249,8 @@ class OnePrice:
             ),
             self.at(
                 Signal(
-                    "the reward alone (one text)", "without KL", "objective", "E[r], by one deterministic text",
-                    ("2205.11275",), "argmax",
+                    "the reward alone (one text)", "without KL", "objective",
+                    "E[r], by one deterministic text", ("2205.11275",), "argmax",
                 ),
                 OperatingPoint(top, (top - alone) / self.beta, alone),
             ),
@@ -276,7 +276,8 @@ def on_prompts() -> list[Mistake]:
     pooled = beta * (shift + np.log(law.start @ law.probabilities @ np.exp(exponent - shift)))
     normalised = Signal(
         "group-normalised advantages", REWARD_SEQUENCE, "objective",
-        "r / sd(r) within each prompt's group: every prompt its own coefficient", ("2402.03300", "2503.20783"),
+        "r / sd(r) within each prompt's group: every prompt its own coefficient",
+        ("2402.03300", "2503.20783"),
     )  # fmt: skip
     one_z = Signal(
         "one Z for pooled prompts", "", "claim",

@@ -1,7 +1,7 @@
 """The figure of the pitfalls: where each ends in the plane of KL and reward, and what it scores.
 
-Numbers are those of the table's rows, colours those of the kinds of mistake, so that neither moves when a row is
-added.
+Numbers are those of the table's rows, colours those of the kinds of mistake: no row's colour depends on the
+others.
 """
 
 from __future__ import annotations

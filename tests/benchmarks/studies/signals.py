@@ -138,7 +138,7 @@ def token_k3_in_the_reward(signal: Signal) -> torch.Tensor:
 
 
 def regressed_on_a_value(signal: Signal, value_coef: float, replayed: float) -> torch.Tensor:
-    """Minus the squared error of beta l + V - r, on texts of pi0 and of the policy; V = c log E_0 exp(r / c)."""
+    """Minus (beta l + V - r)^2 on texts of pi0 and of the policy; V = c log E_0 exp(r / c)."""
     texts, reward = signal.texts, signal.paid.sum(dim=1)
     reference = torch.from_numpy(np.exp(texts.log_reference))
     value = torch.zeros_like(reward)

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.studies import laws
 from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
