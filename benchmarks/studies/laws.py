@@ -173,7 +173,7 @@ def regressed_on_a_value(
     worth = np.where(held, (law.rewards - value) / kl_coef, 0.0)
 
     def log_weights(pull: FloatArray) -> FloatArray:
-        """log w [S, U] with log w + pull w / (replayed + (1 - replayed) w) = worth, pull [S, 1] = -a / beta."""
+        """log w [S, U]: log w + pull w / (replayed + (1 - replayed) w) = worth, pull [S, 1] = -a / beta."""
 
         def pulled(logs: FloatArray) -> FloatArray:
             return pull * np.exp(logs) / (replayed + (1 - replayed) * np.exp(logs))
