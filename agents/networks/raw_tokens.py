@@ -72,8 +72,8 @@ class RawTokensPolicy(PolicyNetwork):
     the reward depends on has to be found in the tokens. The critic is a reader of its own, and its values are
     added to log sum exp(logits) plus the present KL, as in ``ResidualPolicy``.
 
-    Where the task names an initial policy, f is log of it less log pi0 at first; the inputs [..., D] hold that
-    difference, and are empty otherwise.
+    Where the task names an initial policy, f is log of it less log pi0 at first; the inputs [..., D] hold
+    that difference, and are empty otherwise.
 
     Args:
         task: one whose plain id shows tokens.
@@ -149,7 +149,7 @@ def initial_change(task: Task, lanes: Any, count: int, device: torch.device) -> 
     if task.exact is None or task.exact.initial_policy is None:
         return None
     context = lanes.context
-    change = task.exact.initial_policy[context] - task.reference.rows(context)
+    change = task.exact.initial_policy[context] - task.exact.reference.rows(context)
     return torch.as_tensor(change, dtype=torch.float32, device=device).expand(count, -1)
 
 
