@@ -54,7 +54,8 @@ def test_it_begins_at_the_reference_or_the_initial_policy_exactly(env_id: str) -
         known_rows = task.exact.initial_policy[engine.context]
         assert np.abs(known_rows - engine.reference_log_probs()).max() > 0.1
     else:
-        assert roll_out(scored, task, episodes=64, seed=0).kl.max() < 1e-5
+        episodes: Any = roll_out(scored, task, episodes=64, seed=0)
+        assert episodes.kl.max() < 1e-5
     np.testing.assert_allclose(rows, known_rows, atol=1e-5)
 
 
