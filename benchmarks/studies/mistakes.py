@@ -146,7 +146,7 @@ class OnePrice:
         local = fixed_points.local_kl(self.beta)
         blind = "the reward to come and the KL of the visited state, blind to the KL to come"
         pays = "E[r] - beta (KL(pi || pi0) - KL(pi0 || pi)): pays for dropping texts"
-        followed = "lower rewards are never written; {:,} exact steps of {:g} from pi0"
+        followed = "all but a few are dropped; {:,} exact natural gradient steps of {:g} from pi0"
         sequence = {"steps": SEQUENCE_STEPS, "learning_rate": SEQUENCE_LEARNING_RATE}
         token = {"steps": TOKEN_STEPS, "learning_rate": TOKEN_LEARNING_RATE}
         *_, last = sequence_k3_in_the_reward(self.law, self.beta, **sequence)
@@ -169,7 +169,8 @@ class OnePrice:
             self.by_states(
                 Signal(
                     "k3", REWARD_TOKEN, "estimator",
-                    "the same as below, state by state: pays for dropping tokens", ("2506.09477",),
+                    "the KL to come, but KL(pi || pi0) - KL(pi0 || pi) at the visited state: pays for "
+                    "dropping tokens", ("2506.09477",),
                     followed.format(TOKEN_STEPS, TOKEN_LEARNING_RATE),
                 ),
                 token_k3_in_the_reward(self.problem, self.beta, **token),

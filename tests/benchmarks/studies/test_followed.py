@@ -10,7 +10,12 @@ import torch
 
 from benchmarks.studies import followed
 from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
-from tests.benchmarks.studies.signals import Signal, k3_in_the_reward, token_k3_in_the_reward
+from tests.benchmarks.studies.signals import (
+    Signal,
+    exact_kl_and_its_gradient,
+    k3_in_the_reward,
+    token_k3_in_the_reward,
+)
 from tests.benchmarks.studies.texts import draw, rows_of, text_law, written_out
 
 SEEDS = range(12)
@@ -72,6 +77,19 @@ def test_a_step_with_token_k3_in_the_reward_is_the_natural_policy_gradient() -> 
         wanted -= np.log(np.exp(wanted).sum(axis=1, keepdims=True))
         np.testing.assert_allclose(after, wanted, atol=1e-10)
         assert np.abs(after - before).max() > 1e-5
+
+
+def test_token_k3_in_the_reward_sees_the_kl_to_come_and_pays_for_dropping_tokens() -> None:
+    for seed in SEEDS:
+        task = draw(seed)
+        texts = written_out(task)
+        rows = np.random.default_rng(seed).normal(size=(len(texts.times), task.tokens))
+        signal = Signal(texts, rows, task)
+        dropped = (signal.reference_rows.exp() * (signal.reference_rows - signal.rows)).sum(dim=1)
+        known = exact_kl_and_its_gradient(signal) + task.kl_coef * signal.visited(dropped)
+        np.testing.assert_allclose(
+            signal.gradient(token_k3_in_the_reward(signal)), signal.gradient(known), atol=1e-9
+        )
 
 
 def test_token_k3_in_the_reward_ends_where_single_tokens_are_left() -> None:
