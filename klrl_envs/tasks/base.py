@@ -185,14 +185,36 @@ class Task:
         """
         raise NotImplementedError
 
-    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+    def text_rewards(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
+    ) -> FloatArray:
         """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the
         task's own tokens.
+
+        Args:
+            prompts: K of them.
+            completions: what was written after each.
+            tokens: of the completions, where their writer has them; see ``own_tokens``.
 
         Raises:
             ValueError: the task is exact and has prompts, and a prompt is none of them.
         """
         raise NotImplementedError
+
+    def own_tokens(self, completion: str, tokens: Sequence[int]) -> list[int] | None:
+        """Tokens of a completion up to the end token or the horizon, where they are of this vocabulary.
+
+        That is known where they decode to the completion; None where they do not, as another tokenizer's.
+        """
+        written = [int(token) for token in tokens]
+        if self.end_token in written:
+            written = written[: written.index(self.end_token) + 1]
+        if not all(0 <= token < self.vocab_size for token in written):
+            return None
+        return written[: self.horizon] if self.vocabulary.decode(written) == completion else None
 
     def without_noise(self) -> Self:
         """The task without the noise on its reward, which has mean zero: no expectation moves."""
