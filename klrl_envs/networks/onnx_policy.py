@@ -1,8 +1,8 @@
 """An ONNX model as a policy: rows of log-probs from observations, by onnxruntime on the CPU.
 
 The model has one input, observations, and one output, rows [B, V]. An input of int64 [B, L] is the
-observation of the plain id, one of float32 [B, F] that of the features id. Rows are log-probs, or logits where
-the model's ``metadata_props`` say {"klrl-output": "logits"}.
+observation of the plain id, one of float32 [B, F] that of the features id. Rows are log-probs, or logits
+where the model's ``metadata_props`` say {"klrl-output": "logits"}.
 
 What the model may hold is in ``onnx_checks``. It may still loop for ever or ask for much memory: who runs a
 stranger's does so in a process with limits, as ``leaderboard.verify`` does.
