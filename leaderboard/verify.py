@@ -3,10 +3,10 @@
     python -m leaderboard.verify ENTRY                      from the policies beside it: the tier `verified`
     python -m leaderboard.verify ENTRY --rerun              from its command: the tier `reproduced`
 
-An entry's policies lie in policies/<the entry's name>/seed-<n>.safetensors or .onnx beside it; those that are
-too large for a repository are given by --policy SEED=PATH. Each is evaluated in a process with limits, with a
-seed that is drawn at that moment. Where the entry's claim lies within the error, the entry's numbers become
-those that were measured here; else the file stays as it is, and the exit code is 1.
+An entry's policies lie in policies/<the entry's name>/seed-<n>.safetensors or .onnx beside it; those of more
+than 4 MB do not belong in a repository and are given by --policy SEED=PATH. Each is evaluated in a process with
+limits, with a seed that is drawn at that moment. Where the entry's claim lies within the error, the entry's
+numbers become those that were measured here; else the file stays as it is, and the exit code is 1.
 
 `verified` attests the score and no budget: it does not say where the policy came from, and a network that
 was distilled from the optimum verifies at 1.
@@ -36,6 +36,8 @@ from leaderboard.rerun import Workplace, check_rerun, rerun
 from leaderboard.statistics import mean_interval
 
 EPISODES = 4096
+LARGEST_BESIDE = 4_000_000
+"""Bytes of a policy that lies beside its entry."""
 MEASURED = ("score", "score_interval", "objective", "expected_reward", "kl", "regret", "evaluation")
 """What of a seed becomes ours."""
 
@@ -69,8 +71,14 @@ def policies_of(entry: Entry, beside: Path, given: Mapping[int, Path]) -> dict[i
         here = [path for suffix in SUFFIXES if (path := folder / f"seed-{number}{suffix}").exists()]
         if len(here) > 1:
             raise ValueError(f"seed {number} must have one policy, not {' and '.join(map(str, here))}")
-        if here:
-            found.setdefault(number, here[0])
+        if here and number not in found:
+            size = here[0].lstat().st_size
+            if size > LARGEST_BESIDE:
+                raise ValueError(
+                    f"{here[0]} has {size:,} bytes; policies of more than {LARGEST_BESIDE:,} lie elsewhere "
+                    f"and are given by --policy {number}=PATH"
+                )
+            found[number] = here[0]
     for number in found:
         if number not in numbers:
             raise ValueError(f"--policy names seed {number}, and the entry has the seeds {numbers}")

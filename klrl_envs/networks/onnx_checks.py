@@ -14,7 +14,8 @@ RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
      "RandomUniformLike"}
 )  # fmt: skip
-MOST_NODES = 100_000
+MOST_MESSAGES = 1_000_000
+"""Nodes, tensors, attributes and whatever else a model is made of."""
 MOST_ENTRIES = 1 << 26
 """Of one tensor: what its shape may say."""
 
@@ -48,7 +49,6 @@ def parse_model(data: bytes) -> Any:
         )
     if model.functions or model.training_info:
         raise ValueError("has functions or a training of its own: export it with its functions inlined")
-    nodes = 0
     for message in messages_of(model):
         kind = message.DESCRIPTOR.name
         if kind == "TensorProto":
@@ -56,22 +56,27 @@ def parse_model(data: bytes) -> Any:
         elif kind == "SparseTensorProto":
             check_size("a sparse tensor", message.dims)
         elif kind == "NodeProto":
-            nodes += 1
             check_node(message)
-    if nodes > MOST_NODES:
-        raise ValueError(f"has {nodes:,} nodes, and at most {MOST_NODES:,} are allowed")
     return model
 
 
 def messages_of(message: Any) -> Iterator[Any]:
-    """A protobuf message and all messages in it, wherever they stand: no place can be forgotten."""
-    waiting = [message]
+    """A protobuf message and all messages in it, wherever they stand: no place can be forgotten.
+
+    Raises:
+        ValueError: more than ``MOST_MESSAGES``.
+    """
+    waiting, seen = [message], 0
     while waiting:
         current = waiting.pop()
         yield current
+        seen += 1
         for field, value in current.ListFields():
             if field.message_type is not None:
-                waiting += [value] if hasattr(value, "ListFields") else list(value)
+                found = [value] if hasattr(value, "ListFields") else value
+                if seen + len(waiting) + len(found) > MOST_MESSAGES:
+                    raise ValueError(f"has more than {MOST_MESSAGES:,} nodes, tensors and attributes")
+                waiting += found
 
 
 def check_tensor(tensor: Any) -> None:

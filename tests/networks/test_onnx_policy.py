@@ -127,6 +127,13 @@ def two_outputs() -> Any:
     return model
 
 
+def many_nodes() -> Any:
+    """Of two bytes each."""
+    return onnx.ModelProto.FromString(
+        simple().SerializeToString() + b"\x3a\x80\x89\x7a" + b"\x0a\x00" * 1_000_000
+    )
+
+
 def fixed_batch() -> Any:
     model = simple()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -157,6 +164,7 @@ MALICIOUS: dict[str, tuple[Callable[[], Any], str]] = {
     "a shape of 1e18": (lambda: with_dims(10**9, 10**9), r"tensor 'vast' has 1e\+18 entries"),
     "a negative shape": (lambda: with_dims(-1), "tensor 'vast' has the size -1"),
     "two outputs": (two_outputs, "one input and one output, not 1 and 2"),
+    "a million nodes": (many_nodes, "has more than 1,000,000 nodes"),
     "a fixed batch": (fixed_batch, "must take any number of rows, and takes 1"),
     "another length": (lambda: simple(length=7), r"its input must be \[B, \d+\] on this task"),
     "other tokens": (lambda: simple(tokens=7), r"its output must be \[B, 4\]|does not take the model"),
