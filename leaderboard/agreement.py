@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -84,8 +85,8 @@ def same_mean(first: Sequence[float], second: Sequence[float], *, confidence: fl
         )
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         return False
-    _, p_value = stats.ttest_ind(first, second, equal_var=False)
-    return bool(p_value >= 1 - confidence)
+    found: Any = stats.ttest_ind(first, second, equal_var=False)
+    return bool(found.pvalue >= 1 - confidence)
 
 
 def rounding(*numbers: float) -> float:
