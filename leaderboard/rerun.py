@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -52,8 +54,11 @@ class Workplace:
         Raises:
             ValueError: code from elsewhere that may not be run, or that no https names.
         """
-        folder = work.absolute() / file_stem(entry.env_id, entry.agent.name)
         url = entry.agent.url
+        # another command or commit is another run: what was run before does not stand for it
+        commits = [[seed.seed, seed.commit or entry.commit] for seed in entry.seeds]
+        digest = hashlib.sha256(json.dumps([url, entry.command, commits]).encode()).hexdigest()
+        folder = work.absolute() / f"{file_stem(entry.env_id, entry.agent.name)}-{digest[:8]}"
         if "://" not in url:
             return cls(folder, str(checkout), https=False)
         if not url.startswith("https://"):

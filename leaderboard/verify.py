@@ -6,7 +6,7 @@
 An entry's policies lie in policies/<the entry's name>/seed-<n>.safetensors or .onnx beside it; those of
 more than 4 MB do not belong in a repository and are given by --policy SEED=PATH. Each is evaluated in a
 process with limits, with a seed that is drawn at that moment. Where the entry's claim lies within the error,
-the entry's numbers become those that were measured here; else the file stays as it is, and the exit code is 1.
+its numbers become those that were measured here; else the file stays as it is, and the exit code is 1.
 
 `verified` attests the score and no budget: it does not say where the policy came from, and a network that
 was distilled from the optimum verifies at 1.

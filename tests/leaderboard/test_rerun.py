@@ -93,7 +93,7 @@ def start(checkout: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         entry = merge(records, command=command, tier="submitted", score_interval=(0.4, 0.6))
         path = entry_path(GRID, "toy", tmp_path / "entries")
         entry.save(path)
-        folder = tmp_path / "work" / path.stem
+        folder = Workplace.of(entry, tmp_path / "work", checkout, foreign=False).folder
         folder.mkdir(parents=True)
         (folder / home.name).symlink_to(home)
         return path, [str(path), "--rerun", "--work", str(tmp_path / "work")]
@@ -112,10 +112,10 @@ def test_a_command_that_does_it_again_is_reproduced(
     after = Entry.load(path)
     assert after.tier == "reproduced" and after.seeds == before.seeds
     assert "objective 51 on record" in capsys.readouterr().out
-    place = path.parents[1] / "work" / path.stem
+    place = path.parents[1] / "work"
     assert not list(place.rglob("pwned")), "no shell reads the command"
     # what was run is not run again
-    results = sorted(place.glob("seed-*/result.json"))
+    results = sorted(place.glob("*/seed-*/result.json"))
     times = [result.stat().st_mtime_ns for result in results]
     assert len(times) == 3 and main(arguments) == 0
     assert times == [result.stat().st_mtime_ns for result in results]
@@ -177,6 +177,16 @@ def test_code_from_elsewhere_is_run_only_where_it_is_allowed(tmp_path: Path) -> 
         Workplace.of(of_url("http://example.org/toy.git"), tmp_path, tmp_path, foreign=True)
     assert Workplace.of(of_url("agents/toy.py"), tmp_path, tmp_path, foreign=False).source == str(tmp_path)
     assert "executes its author's" in make_parser().format_help()
+
+
+def test_another_command_or_commit_is_another_run(tmp_path: Path) -> None:
+    entry = of_url("toy.py")
+    changes = ({}, {"command": "y {seed} {out}"}, {"commit": "d" * 40})
+    entries = [entry.model_copy(update=change) for change in changes]
+    folders = [Workplace.of(each, tmp_path, tmp_path, foreign=False).folder for each in entries]
+    assert (
+        len(set(folders)) == 3 and folders[0] == Workplace.of(entry, tmp_path, tmp_path, foreign=False).folder
+    )
 
 
 def test_runs_that_repeat_each_seed_need_no_spread() -> None:
