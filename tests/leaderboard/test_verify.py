@@ -229,3 +229,19 @@ def test_the_other_agents_policies_are_verified(agent: str, tmp_path: Path) -> N
     path = written(entry_of(tmp_path / "runs"), tmp_path, left(tmp_path / "runs"))
     assert main([str(path), "--episodes", "512"]) == 0
     assert Entry.load(path).tier == "verified"
+
+
+@pytest.mark.parametrize("kind", ["deep", "nan", "list", "folder", "link"])
+def test_an_entry_that_is_none_ends_in_one_line(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "GridNavigation-v0--toy.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_bytes({"deep": b"[" * 10_000_000, "nan": b'{"score": NaN}', "list": b"[]"}[kind])
+    assert main([str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not verified: " in line and str(path) in line and len(line) < 600
