@@ -56,7 +56,7 @@ def train(args: DemoArguments) -> Evaluation:
     training = Training(args, "demo")
     policy = learn(args, training, device)
     scored, features = policy.for_evaluation(training.evaluation_task)
-    evaluation = training.finish(scored, features=features, weights=policy.state_dict())
+    evaluation = training.finish(scored, features=features, network=policy)
     console.print(table(best, evaluation, training.tokens, time.perf_counter() - began))
     before = make_network(training.evaluation_task)
     show(console, training.evaluation_task, before, policy, args.seed)

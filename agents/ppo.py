@@ -223,7 +223,7 @@ def train(args: PPOArguments) -> Evaluation:
     training = Training(args, "ppo")
     policy = learn(args, training, device)
     scored, features = policy.for_evaluation(training.evaluation_task)
-    return training.finish(scored, features=features, weights=policy.state_dict())
+    return training.finish(scored, features=features, network=policy)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.arguments import Arguments, parse
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Evaluation, sample_rows
+from klrl_envs.networks.table import Table
 from klrl_envs.wrappers import VectorStateIndex
 
-LARGEST_TABLE = 1 << 26
 LOGGED = 500  # episodes a line of progress
 
 
@@ -45,47 +44,19 @@ class QArguments(Arguments):
     """the learning rate is 1 / visits ** this; 0 is right where steps are deterministic, .7 with slip"""
 
 
-class SoftQ:
-    """The table, and the policy that it stands for: at first the reference, or the task's initial policy.
+class SoftQ(Table):
+    """The table, and how often each of its numbers was learnt.
 
     Args:
         task: an exact task.
 
     Attributes:
-        values: float64 [S, V], Q of state index and token.
         visits: int64 [S, V].
     """
 
     def __init__(self, task: AutomatonTask) -> None:
-        self.task = task
-        self.kl_coef = task.kl_coef
-        self.contexts = task.reference.contexts
-        states = (task.horizon + 1) * task.automaton.states * self.contexts
-        if states * task.vocab_size > LARGEST_TABLE:
-            raise ValueError(
-                f"a table of {states} states times {task.vocab_size} tokens is too large for q_learning "
-                f"(at most {LARGEST_TABLE} entries); it fits tasks of few states, as klrl/GridNavigation-v0"
-            )
-        self.values = np.zeros((states, task.vocab_size))
-        if task.initial_policy is not None:
-            # the context is the index's last digit
-            change = task.initial_policy - task.reference.rows(np.arange(self.contexts))
-            self.values += np.tile(self.kl_coef * change, (states // self.contexts, 1))
-        self.visits = np.zeros((states, task.vocab_size), dtype=np.int64)
-
-    def log_rows(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """log pi(.|s) [N, V] and V(s) [N] of state indices [N]."""
-        logits = self.task.reference.rows(index % self.contexts) + self.values[index] / self.kl_coef
-        top = logits.max(axis=1, keepdims=True)
-        total = top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
-        return logits - total, self.kl_coef * total[:, 0]
-
-    def state_log_probs(
-        self, context: NDArray[np.int64], state: NDArray[np.int64], time: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """See ``klrl_envs.policies.StatePolicy``."""
-        index = (time * self.task.automaton.states + state) * self.contexts + context
-        return self.log_rows(index)[0]
+        super().__init__(task)
+        self.visits = np.zeros(self.values.shape, dtype=np.int64)
 
     def learn(self, index: Any, actions: Any, rewards: Any, args: QArguments) -> None:
         """One episode backwards: state indices, actions and rewards [T]; nothing follows the last step."""
@@ -132,7 +103,7 @@ def train(args: QArguments) -> Evaluation:
             returns = []
         if terminated.any():
             index, _ = env.reset(options={"reset_mask": terminated})
-    return training.finish(table)
+    return training.finish(table, network=table)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def train(args: ReinforceArguments) -> Evaluation:
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
     average.apply()
     scored, features = policy.for_evaluation(training.evaluation_task)
-    return training.finish(scored, features=features, weights=policy.state_dict())
+    return training.finish(scored, features=features, network=policy)
 
 
 if __name__ == "__main__":

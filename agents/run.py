@@ -103,25 +103,20 @@ class Training:
             record |= {name: values[index] for name, values in metrics.items() if values.ndim == 1}
             append_line(self.out / "episodes.jsonl", record)
 
-    def finish(
-        self, policy: Any, *, features: bool = False, weights: Mapping[str, Any] | None = None
-    ) -> Evaluation:
-        """Evaluate, and write result.json, and policy.safetensors where there are weights.
+    def finish(self, policy: Any, *, features: bool = False, network: Any = None) -> Evaluation:
+        """Evaluate, and write result.json, and policy.safetensors where there is a network.
 
         Args:
             policy: as ``klrl_envs.evaluate`` takes it.
             features: whether it reads the features id.
-            weights: its tensors by name.
+            network: what it is made of, for ``klrl_envs.save_policy``.
         """
         self._bar.close()
         env_id = self.row.gym_features_id if features else self.row.gym_id
         arguments = {"episodes": self.args.episodes, "seed": self.args.seed, **self.args.env_kwargs}
         evaluation = klrl_envs.evaluate(policy, env_id, **arguments)
-        if weights is not None:
-            from safetensors.torch import save_file
-
-            contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
-            save_file(contiguous, self.out / "policy.safetensors")
+        if network is not None:
+            klrl_envs.save_policy(network, self.out / "policy.safetensors")
         self.write_result(evaluation)
         return evaluation
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from stable_baselines3 import PPO
@@ -112,7 +113,8 @@ def train(args: SB3Arguments) -> Evaluation:
     penalty = KLCallback()
     model.learn(updates * rollout, callback=CallbackList([penalty, TrainingCallback(training, penalty)]))
     model.policy.to("cpu")
-    return training.finish(SB3Policy(model), features=True, weights=model.policy.state_dict())
+    network = cast(ResidualActorCriticPolicy, model.policy).network
+    return training.finish(SB3Policy(model), features=True, network=network)
 
 
 if __name__ == "__main__":

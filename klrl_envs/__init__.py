@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from klrl_envs.evaluation.rejection import RejectionSampler
     from klrl_envs.evaluation.result import Evaluation
     from klrl_envs.integrations.trl import as_reward_fn
+    from klrl_envs.networks.files import load_policy, save_policy
     from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
     from klrl_envs.reference.catalogue import load as load_reference
     from klrl_envs.reference.hub import fetch_reference
@@ -89,6 +90,7 @@ _LAZY = {
     "fetch_reference": ("klrl_envs.reference.hub", "fetch_reference"),
     "integrations": ("klrl_envs.integrations", ""),
     "kl": ("klrl_envs.kl", ""),
+    "load_policy": ("klrl_envs.networks.files", "load_policy"),
     "load_reference": ("klrl_envs.reference.catalogue", "load"),
     "metrics_along_frontier": ("klrl_envs.evaluation.comparison", "metrics_along_frontier"),
     "observer_of": ("klrl_envs.envs.observation", "observer_of"),
@@ -96,6 +98,7 @@ _LAZY = {
     "optimum": ("klrl_envs.optima.optimum", "optimum"),
     "policies": ("klrl_envs.policies", ""),
     "results": ("klrl_envs.results", ""),
+    "save_policy": ("klrl_envs.networks.files", "save_policy"),
     "sample_rows": ("klrl_envs.reference.sampling", "sample_rows"),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
     "words_trigram": ("klrl_envs.reference.words", "words_trigram"),

@@ -24,6 +24,7 @@ RANKS = {
     "policies": 5,
     "envs": 6,
     "optima": 7,
+    "networks": 7,
     "wrappers": 7,
     "evaluation": 8,
     "integrations": 9,

@@ -1,10 +1,6 @@
-"""The policy that fits a task, new or as an agent left it."""
+"""The policy that fits a task."""
 
 from __future__ import annotations
-
-from pathlib import Path
-
-from safetensors.torch import load_file
 
 from agents.networks.heads import TextPolicy
 from agents.networks.policy import PolicyNetwork
@@ -32,13 +28,3 @@ def make_network(task: Task, *, critic: bool = True, observe: str = "state") -> 
     if observe == "tokens":
         return RawTokensPolicy(task, critic=critic)
     return TextPolicy(task, critic=critic) if task.exact is None else ResidualPolicy(task.exact)
-
-
-def load_network(task: Task, folder: str | Path) -> PolicyNetwork:
-    """The policy that ``agents.ppo`` or ``agents.reinforce`` left in its folder, as policy.safetensors."""
-    weights = load_file(Path(folder) / "policy.safetensors")
-    critic = any(name.startswith("critic.") for name in weights)
-    recurrent = any(name.startswith("actor.unit.") for name in weights)
-    policy = make_network(task, critic=critic, observe="tokens" if recurrent else "state")
-    policy.load_state_dict(weights)
-    return policy

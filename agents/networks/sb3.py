@@ -9,9 +9,10 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from agents.networks.perceptron import perceptron
 from agents.networks.residual import ResidualPolicy
 from klrl_envs import NeuralReference, Task
+from klrl_envs.networks.hidden_state import HiddenStateNetwork
+from klrl_envs.networks.perceptron import perceptron
 
 Networks = Callable[[], tuple[nn.Module, nn.Module]]
 """Makes the actor and the critic."""
@@ -57,6 +58,11 @@ class ResidualActorCriticPolicy(ActorCriticPolicy):
         optimizer_class: Any = self.optimizer_class
         self.optimizer = optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)
 
+    @property
+    def network(self) -> nn.Module:
+        """The actor as ``klrl_envs.save_policy`` takes it."""
+        return self.action_net.policy if isinstance(self.action_net, ExactLogits) else self.action_net
+
 
 class ExactLogits(nn.Module):
     """Logits [B, V] of a ``ResidualPolicy``, whose weights it owns, the critic's too."""
@@ -83,20 +89,6 @@ class ExactValue(nn.Module):
         return policy.task.kl_coef * (total + policy.correction(policy.encode(features)))
 
 
-class HiddenStateLogits(nn.Module):
-    """Logits [B, V] of features [B, width + 1]: pi0's unembedding of the hidden state plus a residual."""
-
-    unembedding: Tensor
-
-    def __init__(self, reference: NeuralReference, hidden: int = 256) -> None:
-        super().__init__()
-        self.register_buffer("unembedding", torch.tensor(reference.unembedding()), persistent=False)
-        self.residual = perceptron(reference.width + 1, hidden, reference.width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return (features[:, :-1] + self.residual(features)) @ self.unembedding.T
-
-
 def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
     """The actor and the critic that fit a task."""
     if task.exact is not None:
@@ -104,4 +96,4 @@ def networks_of(task: Task) -> tuple[nn.Module, nn.Module]:
         return ExactLogits(policy), ExactValue(policy)
     reference = cast(NeuralReference, task.reference)
     low, high = task.reward_range
-    return HiddenStateLogits(reference), perceptron(reference.width + 1, 256, 1, (low + high) / 2)
+    return HiddenStateNetwork(task), perceptron(reference.width + 1, 256, 1, (low + high) / 2)

@@ -15,10 +15,11 @@ from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
 from klrl_envs.evaluation.result import Evaluation
+from klrl_envs.networks.files import SUFFIXES, load_policy
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy
-from klrl_envs.registry import import_module
+from klrl_envs.registry import find_row, import_module
 from klrl_envs.tasks.base import Prompts, Task
 
 
@@ -32,8 +33,14 @@ def score_policy(
     *,
     as_json: bool,
 ) -> None:
-    """Evaluate a policy by its name and print the result."""
-    result = evaluate_policy(policy_by_name(name), env_id, episodes=episodes, seed=seed, **arguments)
+    """Evaluate a policy, by its name or from its file, and print the result."""
+    if Path(name).suffix in SUFFIXES:
+        policy, features = load_policy(name, evaluation_task(env_id, arguments))
+        row = find_row(env_id)
+        env_id = row.gym_features_id if features else row.gym_id
+    else:
+        policy = policy_by_name(name)
+    result = evaluate_policy(policy, env_id, episodes=episodes, seed=seed, **arguments)
     if as_json:
         console.print(result.to_json(), markup=False, soft_wrap=True, highlight=False)
     else:
@@ -53,7 +60,10 @@ def policy_by_name(name: str) -> PolicyObject | PolicyName:
     place, colon, attribute = name.rpartition(":")
     if not colon or not place:
         allowed = ", ".join(NAMES)
-        raise ValueError(f"--policy takes module:object, file.py:object or one of {allowed}, got {name!r}")
+        raise ValueError(
+            f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, or one of "
+            f"{allowed}, got {name!r}"
+        )
     module = import_module(place)
     try:
         found = getattr(module, attribute)

@@ -14,6 +14,12 @@ import klrl_envs
 AGENTS = Path(__file__).resolve().parents[2] / "agents"
 PUBLIC_MODULES = {
     "klrl_envs.kl",
+    "klrl_envs.networks.evidence",
+    "klrl_envs.networks.hidden_state",
+    "klrl_envs.networks.perceptron",
+    "klrl_envs.networks.residual",
+    "klrl_envs.networks.table",
+    "klrl_envs.networks.text_heads",
     "klrl_envs.policies",
     "klrl_envs.wrappers",
     "klrl_envs.integrations.sb3",

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from klrl_envs import evaluate, optimum
+from klrl_envs import evaluate, evaluation_task, optimum, save_policy
+from klrl_envs.networks.table import Table
 from klrl_envs.optima.certificate import Certificate
 from tests.cli.commands import GRID, SMALL, SMALL_ARGUMENTS, klrl, refused, succeeded
 
@@ -82,3 +83,19 @@ def test_certify_takes_prompts_of_ones_own(tmp_path, monkeypatch):
     )
     succeeded(klrl(*arguments, "--out", str(out)))
     assert Certificate.load(out).rewards.shape == (2, 8)
+
+
+def test_evaluate_takes_policies_from_files(tmp_path):
+    task = evaluation_task(f"klrl/{GRID}", SMALL_ARGUMENTS)
+    table = Table(task)
+    table.values[:, 0] += 2.0
+    path = tmp_path / "policy.safetensors"
+    save_policy(table, path)
+    options = ["--episodes", "64", "--seed", "3", "--json", *SMALL]
+    expected = evaluate(table, f"klrl/{GRID}", episodes=64, seed=3, **SMALL_ARGUMENTS)
+    result = json.loads(succeeded(klrl("evaluate", GRID, "--policy", str(path), *options)))
+    assert result["objective"]["estimate"] == pytest.approx(expected.objective.estimate)
+    assert result["kl"]["estimate"] > 0
+    path.write_bytes(b"PK" * 100)
+    refused(klrl("evaluate", GRID, "--policy", str(path), *SMALL), "is no safetensors file")
+    refused(klrl("evaluate", GRID, "--policy", str(tmp_path / "none.onnx"), *SMALL), "No such file")

@@ -1,9 +1,8 @@
-"""Policies as they are made, and as they are loaded again."""
+"""Policies as they are made, and as they are left."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 import klrl_envs
-from agents.networks.make import load_network, make_network
+from agents.networks.make import make_network
 from agents.networks.trajectories import make_engine
 from agents.ppo import PPOArguments
 from agents.reinforce import ReinforceArguments
@@ -42,12 +41,12 @@ def test_weights_that_were_saved_are_the_policy(env_id: str, critic: bool, tmp_p
     kind = PPOArguments if critic else ReinforceArguments
     module.train(kind(env_id=env_id, tokens=2_000, out=str(tmp_path), episodes=64, threads=1))
     task = klrl_envs.make_task(env_id, prompts="evaluation")
-    policy = load_network(task, tmp_path)
-    scored, features = policy.for_evaluation(task)
+    scored, features = klrl_envs.load_policy(tmp_path / "policy.safetensors", task)
     env_id = env_id.replace("-v0", "Features-v0") if features else env_id
-    again = klrl_envs.evaluate(scored, env_id, episodes=64, seed=0)
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert again.objective.estimate == pytest.approx(result["objective"], abs=1e-9)
+    result = klrl_envs.RunRecord.load(tmp_path / "result.json")
+    assert result.evaluation is not None
+    again = klrl_envs.evaluate(scored, env_id, episodes=64, seed=result.evaluation.seed)
+    assert again.objective.estimate == result.objective
 
 
 def test_weights_do_not_depend_on_what_was_loaded_before() -> None:

@@ -13,7 +13,7 @@ import torch
 
 import klrl_envs
 from agents import ppo, reinforce
-from agents.networks.make import load_network, make_network
+from agents.networks.make import make_network
 from agents.networks.raw_tokens import RawTokensPolicy
 from agents.networks.trajectories import make_engine
 from agents.ppo import PPOArguments
@@ -116,9 +116,9 @@ def test_reinforce_learns_from_raw_tokens_and_leaves_its_policy(tmp_path: Path) 
     assert evaluation.score_estimate is not None and evaluation.score_estimate > 0.45
     assert record.agent.name == "reinforce-tokens" and record.agent.url == "agents/reinforce.py"
     assert record.command.startswith("python -m agents.reinforce ") and "--observe tokens" in record.command
-    policy = load_network(klrl_envs.evaluation_task(args.env_id), tmp_path / "b")
-    assert isinstance(policy, RawTokensPolicy)
-    scored, _ = policy.for_evaluation(klrl_envs.evaluation_task(args.env_id))
+    path = tmp_path / "b" / "policy.safetensors"
+    scored, features = klrl_envs.load_policy(path, klrl_envs.evaluation_task(args.env_id))
+    assert not features
     again = klrl_envs.evaluate(scored, args.env_id, episodes=256, seed=0)
     assert again.objective.estimate == pytest.approx(record.objective, abs=1e-9)
 
@@ -132,7 +132,6 @@ def test_ppo_learns_from_raw_tokens(tmp_path: Path) -> None:
     assert score is not None and score > 0.3
     lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert np.mean([line["explained"] for line in lines[-10:]]) > 0
-    assert load_network(klrl_envs.evaluation_task(args.env_id), tmp_path).critic is not None
 
 
 def test_what_cannot_be_observed_is_named() -> None:

@@ -19,16 +19,17 @@ class TextEvidence(nn.Module):
         vocab_size: V.
         size: of the embeddings.
         pairs: whether pairs weigh anything.
+        device: of the weights.
     """
 
-    def __init__(self, vocab_size: int, size: int, pairs: bool = True) -> None:
+    def __init__(self, vocab_size: int, size: int, pairs: bool = True, *, device: str | None = None) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.size = size
-        self.embedding = nn.Embedding(vocab_size, size)
+        self.embedding = nn.Embedding(vocab_size, size, device=device)
         nn.init.normal_(self.embedding.weight, std=0.1)
         pairs = pairs and vocab_size**2 <= MOST_PAIRS
-        self.pairs = nn.Embedding(vocab_size**2, 1, sparse=True) if pairs else None
+        self.pairs = nn.Embedding(vocab_size**2, 1, sparse=True, device=device) if pairs else None
         if self.pairs is not None:
             nn.init.zeros_(self.pairs.weight)
 

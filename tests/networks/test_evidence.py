@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from agents.networks.evidence import TextEvidence
+from klrl_envs.networks.evidence import TextEvidence
 
 
 def test_sums_over_a_text_are_its_tokens_and_pairs() -> None:

@@ -1,0 +1,143 @@
+"""The policy of neural tasks: a head on the reference, whose weights stay as they are, and on the text."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from klrl_envs.networks.evidence import TextEvidence, after_none
+from klrl_envs.networks.perceptron import perceptron
+from klrl_envs.networks.torch_network import TorchNetwork
+from klrl_envs.policies import LanesPolicy
+from klrl_envs.reference.protocol import neural
+from klrl_envs.tasks.base import Task
+
+
+class TextHeads(TorchNetwork):
+    """Neural tasks: a head on pi0's final hidden state and on the evidence so far.
+
+        logits = log pi0(.|s) + K u(s) + g(s) w(last token, .)
+
+    where the keys K are pi0's output embeddings beside the evidence's, and w are its pairs. Nothing of pi0 is
+    run twice.
+
+    Args:
+        task: a neural task.
+        size: of the evidence's embeddings.
+        width: of the head's two hidden layers.
+        pairs: whether pairs of tokens weigh anything, 0 or 1.
+        device: of the weights.
+    """
+
+    kind: ClassVar = "text-heads"
+    largest: ClassVar = {"size": 4096, "width": 4096, "pairs": 1}
+
+    unembedding: Tensor
+
+    def __init__(
+        self, task: Task, size: int = 64, width: int = 256, pairs: int = 1, *, device: str | None = None
+    ) -> None:
+        super().__init__(task, size=size, width=width, pairs=pairs)
+        reference = neural(task.reference)
+        self.register_buffer("unembedding", torch.tensor(reference.unembedding()), persistent=False)
+        self.inputs = reference.width + size + 2
+        self.evidence = TextEvidence(task.vocab_size, size, pairs=bool(pairs), device=device)
+        outputs = self.unembedding.shape[1] + size + 1
+        self.actor = perceptron(self.inputs, width, outputs, device=device)
+
+    def encode(self, hidden: Tensor, sums: Tensor, length: Tensor) -> Tensor:
+        """What the head reads [..., width + size + 2], of hidden states, sums and numbers of tokens.
+
+        The share of the longest text that is written stands for the time, which it is where prompts are of
+        one length.
+        """
+        share = (length / self.task.max_length)[..., None]
+        return torch.cat((hidden, sums / length.clamp_min(1)[..., None].sqrt(), share), dim=-1)
+
+    def learnt_keys(self) -> Tensor:
+        """The evidence's embeddings [V, size]."""
+        return self.evidence.embedding.weight
+
+    def residual(self, inputs: Tensor, last: Tensor) -> Tensor:
+        """Logits less log pi0 [M, V] of what the head reads [M, D] and the last tokens [M]."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda):
+            query = self.actor(inputs)
+        query = query.float()
+        keys = torch.cat((self.unembedding, self.learnt_keys()), dim=1)
+        result = query[:, :-1] @ keys.T
+        pairs = self.evidence.pairs_after(last)
+        return result if pairs is None else torch.addcmul(result, query[:, -1:], pairs)
+
+    def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
+        """See ``Network``."""
+        policy = self.to("cpu").eval()
+        return LanesPolicy(lambda count, length: TextLanes(policy, task, count, length), task), False
+
+
+class Reading:
+    """The evidence along N texts that grow together.
+
+    Args:
+        policy: whose evidence it is.
+        tokens: int64 [N, L], of which ``lengths`` [N] count.
+    """
+
+    def __init__(self, policy: TextHeads, tokens: Tensor, lengths: NDArray[np.int64]) -> None:
+        self._policy = policy
+        self._length = torch.as_tensor(lengths, device=tokens.device).clone()
+        every = torch.arange(len(tokens), device=tokens.device)
+        self._sums = policy.evidence.sums(tokens)[every, self._length]
+        self.last = after_none(tokens)[every, self._length]
+
+    def inputs(self, hidden: Tensor) -> Tensor:
+        """What the head reads [N, D], of pi0's hidden states [N, width]."""
+        return self._policy.encode(hidden, self._sums, self._length)
+
+    def append(self, tokens: Tensor) -> None:
+        """Go on by tokens [N]."""
+        self._sums = self._sums + self._policy.evidence.of_tokens(self.last, tokens)
+        self._length = self._length + 1
+        self.last = tokens
+
+
+class TextLanes:
+    """``TextHeads`` along N texts, as ``LanesPolicy`` takes it.
+
+    Args:
+        policy: on the CPU.
+        task: whose reference it is a residual of.
+        count: N.
+        max_length: of the texts in tokens.
+    """
+
+    def __init__(self, policy: TextHeads, task: Task, count: int, max_length: int) -> None:
+        self._policy = policy
+        self._reference = task.reference.lanes(count, max_length)
+        self._count = count
+        self._reading: Any = None
+
+    @torch.no_grad()
+    def reset(self, lanes: NDArray[np.int64], tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Put all lanes at the texts tokens [N, L], of which lengths [N] count."""
+        if len(lanes) != self._count:
+            raise ValueError(f"lanes must be all {self._count}, got {len(lanes)}")
+        self._reference.reset(lanes, tokens, lengths)
+        self._reading = Reading(self._policy, torch.as_tensor(tokens), lengths)
+
+    @torch.no_grad()
+    def step(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
+        """Append tokens [N] to all lanes."""
+        self._reference.step(tokens, active)
+        self._reading.append(torch.as_tensor(tokens))
+
+    @torch.no_grad()
+    def log_probs(self) -> NDArray[np.float32]:
+        """log pi(.|s) [N, V] in nats."""
+        inputs = self._reading.inputs(torch.as_tensor(self._reference.hidden()))
+        residual = self._policy.residual(inputs, self._reading.last)
+        reference = torch.as_tensor(self._reference.log_probs()).float()
+        return (reference + residual).log_softmax(dim=-1).numpy()
