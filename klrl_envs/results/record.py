@@ -25,6 +25,9 @@ TINY = 1e-300
 """Keeps infinitely many errors of size 0 from being no number."""
 LONGEST_NAME = 100
 MOST = 2**63 - 1
+"""Of a whole number."""
+LARGEST = 1e100
+"""Of a number: sums and products of such ones are still finite."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$", max_length=LONGEST_NAME)]
@@ -32,8 +35,8 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 NonEmpty = Annotated[str, Field(min_length=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Bounds = tuple[Finite, Finite]
 """(lower, upper) of a 95 % interval."""
 
@@ -97,7 +100,7 @@ class Setup(Document):
     agent: Agent
     env_id: EnvId
     env_kwargs: dict[str, Any]
-    kl_coef: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    kl_coef: Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
     task_sha256: Sha256
     command: NonEmpty
 
