@@ -63,7 +63,7 @@ def halved_regret(entry: dict[str, Any]) -> str:
 
 
 def negative_kl(entry: dict[str, Any]) -> str:
-    """A policy that is nearer than the reference itself; the reward is lowered so that the objective stays."""
+    """Nearer than the reference itself; the reward is lowered so that the objective stays."""
     seed = entry["seeds"][0]
     seed["expected_reward"] -= 2 * entry["kl_coef"] * seed["kl"]
     seed["kl"] *= -1
