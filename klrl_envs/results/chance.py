@@ -8,9 +8,6 @@ from functools import cache
 SIGMAS = 5.0
 """Standard errors of a normal law that are allowed: chance exceeds them once in 1.7 million."""
 
-UNSEEN = 15.0
-"""Rare events that a sample may lack: of a Poisson law with this mean, none is seen once in 3 million."""
-
 ENOUGH = 100
 """Degrees of freedom from which an error that was estimated from a sample is believed. With fewer a control
 variate that is fitted on them may be anything, and only what is tied without chance is checked."""
@@ -31,6 +28,6 @@ def allowed_errors(degrees_of_freedom: float) -> float:
     """
     if degrees_of_freedom < ENOUGH:
         return math.inf
-    from scipy.special import ndtr, stdtrit  # pyright: ignore[reportMissingTypeStubs]
+    from klrl_envs.evaluation.impossible import sigmas
 
-    return float(-stdtrit(degrees_of_freedom, ndtr(-SIGMAS)))
+    return sigmas(degrees_of_freedom)

@@ -23,7 +23,7 @@ from klrl_envs.results.frontier import Limits, limits_of
 from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
 from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
 from klrl_envs.results.rules import check_rules, check_run, task_sha256
-from klrl_envs.results.statistics import mean_interval, shared_error_on, t_interval
+from klrl_envs.results.statistics import mean_interval, shared_error_on
 from klrl_envs.results.ties import KL_ROUNDING, Ties
 
 INTERVAL_SLACK = 1e-6
@@ -169,15 +169,12 @@ def of_the_mean(entry: Entry) -> Iterator[str]:
     if entry.score is None or entry.score_interval is None:
         return
     expected = entry_interval(entry.env_id, entry.seeds)
-    wanted = [expected, older_interval(entry.seeds)] if entry.tier == "older" else [expected]
-    for bounds in wanted:
-        slack = INTERVAL_SLACK * max(1.0, *map(abs, bounds))
-        if all(abs(seen - bound) <= slack for seen, bound in zip(entry.score_interval, bounds, strict=True)):
-            return
-    yield (
-        f"score_interval must be {list(expected)}, as follows from the seeds, "
-        f"not {list(entry.score_interval)}"
-    )
+    slack = INTERVAL_SLACK * max(1.0, *map(abs, expected))
+    if any(abs(seen - bound) > slack for seen, bound in zip(entry.score_interval, expected, strict=True)):
+        yield (
+            f"score_interval must be {list(expected)}, as follows from the seeds, "
+            f"not {list(entry.score_interval)}"
+        )
 
 
 def entry_interval(env_id: str, seeds: Sequence[Measured]) -> Bounds:
@@ -186,18 +183,6 @@ def entry_interval(env_id: str, seeds: Sequence[Measured]) -> Bounds:
     if len(seeds) == 1:
         return intervals[0]
     return mean_interval(scores, shared_error_on(env_id, math.fsum(scores) / len(scores)))
-
-
-def older_interval(seeds: Sequence[Measured]) -> Bounds:
-    """The interval of entries of schema version 1: the mean of the seeds' own widened Student's."""
-    scores, intervals = scores_of(seeds)
-    if len(seeds) == 1:
-        return intervals[0]
-    mean = math.fsum(scores) / len(scores)
-    own = math.fsum(upper - lower for lower, upper in intervals) / 2 / len(intervals)
-    lower, upper = t_interval(scores)
-    half = math.hypot((upper - lower) / 2, own)
-    return mean - half, mean + half
 
 
 def scores_of(seeds: Sequence[Measured]) -> tuple[list[float], list[Bounds]]:

@@ -40,7 +40,8 @@ result = dict(
     gymnasium="1"), commit="0" * 40, date="2026-01-01",
     evaluation=dict(
         seed=7, fresh=True, episodes=64, prompts=1, exact=False, log_probs="checked", bound="exact",
-        tail="resolved", errors=dict(objective=0.01, expected_reward=0.01, kl=0.01, regret=0.01, difference=0),
+        tail="resolved",
+        errors=dict(objective=0.01, expected_reward=0.01, kl=0.01, regret=0.01, difference=0),
     ),
 )
 with open(os.path.join(options.out, "result.json"), "w") as file:
