@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klrl_envs import evaluate_exactly
-from klrl_envs.registry import find_row
 from klrl_envs.evaluation.impossible import UNSEEN
+from klrl_envs.registry import find_row
 from klrl_envs.results.chance import allowed_errors
 from klrl_envs.results.frontier import Limits, limits_of
 from klrl_envs.results.guard import check_record, problems_of_record
@@ -233,7 +233,9 @@ def least(entry: dict[str, Any], seed: dict[str, Any], name: str) -> float:
         own = rounding if not best.exact else 5 * OLDER_SLACK * scale
     else:
         evaluation = seed["evaluation"]
-        chance = UNSEEN * limits.spread / evaluation["episodes"] if best.exact else 0.0
+        chance = UNSEEN * limits.spread / evaluation["episodes"]
+        if evaluation["exact"] or not best.exact:
+            chance = 0.0
         own = rounding + 3 * chance + 15 * evaluation["errors"]["difference"]
     return own / beta if name == "kl" else own
 
@@ -344,6 +346,7 @@ def test_no_error_can_be_enlarged_beyond_the_others(
         + errors["difference"]
         + entry["kl_coef"] * errors["kl"]
     )
+    others = others or limits_of(entry["env_id"]).spread / 1000  # an exact evaluation has none
     errors[name] += (1.01 + power) * others / (entry["kl_coef"] if name == "kl" else 1.0)
     assert f"errors.{name} must be" in refused(entry)
 
