@@ -116,12 +116,23 @@ def of_a_seed(setup: Setup, seed: Measured, limits: Limits) -> Iterator[str]:
     """A seed's numbers fit together, and a learner has written something."""
     if setup.agent.kind == "learner" and seed.tokens == 0:
         yield f"seed {seed.seed}: tokens must be above 0 of a learner, not 0"
+    yield from of_the_curve(seed)
     if setup.schema_version == 1 and seed.evaluation is not None:
         yield f"seed {seed.seed}: evaluation must be None in schema_version 1"
     if setup.schema_version > 1 and seed.evaluation is None:
         yield f"seed {seed.seed}: evaluation must be there from schema_version 2 on, not None"
     for contradiction in Ties(seed, setup.kl_coef, limits).contradictions():
         yield f"seed {seed.seed}: {contradiction}"
+
+
+def of_the_curve(seed: Measured) -> Iterator[str]:
+    """The learning curve reached half before nine tenths, and both within the tokens written."""
+    half, most = seed.tokens_to_half, seed.tokens_to_nine_tenths
+    for name, reached in (("tokens_to_half", half), ("tokens_to_nine_tenths", most)):
+        if reached is not None and reached > seed.tokens:
+            yield f"seed {seed.seed}: {name} must be at most the {seed.tokens} tokens written, not {reached}"
+    if most is not None and (half is None or half > most):
+        yield (f"seed {seed.seed}: tokens_to_half must be at most tokens_to_nine_tenths = {most}, not {half}")
 
 
 def of_the_seeds(entry: Entry) -> Iterator[str]:

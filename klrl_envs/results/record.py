@@ -166,8 +166,8 @@ class Measured(Document):
     seconds: NonNegative
     budget: Literal["counted", "declared"] = "declared"
     evaluation: EvaluationRecord | None = None
-    tokens_to_half: Annotated[int, Field(ge=0)] | None = None
-    tokens_to_nine_tenths: Annotated[int, Field(ge=0)] | None = None
+    tokens_to_half: Count | None = None
+    tokens_to_nine_tenths: Count | None = None
 
     @model_validator(mode="after")
     def _check_score(self) -> Measured:

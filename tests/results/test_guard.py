@@ -179,6 +179,14 @@ def test_evaluations_are_of_the_tasks_prompts():
     )
 
 
+def test_a_curve_reaches_half_before_nine_tenths_and_both_within_the_tokens():
+    assert said(exact(), tokens_to_half=500, tokens_to_nine_tenths=900) == ""
+    assert "tokens_to_half must be at most the 1000 tokens" in said(exact(), tokens_to_half=1001)
+    for half in (None, 901):
+        told = said(exact(), tokens_to_half=half, tokens_to_nine_tenths=900)
+        assert f"tokens_to_half must be at most tokens_to_nine_tenths = 900, not {half}" in told
+
+
 def test_few_episodes_are_held_to_what_has_no_chance_in_it():
     interval = [exact()["score"] - 0.1, 1.0]
     evaluation = {**EVALUATION, "episodes": 8, "errors": NO_ERRORS, "tail": "unresolved"}
