@@ -22,8 +22,8 @@ from tests.results.records import fields
 
 SUBMISSIONS = 1000
 WRONG: tuple[Any, ...] = (
-    None, True, False, "", "0.5", "\ud800", "a\nb", [], [[]], {}, {"a": 1}, -1, 10**30, -(10**4000), 1e308, -1e308,
-    1e99, float("nan"), float("inf"), "../../etc/passwd", "a" * 10_000,
+    None, True, False, "", "0.5", "\ud800", "a\nb", [], [[]], {}, {"a": 1}, -1, 10**30, -(10**4000), 1e308,
+    -1e308, 1e99, float("nan"), float("inf"), "../../etc/passwd", "a" * 10_000,
 )  # fmt: skip
 NAMES = ("../x", "..", "a/b", "/etc/passwd", "a\x00b", ".hidden", "", "a b", "x" * 300, "a\\b", "ü")
 TEXTS = (
