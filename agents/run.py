@@ -121,11 +121,12 @@ class Training:
         return evaluation
 
     def write_result(self, evaluation: Evaluation) -> None:
-        """result.json, with the command that does this run again."""
+        """result.json, with the command that does this run again; who may write nothing learns nothing."""
+        kind = "learner" if self.budget else "bound"
         klrl_envs.write_result(
             evaluation,
             self.out,
-            agent={"name": self.agent, "url": f"agents/{self.module}.py", "license": "MIT"},
+            agent={"name": self.agent, "url": f"agents/{self.module}.py", "license": "MIT", "kind": kind},
             command=command_of(self.args, self.module),
             tokens=self.tokens,
             seconds=self.seconds,

@@ -42,6 +42,7 @@ POOL = 500_000
 EPISODES = (256, 1024, 4096)
 EVENTS = 20
 LOW, HIGH = 0.925, 0.975
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def simulate(setting: Setting, runs: int, *, pool: int = POOL, seed: int = 0) ->
                 estimates = estimates_of(part, task, best)
                 numbers = sampled_numbers(estimates, part, task, best)
                 for name, truth in truths(own, best).items():
-                    held[name] += numbers[name].lower <= truth <= numbers[name].upper
+                    held[name] += numbers[name].lower - ROUNDING <= truth <= numbers[name].upper + ROUNDING
                     resolved[name] += means_of(estimates)[name].resolved
             for name in truths(own, best):
                 events = expected[name] * shape[0] * count / len(known.prompt)

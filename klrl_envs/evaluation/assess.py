@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, student, with_control
 from klrl_envs.evaluation.impossible import (
     UNSEEN,
@@ -88,7 +90,10 @@ def estimates_of(sampled: Episodes, task: Task, best: Optimum) -> Estimates:
         objective, difference = net, Mean(0.0, 0.0, net.degrees_of_freedom)
         regret = Mean(best.value - net.value, net.error, net.degrees_of_freedom, net.events)
     else:
-        regret = stratified_mean(beta * sampled.other_kl, strata)
+        rounding = 1e-12 * max(1.0, abs(best.value))
+        regret = stratified_mean(
+            np.where(beta * sampled.other_kl > rounding, beta * sampled.other_kl, 0.0), strata
+        )
         objective = Mean(best.value - regret.value, regret.error, regret.degrees_of_freedom, regret.events)
         off = stratified_mean(reward - beta * kl + beta * sampled.other_kl, strata)
         difference = Mean(off.value - best.value, off.error, off.degrees_of_freedom)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from klrl_envs.registry import find_row
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.entry import load_entries
-from klrl_envs.results.rules import task_sha256
+from klrl_envs.results.entry import Entry, load_entries
 from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.build import EMPTY, build, problems, readme_text
@@ -22,10 +20,10 @@ BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 
 
 def test_an_entry_of_a_task_that_moved_is_refused():
-    kl_coef = find_row("klrl/GridNavigation-v0").kl_coef
-    builder.verify([entry(kl_coef=kl_coef, task_sha256=task_sha256("klrl/GridNavigation-v0"))])
-    with pytest.raises(ValueError, match=r"GridNavigation-v0--toy\.json: task_sha256 is aaa.* is now"):
-        builder.verify([entry(kl_coef=kl_coef)])
+    committed = Entry.load(ENTRIES / "GridNavigation-v0--ppo.json")
+    builder.verify([committed])
+    with pytest.raises(ValueError, match=r"GridNavigation-v0--ppo\.json: task_sha256 is aaa.* is now"):
+        builder.verify([committed.model_copy(update={"task_sha256": "a" * 64})])
 
 
 def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
