@@ -203,8 +203,8 @@ def test_books_share_a_file(tmp_path: Path):
     books = [Book(str(path)) for _ in range(3)]
     for turn in range(200):
         for place, book in enumerate(books):
-            book.count(f"task {turn % 40}", "none", place, turn % 2)
-    assert read_ledger(path).total() == Tally(600, 300)
+            book.count(f"task {turn % 40}", "none", place + 1, turn % 2)
+    assert read_ledger(path).total() == Tally(1200, 300)
     assert len(path.read_text().splitlines()) == 120, "a line for each book and account"
     assert read_ledger(tmp_path / "none.jsonl") == Counts()
     path.write_text('{"task": "a"}\n')
