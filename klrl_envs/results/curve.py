@@ -112,17 +112,7 @@ def learning_curve(
     """
     file = Path(path) / EPISODES if Path(path).is_dir() else Path(path)
     recorded = read_episodes(file)
-    if env_id is None or agent is None:
-        result = file.parent / FILE
-        known = RunRecord.load(result) if result.exists() else None
-        if known is None and env_id is None:
-            raise ValueError(
-                f"there is no {FILE} beside {file}: give env_id, and the environment's arguments"
-            )
-        agent = agent or (known.agent.name if known is not None else file.stem)
-        if env_id is None and known is not None:
-            env_id, env_kwargs = known.env_id, {**known.env_kwargs, **env_kwargs}
-    assert env_id is not None
+    env_id, agent, env_kwargs = whose(file, env_id, agent, env_kwargs)
     size = default_window(recorded) if window is None else window
     total = int(recorded.tokens.max(initial=0))
     if not 1 <= size <= total:
@@ -149,6 +139,24 @@ def learning_curve(
         score=score,
         approximate=bool(task.prompt_length),
     )
+
+
+def whose(
+    file: Path, env_id: str | None, agent: str | None, env_kwargs: dict[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """The environment, the agent and the environment's arguments: as given, or of the record beside a file.
+
+    Raises:
+        ValueError: neither an id nor a record.
+    """
+    result = file.parent / FILE
+    record = RunRecord.load(result) if (env_id is None or agent is None) and result.exists() else None
+    agent = agent or (file.stem if record is None else record.agent.name)
+    if env_id is not None:
+        return env_id, agent, env_kwargs
+    if record is None:
+        raise ValueError(f"there is no {FILE} beside {file}: give env_id and the environment's arguments")
+    return record.env_id, agent, {**record.env_kwargs, **env_kwargs}
 
 
 def default_window(recorded: Recorded) -> int:
