@@ -39,6 +39,8 @@ class Arguments:
     """tokens to write in training; by default the environment's budget"""
     episodes: int = 4096
     """episodes of the evaluation"""
+    name: str | None = None
+    """the agent's name on the leaderboard; by default its module's"""
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda"""
     threads: int = 0

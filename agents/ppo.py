@@ -64,6 +64,8 @@ class PPOArguments(Arguments):
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
     """largest norm of a gradient"""
+    observe: str = "state"
+    """what the policy sees: "state" for all that helps, "tokens" for the raw tokens alone"""
     average_from: float = 0.85
     """share of the training after which weights are averaged; 1 for no averaging"""
 
@@ -118,7 +120,7 @@ class PPO:
         batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
-        self.policy: PolicyNetwork = make_network(task).to(device)
+        self.policy: PolicyNetwork = make_network(task, observe=args.observe).to(device)
         self.optimizers = [adam(self.policy.actor_weights(), settings["learning_rate"])]
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]

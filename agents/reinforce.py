@@ -41,6 +41,8 @@ class ReinforceArguments(Arguments):
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
     """largest norm of a gradient, in nats"""
+    observe: str = "state"
+    """what the policy sees: "state" for all that helps, "tokens" for the raw tokens alone"""
     average_from: float = 0.7
     """share of the training after which weights are averaged; 1 for no averaging"""
 
@@ -73,7 +75,7 @@ def train(args: ReinforceArguments) -> Evaluation:
     batch, group = int(settings["batch"]), int(settings["group"])
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
-    policy = make_network(task, critic=False).to(device)
+    policy = make_network(task, critic=False, observe=args.observe).to(device)
     engine = make_engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)

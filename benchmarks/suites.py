@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from klrl_envs.registry import REGISTRY
 from klrl_envs.results.suites import Experiment, Suite, over_sweeps
 
 RESULTS_ONLY = ("smoke", "diagnostics")
@@ -13,6 +14,9 @@ SMALL_TABLES = tuple(
 )
 """Diagnostics without prompts, luck or thousands of states, which a table of states and tokens fits."""
 
+EXACT_TEXTS = tuple(row.gym_id for row in REGISTRY if {"exact", "text"} <= set(row.tags))
+"""What an agent that is shown the raw tokens alone is asked to write."""
+
 SUITES: dict[str, Suite] = {
     # What the leaderboard shows: every baseline on every environment; the tabular one where states are few.
     "core": (
@@ -22,6 +26,12 @@ SUITES: dict[str, Suite] = {
         Experiment("posterior", "python -m agents.posterior --episodes 128", "neural"),
         Experiment("q_learning", "python -m agents.q_learning", "grid"),
         Experiment("reinforce", "python -m agents.reinforce"),
+        # the others see the automaton's state; this one has to find it in the text
+        Experiment(
+            "reinforce-tokens",
+            "python -m agents.reinforce --observe tokens --name reinforce-tokens",
+            EXACT_TEXTS,
+        ),
         Experiment("ppo", "python -m agents.ppo"),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
     ),

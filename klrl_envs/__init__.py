@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         metrics_along_frontier,
     )
     from klrl_envs.evaluation.evaluate import evaluate, optimal_policy
+    from klrl_envs.evaluation.impossible import ImpossibleEvaluation
     from klrl_envs.evaluation.rejection import RejectionSampler
     from klrl_envs.evaluation.result import Evaluation
     from klrl_envs.integrations.trl import as_reward_fn
@@ -66,6 +67,7 @@ _LAZY = {
     "Engine": ("klrl_envs.envs.engine", "Engine"),
     "Evaluation": ("klrl_envs.evaluation.result", "Evaluation"),
     "ExactEvaluation": ("klrl_envs.evaluation.comparison", "ExactEvaluation"),
+    "ImpossibleEvaluation": ("klrl_envs.evaluation.impossible", "ImpossibleEvaluation"),
     "LanguageModel": ("klrl_envs.reference.language_model", "LanguageModel"),
     "NeuralReference": ("klrl_envs.reference.protocol", "NeuralReference"),
     "NotCertified": ("klrl_envs.optima.optimum", "NotCertified"),

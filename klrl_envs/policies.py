@@ -312,8 +312,8 @@ class OptimalPolicy:
     """The exact optimum's policy, from the ``Solution`` of the soft dynamic programme."""
 
     def __init__(self, solution: Solution) -> None:
-        self._solution = solution
+        self.solution = solution
 
     def state_log_probs(self, context: IntArray, state: IntArray, time: IntArray) -> FloatArray:
         """See ``StatePolicy``."""
-        return self._solution.log_probs(context, state, time)
+        return self.solution.log_probs(context, state, time)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from klrl_envs.results.entry import file_id
+from klrl_envs.results.entry import Entry, file_id
 
 FOLDER = Path(__file__).resolve().parent
 ENTRIES = FOLDER / "entries"
@@ -13,3 +14,13 @@ ENTRIES = FOLDER / "entries"
 def figure_path(env_id: str, folder: Path) -> Path:
     """Where the figure of an environment lies; a PNG lies beside the SVG."""
     return folder / "figures" / f"{file_id(env_id)}.svg"
+
+
+def profiles_path(folder: Path) -> Path:
+    """Where the figure of the performance profiles lies; a PNG lies beside the SVG."""
+    return folder / "figures" / "profiles.svg"
+
+
+def environments_of(entries: Sequence[Entry]) -> list[str]:
+    """The environments of entries, in order."""
+    return sorted({entry.env_id for entry in entries})

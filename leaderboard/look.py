@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from klrl_envs.results.report_figure import INK, SOFT
 
-# Okabe and Ito's colours; the shapes repeat at another period.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "h")
 LOOK: Any = {
     "svg.hashsalt": "klrl",
@@ -25,7 +23,33 @@ METADATA = {"Creator": None, "Date": None}
 Style = tuple[str, str]
 """Colour and shape."""
 
+# The agents of this repository in Okabe and Ito's colours, which no other agent's coming or going moves.
+KNOWN: dict[str, Style] = {
+    "posterior": ("#0072B2", "o"),
+    "ppo": ("#D55E00", "s"),
+    "q_learning": ("#009E73", "^"),
+    "reference": ("#CC79A7", "D"),
+    "reinforce": ("#E69F00", "v"),
+    "sb3_ppo": ("#56B4E9", "P"),
+}
+# Tol's muted colours, for all others.
+COLOURS = ("#332288", "#882255", "#117733", "#999933", "#AA4499", "#44AA99", "#661100")
+FREE = tuple((colour, shape) for shape in SHAPES for colour in COLOURS)
 
-def styles(names: Sequence[str]) -> dict[str, Style]:
-    """A colour and a shape for each agent, the same in every figure."""
-    return dict(zip(sorted(names), zip(cycle(COLOURS), cycle(SHAPES))))
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """A colour and a shape for each agent.
+
+    Those of known agents are theirs; others take one by a hash of the name, and the next free one where
+    another drawn with them has it, as long as there are any.
+    """
+    dealt: dict[str, Style] = {}
+    for name in sorted(set(names)):
+        if name in KNOWN:
+            dealt[name] = KNOWN[name]
+            continue
+        first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(FREE)
+        turned = FREE[first:] + FREE[:first]
+        taken = set(dealt.values())
+        dealt[name] = next((style for style in turned if style not in taken), turned[0])
+    return dealt

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klrl_envs.results.entry import Entry
+from klrl_envs.results.statistics import t_interval
 from leaderboard.look import INK, SOFT, Style
-from leaderboard.statistics import t_interval
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import FrontierPoint, Optimum

@@ -5,21 +5,23 @@
 One figure an environment, in `leaderboard/figures/`: the reward-KL plane with the optimal frontier (on
 which no policy can improve; Ziegler et al. 2019, arXiv 1909.08593, figure 3, draw a sampled one), the
 reference, the optimum and every seed of every agent, and beside it the scores, which are the legend too.
+One figure of all, `profiles.svg`: the performance profiles of the agents that rank.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
-from leaderboard.aggregate import aggregate
-from leaderboard.folder import ENTRIES, FOLDER, figure_path
+from leaderboard.aggregate import Aggregate, aggregate
+from leaderboard.folder import ENTRIES, FOLDER, figure_path, profiles_path
 from leaderboard.look import INK, LOOK, METADATA, Style, styles
 from leaderboard.plane import draw_plane
+from leaderboard.profiles import ACROSS, draw_profiles
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import Optimum
@@ -58,26 +60,50 @@ def draw_scores(axes: Any, entries: Sequence[Entry], style: Mapping[str, Style])
 
 
 def draw(entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style], folder: Path) -> Path:
-    """The figure of one environment as PNG and SVG; returns the SVG's path, which carries the entries'
-    digest.
-    """
+    """The figure of one environment; returns its path."""
+    env_id = entries[0].env_id
+
+    def panels(figure: Any) -> None:
+        plane, scores = figure.subplots(1, 2, width_ratios=(1.5, 1))
+        draw_plane(plane, entries, optimum, style)
+        draw_scores(scores, entries, style)
+
+    kind = "exact" if optimum.exact else "certified"
+    title = f"{env_id}: reward against KL, {kind} optimum"
+    return save(figure_path(env_id, folder), title, (11, 4.6), entries, panels)
+
+
+def draw_all(
+    entries: Sequence[Entry], aggregated: Aggregate, style: Mapping[str, Style], folder: Path
+) -> Path:
+    """The performance profiles; returns the figure's path."""
+    count = len(aggregated.environments)
+    title = f"Performance profiles over {count} environments, with pointwise 95 % bands; means beside names"
+
+    def panels(figure: Any) -> None:
+        draw_profiles(figure, entries, aggregated, style)
+
+    down = -(-len(aggregated.ranked) // ACROSS)
+    return save(profiles_path(folder), title, (11, 1.2 + 2.6 * down), entries, panels)
+
+
+def save(
+    path: Path,
+    title: str,
+    size: tuple[float, float],
+    entries: Sequence[Entry],
+    fill_in: Callable[[Any], None],
+) -> Path:
+    """Write a figure as PNG and SVG; returns the SVG's path, which carries the entries' digest."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    env_id = entries[0].env_id
     with mpl.rc_context(LOOK):
-        figure, (plane, scores) = pyplot.subplots(
-            1, 2, figsize=(11, 4.6), width_ratios=(1.5, 1), layout="constrained"
-        )
-        draw_plane(plane, entries, optimum, style)
-        draw_scores(scores, entries, style)
-        kind = "exact" if optimum.exact else "certified"
-        figure.suptitle(
-            f"{env_id}: reward against KL, {kind} optimum", x=0.01, ha="left", fontsize=12, color=INK
-        )
-        path = figure_path(env_id, folder)
+        figure = pyplot.figure(figsize=size, layout="constrained")
+        fill_in(figure)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={**METADATA, "Description": f"entries {digest_of_entries(entries)}"})
         figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": None})
@@ -99,11 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("leaderboard.plots needs matplotlib: pip install 'klrl-envs[plots]'", file=sys.stderr)
         return 1
     entries = load_entries(ENTRIES)
-    style = styles([*{entry.agent.name for entry in entries}])
+    style = styles(entry.agent.name for entry in entries)
     for env_id in sorted({entry.env_id for entry in entries}):
         own = [entry for entry in entries if entry.env_id == env_id]
         print(draw(own, klrl_envs.optimum(env_id), style, FOLDER).relative_to(FOLDER.parent))
-    aggregate(entries).save(FOLDER / "aggregate.json")
+    aggregated = aggregate(entries)
+    aggregated.save(FOLDER / "aggregate.json")
+    if aggregated.ranked:
+        print(draw_all(entries, aggregated, style, FOLDER).relative_to(FOLDER.parent))
     return 0
 
 

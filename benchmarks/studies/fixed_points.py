@@ -1,11 +1,11 @@
-"""Where well-known training signals end: their fixed points on exact tasks, without any sampling.
+"""Where training signals end state by state: their fixed points on exact tasks, without any sampling.
 
-Two kinds. *State by state*: the gradient of the signal vanishes where the policy at each state is a function
-of what a token leads to, so that a backward pass finds it, as the soft dynamic programme finds the optimum.
-*By the law of the reward*: where the signal depends on a text through its reward alone, so does its fixed
-point, pi(x) = pi0(x) w(r(x)), and the law of the reward under pi0 is all that is needed.
+The gradient of such a signal vanishes where the policy at each state is a function of what a token leads to,
+so that a backward pass finds it, as the soft dynamic programme finds the optimum. ``laws`` has the signals
+that depend on a text through its reward alone, ``followed`` those whose end is found by following them.
 
-Notation: beta = kl_coef, l_t = log pi - log pi0 of token t, g_t = grad log pi of it.
+Notation: beta = kl_coef, l_t = log pi - log pi0 of token t, g_t = grad log pi of it; without the index, of
+the whole text.
 """
 
 from __future__ import annotations
@@ -16,17 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from klrl_envs.optima.problem import Problem
-from klrl_envs.optima.terminal_law import TerminalLaw
-from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.arrays import FloatArray, IntArray
 
 Update = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """(log pi0 [C, V, 1], X [1, V, Q]) -> (log pi [C, V, Q], value [C, Q] that the signal sees to come)."""
 
 BISECTIONS = 200
-COEFFICIENTS = 2_000
-"""Trial coefficients of ``group_normalised``, a geometric row from the largest down."""
-SMALLEST_COEFFICIENT = 1e-12
-"""In units of the largest: below it a prompt's coefficient counts as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +68,9 @@ def softmax(rows: FloatArray, worth: FloatArray, kl_coef: float) -> tuple[FloatA
 
 
 def objective_itself(kl_coef: float) -> Update:
-    """k1 in the reward, sequence-level k2 in the loss, or the exact KL with its gradient: the optimum."""
+    """k1 in the reward, k2 or importance-weighted k3 of the whole text in the loss, or the exact KL with its
+    gradient: the optimum.
+    """
     return lambda rows, worth: softmax(rows, worth, kl_coef)
 
 
@@ -92,10 +89,12 @@ def entropy_bonus(kl_coef: float) -> Update:
 
 
 def local_kl(kl_coef: float) -> Update:
-    """The reward's return, and the KL of the visited state alone: token-level k2 in the loss is the same.
+    """The reward's return, and the KL of the visited state alone: token-level k2 in the loss is the same, and
+    token-level k3 weighted by pi / pi_old (DeepSeek-V3.2, arXiv 2512.02556).
 
     E S_t g_t l_t = E S_t grad KL(pi(.|s_t) || pi0(.|s_t)) at the states as they are visited: what a token
-    does to the KL to come is not seen.
+    does to the KL to come is not seen. The weight rho' has a gradient of its own, so that on-policy
+    grad(rho' k3) = k3 g + grad k3 = (e^-l - 1 + l) g + (1 - e^-l) g = l g.
     """
 
     def update(rows: FloatArray, worth: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -137,113 +136,3 @@ def hyperbolic(reference: FloatArray, worth: FloatArray, kl_coef: float) -> Floa
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     policy = kl_coef * reference / ((low + high) / 2 + top - worth)
     return policy / policy.sum(axis=1, keepdims=True)
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """What a policy reaches: expected reward, KL(pi || pi0) in nats, and the objective."""
-
-    expected_reward: float
-    kl: float
-    objective: float
-
-
-def of_law(law: TerminalLaw, tilted: FloatArray, kl_coef: float) -> OperatingPoint:
-    """The point of pi(x) = pi0(x) q(r(x)) / p(r(x)), p the law of the reward.
-
-    Args:
-        law: p, float64 [S, U] for S starts.
-        tilted: float64 [S, U], q, rows that sum to one.
-    """
-    reward = float(law.start @ tilted @ law.rewards)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(tilted > 0, tilted * np.log(tilted / law.probabilities), 0.0)
-    kl = float(law.start @ terms.sum(axis=1))
-    return OperatingPoint(reward, kl, reward - kl_coef * kl)
-
-
-def best_of(law: TerminalLaw, n: int) -> FloatArray:
-    """The law [S, U] of the best of n reference texts; texts of equal reward are chosen among alike.
-
-    Its KL is below log n - (n - 1)/n wherever there are ties (Beirami et al. 2024, arXiv 2401.01879).
-    """
-    below = np.concatenate([np.zeros((len(law.start), 1)), law.probabilities.cumsum(axis=1)], axis=1)
-    return np.diff(np.clip(below, 0.0, 1.0) ** n, axis=1)
-
-
-def tilt(law: TerminalLaw, kl_coefs: FloatArray) -> FloatArray:
-    """The law [S, U] of pi0 exp(r / kl_coef) / Z, a coefficient [S] for each start."""
-    held = law.probabilities > 0
-    top = np.where(held, law.rewards, -np.inf).max(axis=1, keepdims=True)
-    exponent = np.where(held, (law.rewards - top) / kl_coefs[:, None], -np.inf)
-    weights = law.probabilities * np.exp(exponent)
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def sequence_forward_kl(law: TerminalLaw, kl_coef: float) -> FloatArray:
-    """Sequence-level k3 in the loss: it descends KL(pi0 || pi), so that q = beta p / (lambda - r)."""
-    worth = np.broadcast_to(law.rewards[None, :, None], (*law.probabilities.shape, 1))
-    return hyperbolic(law.probabilities[:, :, None], worth, kl_coef)[:, :, 0]
-
-
-def group_normalised(law: TerminalLaw, kl_coef: float) -> FloatArray:
-    """Rewards divided by their standard deviation within a prompt's group, the KL (its gradient right) not.
-
-    The coefficient c of a prompt becomes beta sd(r), sd under the policy itself; large groups. Natural
-    gradient ascent from the reference stays on the tilted laws, c falling from infinity, until c = beta sd:
-    where several agree with their own sd, the largest is reached. Where none does, c goes to 0: the less the
-    rewards vary, the less the KL weighs, until every text has the largest reward.
-    """
-    held = law.probabilities > 0
-    highest = np.where(held, law.rewards, -np.inf).max(axis=1)
-    width = highest - np.where(held, law.rewards, np.inf).min(axis=1)
-    # no sd is above half the width; where all texts earn the same, any coefficient will do
-    most = kl_coef * np.where(width > 0, width / 2, 1.0)
-
-    def too_large(coefficients: FloatArray) -> BoolArray:
-        return kl_coef * np.sqrt(variance(law, tilt(law, coefficients))) < coefficients
-
-    low, high = SMALLEST_COEFFICIENT * most, most
-    falling = np.ones(len(most), dtype=bool)
-    for share in np.geomspace(1.0, SMALLEST_COEFFICIENT, COEFFICIENTS):
-        falling &= too_large(share * most)
-        high = np.where(falling, share * most, high)
-        low = np.where(falling, low, np.maximum(low, share * most))
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        above = too_large(middle)
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return tilt(law, low)
-
-
-def variance(law: TerminalLaw, tilted: FloatArray) -> FloatArray:
-    """Var(r) [S] under laws [S, U]."""
-    mean = tilted @ law.rewards
-    return (tilted * (law.rewards - mean[:, None]) ** 2).sum(axis=1)
-
-
-def k3_in_the_reward(
-    law: TerminalLaw, kl_coef: float, *, steps: int, learning_rate: float
-) -> list[FloatArray]:
-    """Laws [S, U] along the exact policy gradient of the reward r - beta k3, detached; sequence level.
-
-    The update descends KL(pi || pi0) - KL(pi0 || pi): the second term pays for texts that are dropped.
-    Natural gradient steps, log w <- log w + learning_rate (A - mean A) with A = r - beta (1/w - 1 + log w),
-    w = pi / pi0 of a reward; A is held within 1e6, where w is 0 to rounding.
-
-    Where two texts have lost probability the update cannot rest for good: dA / d log w = beta (1/w - 1) > 0
-    there, so that the one that lost more goes on losing until it is never written. A stable end has dropped
-    texts altogether; texts of one reward are taken to be dropped together here.
-    """
-    log_weight = np.zeros_like(law.probabilities)
-    laws = [law.probabilities]
-    for _ in range(steps):
-        k3 = np.exp(np.minimum(-log_weight, 600)) - 1 + log_weight
-        advantage = np.clip(law.rewards - kl_coef * k3, -1e6, None)
-        tilted = law.probabilities * np.exp(log_weight)
-        log_weight = log_weight + learning_rate * (
-            advantage - (tilted * advantage).sum(axis=1, keepdims=True)
-        )
-        log_weight -= np.log((law.probabilities * np.exp(log_weight)).sum(axis=1, keepdims=True))
-        laws.append(law.probabilities * np.exp(log_weight))
-    return laws

@@ -1,4 +1,8 @@
-"""The figure of the pitfalls: where each ends in the plane of KL and reward, and what it scores."""
+"""The figure of the pitfalls: where each ends in the plane of KL and reward, and what it scores.
+
+Numbers are those of the table's rows, colours those of the kinds of mistake: no row's colour depends on the
+others.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.studies.fixed_points import best_of, of_law, tilt
-from benchmarks.studies.mistakes import MOST_TEXTS, ONE_PRICE, Mistake, task_and_optimum
+from benchmarks.studies.laws import best_of, of_law, tilt
+from benchmarks.studies.mistakes import KINDS, ONE_PRICE, Kind, Mistake, task_and_optimum
+from klrl_envs.reference.arrays import FloatArray
 from leaderboard.look import INK, LOOK, METADATA, SOFT
 
-GOOD, BAD = "#009E73", "#D55E00"
+COLOURS: dict[Kind, str] = {
+    "right": "#009E73",
+    "estimator": "#D55E00",
+    "data": "#CC79A7",
+    "objective": "#0072B2",
+    "claim": "#999999",
+}
 LOWEST, HIGHEST = -1.0, 1.35  # bars are cut here, and say so
-FARTHEST = 3.2  # times the optimum's KL: what lies beyond stands at the edge
+FARTHEST = 4.0  # times the optimum's KL: what lies beyond stands at the edge
+MOST_TEXTS = 10  # log2 of the largest n of the curve of best-of-n
+SAME = 1e-6  # ends that are nearer are drawn as one
+ROOM = 24.0  # from a point to its label, in points of the page
 
 
 def draw(rows: Sequence[Mistake], out: Path) -> None:
@@ -23,26 +37,31 @@ def draw(rows: Sequence[Mistake], out: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.patches import Patch
 
-    ordered = sorted(rows, key=lambda row: row.score)
     with mpl.rc_context(LOOK):
         figure, (plane, bars) = pyplot.subplots(
-            1, 2, figsize=(12.5, 5.2), width_ratios=(1.15, 1), layout="constrained"
+            1, 2, figsize=(13.5, 1.6 + 0.29 * len(rows)), width_ratios=(1.1, 1), layout="constrained"
         )
-        numbers = {row.name: len(ordered) - place for place, row in enumerate(ordered)}
-        draw_ends(plane, rows, numbers)
-        draw_bars(bars, ordered, numbers)
+        draw_bars(bars, rows)
+        draw_frontier(plane)
         figure.suptitle(
             "What well-known mistakes cost: exact fixed points, scored against the exact optimum",
             x=0.01, ha="left", fontsize=13, color=INK,
         )  # fmt: skip
+        figure.legend(
+            [Patch(color=COLOURS[kind]) for kind in KINDS], list(KINDS.values()),
+            loc="outside lower left", ncols=3, frameon=False, fontsize=9,
+        )  # fmt: skip
+        figure.canvas.draw()  # labels are placed by where things are on the page
+        draw_ends(plane, rows)
         figure.savefig(out / "pitfalls.svg", metadata=METADATA)
         figure.savefig(out / "pitfalls.png", dpi=150, metadata={"Software": None})
         pyplot.close(figure)
 
 
-def draw_ends(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> None:
-    """The reward-KL plane of the task without prompts: frontier, best-of-n, and where each row ends."""
+def draw_frontier(axes: Any) -> None:
+    """The reward-KL plane of the task without prompts: frontier, best-of-n, and the reference."""
     from klrl_envs.optima.terminal_law import terminal_law
 
     task, best = task_and_optimum(ONE_PRICE)
@@ -57,23 +76,9 @@ def draw_ends(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> No
     axes.plot(
         [p.kl for p in curve], [p.expected_reward for p in curve], "--", color=SOFT, linewidth=1.2, marker="."
     )  # fmt: skip
-    right, top = FARTHEST * best.kl, 1.06 * float(law.rewards.max())
+    right, top = FARTHEST * best.kl, 1.1 * float(law.rewards.max())
     tangent = np.array([0.0, right])
     axes.plot(tangent, best.value + task.kl_coef * tangent, ":", color=SOFT, linewidth=1.1)
-    shown = [(row, row.point) for row in rows if row.env_id == ONE_PRICE and row.point is not None]
-    for place, (row, point) in enumerate(sorted(shown, key=lambda pair: pair[1].kl)):
-        colour = GOOD if row.score > 1 - 1e-9 else BAD
-        beyond = point.kl > right
-        at = (min(point.kl, right), point.expected_reward)
-        axes.plot(*at, ">" if beyond else "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
-        label = f"{numbers[row.name]}: {point.kl:.0f} nats" if beyond else str(numbers[row.name])
-        # alternately above to the left and below to the right, as the frontier rises between
-        left = place % 2 == 0 or beyond
-        axes.annotate(
-            label, at, (-11, 9) if left else (11, -15), textcoords="offset points", color=colour,
-            ha="right" if left else "left", weight="bold",
-            arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.6},
-        )  # fmt: skip
     axes.plot(0, best.reference_value, "D", color=INK, markersize=7, clip_on=False)
     axes.annotate("reference", (0, best.reference_value), (9, -4), textcoords="offset points", color=INK)
     axes.set_xlim(-0.02 * right, 1.01 * right)
@@ -88,22 +93,89 @@ def draw_ends(axes: Any, rows: Sequence[Mistake], numbers: dict[str, int]) -> No
     )  # fmt: skip
 
 
-def draw_bars(axes: Any, ordered: Sequence[Mistake], numbers: dict[str, int]) -> None:
-    """The scores, best on top."""
-    for place, row in enumerate(ordered):
+def draw_ends(axes: Any, rows: Sequence[Mistake]) -> None:
+    """Where each row ends; those that end alike have one mark, in the colour of the first of them."""
+    right = axes.get_xlim()[1] / 1.01
+    ends: list[tuple[float, float, list[int]]] = []
+    for number, row in enumerate(rows, 1):
+        if row.env_id != ONE_PRICE or row.point is None:
+            continue
+        at = (row.point.kl, row.point.expected_reward)
+        same = [end for end in ends if max(abs(end[0] - at[0]), abs(end[1] - at[1])) < SAME]
+        if same:
+            same[0][2].append(number)
+        else:
+            ends.append((*at, [number]))
+    marks = np.array([(min(kl, right), reward) for kl, reward, _ in ends])
+    lines = [line.get_xydata() for line in axes.get_lines()]
+    avoided = axes.transData.transform(np.concatenate([marks, *lines]))
+    labels = [runs_of(numbers) + (f": {kl:.0f} nats" if kl > right else "") for kl, _, numbers in ends]
+    box = axes.transAxes.transform([[0.0, 0.0], [1.0, 1.0]])
+    points = 72 / axes.figure.dpi
+    offsets = place(axes.transData.transform(marks) * points, avoided * points, box * points, labels)
+    for (kl, _, numbers), at, label, offset in zip(ends, marks, labels, offsets, strict=True):
+        colour = COLOURS[rows[numbers[0] - 1].signal.kind]
+        axes.plot(
+            *at, ">" if kl > right else "o", color=colour, markersize=8, markeredgecolor="white", zorder=4
+        )
+        axes.annotate(
+            label, at, offset, textcoords="offset points", color=colour, ha="center", va="center",
+            weight="bold", arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.6, "shrinkB": 4},
+        )  # fmt: skip
+
+
+def place(marks: FloatArray, avoided: FloatArray, box: FloatArray, labels: Sequence[str]) -> FloatArray:
+    """Offsets [N, 2] of labels from their marks [N, 2], in points of the page: where there is most room.
+
+    Args:
+        marks: where the labels belong to.
+        avoided: [M, 2], what they should not lie on.
+        box: [2, 2], the corners between which they should stay.
+        labels: their texts, the longer the wider.
+    """
+    angles = np.arange(0, 360, 15) * np.pi / 180
+    chosen: list[FloatArray] = []
+    for mark, label in zip(marks, labels, strict=True):
+        half = np.array([3.5 * len(label), 6.0])
+        around = mark + (ROOM + half - half.min()) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        # a label is wider than high: across, distances count for less
+        apart = (around[:, None] - avoided[None]) * (half[1] / half)
+        room = np.hypot(apart[..., 0], apart[..., 1]).min(axis=1)
+        inside = ((around - half > box[0]) & (around + half < box[1])).all(axis=1)
+        offset = around[np.where(inside, room, -1.0).argmax()] - mark
+        chosen.append(offset)
+        avoided = np.concatenate([avoided, mark + offset * np.array([[1.0], [0.6]])])
+    return np.array(chosen)
+
+
+def runs_of(numbers: Sequence[int]) -> str:
+    """Numbers, ascending, with runs of three and more drawn together: "1-3, 10"."""
+    pieces: list[list[int]] = []
+    for number in numbers:
+        if pieces and pieces[-1][-1] == number - 1:
+            pieces[-1].append(number)
+        else:
+            pieces.append([number])
+    return ", ".join(
+        f"{piece[0]}-{piece[-1]}" if len(piece) > 2 else ", ".join(map(str, piece)) for piece in pieces
+    )
+
+
+def draw_bars(axes: Any, rows: Sequence[Mistake]) -> None:
+    """The scores, best on top; of equal ones the first in the table."""
+    numbered = sorted(enumerate(rows, 1), key=lambda pair: (round(pair[1].score, 9), -pair[0]))
+    for height, (_, row) in enumerate(numbered):
         shown = min(max(row.score, LOWEST), HIGHEST)
-        impossible = row.score > 1 + 1e-9
-        colour = GOOD if abs(row.score - 1) < 1e-9 else BAD
-        axes.barh(place, shown, 0.62, color=colour, alpha=0.35 if impossible else 0.9, linewidth=0)
-        note = " (cut)" if row.score < LOWEST else ": no policy has it" if impossible else ""
+        axes.barh(height, shown, 0.62, color=COLOURS[row.signal.kind], alpha=0.9, linewidth=0)
+        note = " (cut)" if row.score < LOWEST else ": no policy has it" if row.point is None else ""
         axes.text(
-            max(shown, 0) + 0.03, place, f"{row.score:.2f}{note}", va="center", fontsize=9, color=INK,
+            max(shown, 0) + 0.03, height, f"{row.score:.2f}{note}", va="center", fontsize=9, color=INK,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
     axes.axvline(1, color=INK, linewidth=1, linestyle=":")
-    axes.set_yticks(range(len(ordered)), [f"{row.name}  ({numbers[row.name]})" for row in ordered])
+    axes.set_yticks(range(len(rows)), [f"{row.label}  ({number})" for number, row in numbered], fontsize=9)
     axes.tick_params(axis="y", length=0)
-    low = max(min(0.0, ordered[0].score), LOWEST)
-    axes.set_xlim(low - 0.02, HIGHEST + 0.75)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(LOWEST - 0.02, HIGHEST + 0.75)
     axes.set_xlabel("score: 0 the reference, 1 the optimum")

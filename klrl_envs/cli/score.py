@@ -72,7 +72,9 @@ def evaluation_table(result: Evaluation) -> Table:
     if result.score is None:
         table.add_row("score", "none", "J* = J(pi0): the regret counts")
     else:
-        add("score" if result.bound == "exact" else f"score ({result.bound} bound)", result.score)
+        marks = [] if result.bound == "exact" else [f"{result.bound} bound"]
+        marks += [] if result.log_probs == "checked" else [result.log_probs]
+        add(f"score ({', '.join(marks)})" if marks else "score", result.score)
     add("objective J", result.objective)
     add("expected reward", result.expected_reward)
     add("KL (nats)", result.kl)
@@ -91,7 +93,8 @@ def evaluation_table(result: Evaluation) -> Table:
         for name, value in found.optimal_metrics.items():
             add(f"{name} under pi*", value)
     shared = f"{result.episodes:,} episodes on {result.prompts} prompts"
-    table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s"
+    how = "computed over all states" if result.exact else f"tail {result.tail}"
+    table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s, seed {result.seed}; {how}"
     return table
 
 

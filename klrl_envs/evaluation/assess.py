@@ -1,4 +1,4 @@
-"""From episodes to an ``Evaluation``: pure functions of what was sampled.
+"""From episodes to estimates: pure functions of what was sampled.
 
 Estimators from one episode. r is its reward, l_t the log-ratio of the token taken, KL_t the exact KL of the
 whole vocabulary at the state, beta = kl_coef, and sums run over the episode's tokens:
@@ -10,41 +10,72 @@ whole vocabulary at the state, beta = kl_coef, and sums run over the episode's t
 A is for policies that have no rows, B - c M for all others. On exact environments the regret is
 beta sum KL(pi(.|s_t) || pi*(.|s_t)): unbiased, never negative, zero variance at pi*. Sources: the chain rule
 of KL and, for the regret, the soft performance difference (Todorov 2006; Levine 2018, arXiv 1805.00909).
+
+Intervals are Student's where enough rare events were seen (``Mean.events``). Else the sample does not know
+its own error, and the interval comes from what is declared: the reward lies in its range, and no policy
+exceeds J*.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from klrl_envs.evaluation.comparison import Comparison
-from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, with_control
-from klrl_envs.evaluation.result import Evaluation, StandardErrors
-from klrl_envs.evaluation.rollout import Episodes
-from klrl_envs.optima.optimum import Optimum
-from klrl_envs.policies import LogProbKind
+from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, student, with_control
+from klrl_envs.evaluation.impossible import (
+    UNSEEN,
+    price_errors,
+    refuse_above,
+    refuse_difference,
+    sigmas,
+    trusted_prices,
+)
+from klrl_envs.evaluation.rollout import Episodes, Spread
+from klrl_envs.evaluation.shared_error import shared_score_error
+from klrl_envs.optima.bounds import mean_bounds
+from klrl_envs.optima.certificate import CONFIDENCE
+from klrl_envs.optima.result import Optimum
+from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.tasks.base import Task
 
 FROM_SAMPLES = "reward less kl_coef times the log-ratio of the text"
 FROM_ROWS = f"reward less the exact KL, with a control variate fitted on the other episodes in {FOLDS} folds"
 FROM_OPTIMUM = "regret, objective and score from the exact KL to the optimal policy at every state"
 
-BOUND_OF: dict[LogProbKind, LogProbKind] = {"exact": "exact", "upper": "lower", "lower": "upper"}
-"""What the objective is, by what the policy's log-probs are: KL counts against it."""
+
+@dataclass(frozen=True)
+class Estimates:
+    """What episodes say of a policy.
+
+    Attributes:
+        reward, kl: float64[E], of each episode, with a control variate where there is one.
+        raw_reward: float64[E], the rewards as they were paid.
+        expected_reward_mean, kl_mean, net: the means of reward, kl and reward - kl_coef kl.
+        objective, regret: J(pi) and J* - J(pi), each estimated in its best way.
+        difference: net less the objective: zero but for its own error, which says how far it may be off.
+        method: the estimators, in words.
+    """
+
+    reward: FloatArray
+    kl: FloatArray
+    raw_reward: FloatArray
+    expected_reward_mean: Mean
+    kl_mean: Mean
+    net: Mean
+    objective: Mean
+    regret: Mean
+    difference: Mean
+    method: str
+
+    @property
+    def resolved(self) -> bool:
+        """Whether every interval is Student's."""
+        return self.expected_reward_mean.resolved and self.kl_mean.resolved and self.regret.resolved
 
 
-def assess(
-    sampled: Episodes,
-    task: Task,
-    best: Optimum,
-    *,
-    seconds: float = 0.0,
-    seed: int = 0,
-    fresh: bool = False,
-    comparison: Comparison | None = None,
-) -> Evaluation:
-    """Turn episodes into an ``Evaluation``: a pure function of what was sampled."""
-    beta = task.kl_coef
-    strata = sampled.prompt
+def estimates_of(sampled: Episodes, task: Task, best: Optimum) -> Estimates:
+    """The estimates of a policy from its episodes."""
+    beta, strata = task.kl_coef, sampled.prompt
     if sampled.kl is None:
         reward, kl, method = sampled.reward, sampled.log_ratio, FROM_SAMPLES
     else:
@@ -52,61 +83,139 @@ def assess(
         reward = with_control(sampled.reward, control, strata)
         kl = with_control(sampled.kl, control, strata)
         method = FROM_ROWS
-    reward_mean, kl_mean = stratified_mean(reward, strata), stratified_mean(kl, strata)
-    objective = stratified_mean(reward - beta * kl, strata)
-    difference = 0.0
+    net = stratified_mean(reward - beta * kl, strata)
     if sampled.other_kl is None:
-        regret = Mean(best.value - objective.value, objective.error, objective.degrees_of_freedom)
+        objective, difference = net, Mean(0.0, 0.0, net.degrees_of_freedom)
+        regret = Mean(best.value - net.value, net.error, net.degrees_of_freedom, net.events)
     else:
-        difference = stratified_mean(reward - beta * kl + beta * sampled.other_kl, strata).error
         regret = stratified_mean(beta * sampled.other_kl, strata)
-        objective = Mean(best.value - regret.value, regret.error, regret.degrees_of_freedom)
+        objective = Mean(best.value - regret.value, regret.error, regret.degrees_of_freedom, regret.events)
+        off = stratified_mean(reward - beta * kl + beta * sampled.other_kl, strata)
+        difference = Mean(off.value - best.value, off.error, off.degrees_of_freedom)
         method += f"; {FROM_OPTIMUM}"
-    return Evaluation(
-        env_id=best.env_id,
-        kl_coef=beta,
-        objective=objective.interval(),
-        expected_reward=reward_mean.interval(),
-        kl=kl_mean.interval(),
-        score=score_interval(regret, best),
-        regret=regret.plus(best.value_stderr).interval(),
-        optimum=Interval(best.value, best.lower, best.upper),
-        reference_value=best.reference_value,
-        errors=StandardErrors(objective.error, reward_mean.error, kl_mean.error, regret.error, difference),
-        exact=False,
-        tail="resolved",
-        log_probs="self-reported" if sampled.kl is None else "checked",
-        bound=BOUND_OF[sampled.kind],
+    # B varies with the KL also where no rare reward was seen: what its spread rests on are both
+    seen = stratified_mean(sampled.reward, strata).events if varies(task) else math.inf
+    reward_mean = counted(stratified_mean(reward, strata), seen)
+    return Estimates(
+        reward=reward,
+        kl=kl,
+        raw_reward=sampled.reward,
+        expected_reward_mean=reward_mean,
+        kl_mean=counted(stratified_mean(kl, strata), math.inf if never_leaves(sampled) else None),
+        net=net,
+        objective=counted(objective, min(seen, objective.events)),
+        regret=counted(regret, min(seen, regret.events)),
+        difference=difference,
         method=method,
-        metrics={name: float(values.mean()) for name, values in sampled.metrics.items()},
-        episodes=len(strata),
-        prompts=len(task.prompts.tokens),
-        tokens=int(sampled.length.sum()),
-        seconds=seconds,
-        seed=seed,
-        fresh=fresh,
-        task_sha256=task.fingerprint,
-        comparison=comparison,
     )
 
 
-def score_interval(regret: Mean, best: Optimum) -> Interval | None:
-    """The score 1 - (J* - J) / (J* - J0) with the delta method's interval.
+def counted(mean: Mean, events: float | None) -> Mean:
+    """A mean with another number of events that it rests on; None leaves its own."""
+    return mean if events is None else Mean(mean.value, mean.error, mean.degrees_of_freedom, events)
 
-    With G = J* - J0 and s the score, an error in it is dJ / G + (s - 1) dJ0 / G - s dJ* / G. J0 and J* come
-    from the same samples with a correlation between 0 and 1 (the weights rise with the reward). The worse of
-    these two is assumed, so the interval errs to the wide side.
+
+def varies(task: Task) -> bool:
+    """Whether two texts of a task may have different rewards."""
+    low, high = reward_range(task)
+    return high > low
+
+
+def never_leaves(sampled: Episodes) -> bool:
+    """Whether the policy's rows are pi0's own wherever it was."""
+    return sampled.spread is not None and not sampled.spread.largest.any() and not sampled.log_ratio.any()
+
+
+def reward_range(task: Task) -> tuple[float, float]:
+    """Bounds of an episode's mean reward, by definition of the task; noise, which has mean zero, left out."""
+    return task.reward_range if task.exact is None else task.exact.automaton.range_within(task.horizon)
+
+
+def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) -> None:
+    """Refuse estimates that no policy has: J above J*, a point above the frontier, a wrong solver.
+
+    Raises:
+        ImpossibleEvaluation: which it is, with the numbers.
+    """
+    beta, count = task.kl_coef, len(sampled.prompt)
+    if sampled.kind != "lower":
+        net, error = estimates.net, best.value_stderr
+        refuse_above("the objective J", net, best.value, error=error, unit=beta, episodes=count)
+        prices = trusted_prices(best)
+        for point, price, error in zip(best.frontier(prices), prices, price_errors(best, prices)):
+            net = stratified_mean(estimates.reward - price * estimates.kl, sampled.prompt)
+            name = f"expected reward - {price:.3g} KL, a line under which the frontier lies,"
+            refuse_above(name, net, point.value, error=error, unit=price, episodes=count)
+    if sampled.other_spread is not None:
+        difference = estimates.difference
+        error = max(difference.error, beta * predicted_error(sampled.other_spread))
+        limit = sigmas(difference.degrees_of_freedom) * error
+        limit += beta * float(sampled.other_spread.largest.max()) * UNSEEN / count
+        refuse_difference(
+            "J from rewards and KL, and J* - regret from the optimal policy",
+            estimates.net.value, best.value - estimates.regret.value, limit,
+            "the optimum's solver, the rewards or the policy's rows are wrong",
+        )  # fmt: skip
+
+
+def predicted_error(spread: Spread) -> float:
+    """The standard error of a mean of log-ratios that the rows foretell, of what was not seen, too."""
+    return math.sqrt(float(spread.variance.sum())) / len(spread.variance)
+
+
+def reward_interval(estimates: Estimates, task: Task) -> Interval:
+    """Of the expected reward: Student's, or from the range of the reward by bounds that hold for any law."""
+    mean = estimates.expected_reward_mean
+    if mean.resolved:
+        return mean.interval()
+    low, high = reward_range(task)
+    shares = (estimates.raw_reward[None] - low) / (high - low)
+    lower, upper = mean_bounds(shares.clip(0.0, 1.0), (1.0 - CONFIDENCE) / 4)
+    bounds = low + (high - low) * float(lower[0]), low + (high - low) * float(upper[0])
+    return Interval(mean.value, min(bounds[0], mean.value), max(bounds[1], mean.value))
+
+
+def kl_interval(estimates: Estimates, sampled: Episodes, task: Task) -> Interval:
+    """Of the KL: Student's; where that is not resolved also what unseen events may add.
+
+    With 95 % confidence they have a probability of at most log 40 / E, and each pays at most the largest
+    log-ratio of a token seen, at each of its steps.
+    """
+    interval = estimates.kl_mean.interval()
+    if estimates.kl_mean.resolved:
+        return interval
+    if sampled.spread is None:
+        largest = float(abs(sampled.log_ratio).max())
+    else:
+        largest = task.horizon * float(sampled.spread.largest.max())
+    room = math.log(2.0 / (1.0 - CONFIDENCE)) / len(sampled.prompt) * largest
+    return Interval(
+        interval.estimate, min(max(interval.lower, 0.0), interval.estimate), interval.upper + room
+    )
+
+
+def regret_interval(estimates: Estimates, best: Optimum, reward: Interval, kl: Interval) -> Interval:
+    """Of J* - J(pi), J* known: Student's, or from the intervals of reward and KL; never below 0 then."""
+    interval = estimates.regret.interval()
+    if estimates.regret.resolved:
+        return interval
+    lower = best.value - (reward.upper - best.kl_coef * kl.lower)
+    upper = best.value - (reward.lower - best.kl_coef * kl.upper)
+    return Interval(interval.estimate, min(interval.estimate, max(lower, 0.0)), max(interval.upper, upper))
+
+
+def score_interval(regret: Interval, best: Optimum) -> Interval | None:
+    """The score 1 - (J* - J) / (J* - J0) with its interval; None where J* = J0.
 
     Args:
-        regret: J* - J(pi) with the error of J(pi) alone.
-        best: the optimum, with the errors of J* and J0.
+        regret: J* - J(pi) with the interval of J(pi) alone.
+        best: the optimum, with the errors of J* and J0, which are added in quadrature.
     """
     gap = best.gap
     if gap is None:
         return None
-    score = 1.0 - regret.value / gap
-    reference = (1 - score) * best.reference_value_stderr
-    own = score * best.value_stderr
-    shared = reference * reference + own * own + 2 * max(reference * own, 0.0)
-    error = math.sqrt(regret.error**2 + shared) / gap
-    return Mean(score, error, regret.degrees_of_freedom).interval()
+    score = 1.0 - regret.estimate / gap
+    shared = student(math.inf) * shared_score_error(score, best)
+    below = math.hypot((regret.upper - regret.estimate) / gap, shared)
+    above = math.hypot((regret.estimate - regret.lower) / gap, shared)
+    return Interval(score, score - below, score + above)

@@ -129,7 +129,7 @@ def compare(
     *,
     seed: int,
     features: bool,
-) -> Comparison | None:
+) -> tuple[Comparison | None, MarkovEvaluation | None]:
     """How a policy differs from pi*: exactly where that takes seconds, else from samples.
 
     Args:
@@ -137,23 +137,25 @@ def compare(
         features: whether the policy is shown the observations of the features id.
 
     Returns:
-        None for a policy that has no form token by token.
+        The comparison, None for a policy that has no form token by token; and the policy's evaluation over
+        all states, None where it was sampled.
     """
     if is_sequence_policy(policy) or best.policy is None:
-        return None
+        return None, None
     rows = markov_rows(policy, task, best.policy, features=features)
     problem = best.policy.problem
     entries = task.reference.contexts * task.vocab_size * sum(len(states) for states in problem.reached)
     if rows is not None and entries <= MOST_ENTRIES:
-        return exact_comparison(*both_ways(rows, task, best), task)
+        own, best_own = both_ways(rows, task, best)
+        return exact_comparison(own, best_own, task), own
     count = len(task.prompts.tokens)
     ideal = roll_out(
         OptimalPolicy(best.policy), task, episodes=max(2, len(sampled.prompt) // (4 * count)) * count,
-        seed=seed + 1, other=policy, other_features=features,
+        seed=seed, part=1, other=policy, other_features=features,
     )  # fmt: skip
     assert sampled.other_kl is not None and ideal.other_kl is not None
     assert sampled.entropy is not None and ideal.entropy is not None
-    return Comparison(
+    sampled_comparison = Comparison(
         exact=False,
         reverse_kl=sampled_interval(sampled.other_kl, sampled),
         forward_kl=sampled_interval(ideal.other_kl, ideal),
@@ -162,6 +164,7 @@ def compare(
         metrics={name: sampled_interval(values, sampled) for name, values in sampled.metrics.items()},
         optimal_metrics=metric_means(final_states(problem, best.policy), task),
     )
+    return sampled_comparison, None
 
 
 def markov_rows(

@@ -11,6 +11,9 @@ from klrl_envs.optima.certificate import CONFIDENCE
 from klrl_envs.reference.arrays import FloatArray, IntArray
 
 FOLDS = 5
+FEWEST_EVENTS = 12.0
+"""Rare events from which Student's interval is believed: where 20 are expected it covers at .93 to .97
+(``benchmarks/studies/coverage.py``)."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,25 @@ class Interval:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean, its standard error, and the degrees of freedom of that error."""
+    """A mean, its standard error, and the degrees of freedom of that error.
+
+    ``events`` are those that the error rests on: of n values of which k are 1 and the others 0 they are k.
+    Below ``FEWEST_EVENTS`` the sample is too small to tell its own error.
+    """
 
     value: float
     error: float
     degrees_of_freedom: float
+    events: float = math.inf
+
+    @property
+    def resolved(self) -> bool:
+        """Whether enough events were seen for Student's interval."""
+        return self.events >= FEWEST_EVENTS
 
     def plus(self, error: float) -> Mean:
         """With an independent error added."""
-        return Mean(self.value, math.hypot(self.error, error), self.degrees_of_freedom)
+        return Mean(self.value, math.hypot(self.error, error), self.degrees_of_freedom, self.events)
 
     def interval(self) -> Interval:
         """Student's 95 % interval."""
@@ -40,11 +53,12 @@ class Mean:
         return Interval(self.value, self.value - half, self.value + half)
 
 
-def student(degrees_of_freedom: float) -> float:
-    """The two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+def student(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:
+    """The two-sided quantile of Student's t; of the normal law where the degrees are infinite."""
+    from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    upper = (1 + confidence) / 2
+    return float(ndtri(upper) if math.isinf(degrees_of_freedom) else stdtrit(degrees_of_freedom, upper))
 
 
 def stratified_mean(values: FloatArray, strata: IntArray) -> Mean:
@@ -58,7 +72,28 @@ def stratified_mean(values: FloatArray, strata: IntArray) -> Mean:
     degrees_of_freedom = len(values) - len(np.unique(strata))
     # equal sizes n: Var = sum_p s_p^2 / (n P^2) = pooled s^2 / E
     variance = float(np.sum(centred * centred)) / degrees_of_freedom / len(values)
-    return Mean(float(values.mean()), math.sqrt(variance), float(degrees_of_freedom))
+    events = events_of(centred, float(np.abs(values).max()), len(values) - degrees_of_freedom)
+    return Mean(float(values.mean()), math.sqrt(variance), float(degrees_of_freedom), events)
+
+
+def events_of(centred: FloatArray, scale: float, strata: int) -> float:
+    """The events that the spread of values rests on: (sum d^2)^2 / sum d^4 of their distances from the mean.
+
+    That is n over the kurtosis, and the number of ones among zeros. In strata of m values a single event
+    moves the others' distances, too, which is divided out.
+
+    Args:
+        centred: float64[E], values less the means of their strata.
+        scale: the size of the values: distances of its rounding error are none.
+        strata: P.
+    """
+    squares = np.where(np.abs(centred) > 1e-9 * scale, centred, 0.0) ** 2
+    fourth = float((squares * squares).sum())
+    if fourth == 0.0:
+        return 0.0
+    rest = len(centred) / strata - 1.0  # the other values of a stratum
+    single = (rest**3 + 1.0) / rest / (rest + 1.0) ** 2
+    return float(squares.sum()) ** 2 / fourth * single
 
 
 def stratum_means(values: FloatArray, strata: IntArray) -> FloatArray:

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
+import numpy as np
+
 from klrl_envs import ledger
 from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
-from klrl_envs.evaluation.assess import assess
-from klrl_envs.evaluation.comparison import compare
+from klrl_envs.evaluation.assess import (
+    Estimates,
+    check,
+    estimates_of,
+    kl_interval,
+    regret_interval,
+    reward_interval,
+    score_interval,
+)
+from klrl_envs.evaluation.comparison import compare, exact_interval
+from klrl_envs.evaluation.estimators import Interval, student
+from klrl_envs.evaluation.impossible import refuse_foreknowledge, refuse_negative_kl
 from klrl_envs.evaluation.rejection import RejectionSampler
-from klrl_envs.evaluation.result import Evaluation as Evaluation
-from klrl_envs.evaluation.rollout import roll_out
+from klrl_envs.evaluation.result import Evaluation, StandardErrors
+from klrl_envs.evaluation.rollout import Episodes, roll_out
 from klrl_envs.evaluation.seeds import fresh_seed
+from klrl_envs.evaluation.truth import Truth, check_truth, known, truth_of
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.optimum import Optimum, optimum_of
-from klrl_envs.policies import OptimalPolicy, Policy, as_policy
+from klrl_envs.policies import LogProbKind, OptimalPolicy, Policy, as_policy
 from klrl_envs.tasks.base import Task
+
+BOUND_OF: dict[LogProbKind, LogProbKind] = {"exact": "exact", "upper": "lower", "lower": "upper"}
+"""What the objective is, by what the policy's log-probs are: KL counts against it."""
+OVER_ALL_STATES = "over all states, by a forward pass, which the episodes do not contradict"
 
 
 @ledger.counting_as("evaluation")
@@ -47,6 +65,7 @@ def evaluate(
 
     Raises:
         ValueError: kl_coef is not above 0, episodes below 1, or a policy whose rows are not distributions.
+        ImpossibleEvaluation: what no policy can do; a ValueError, too.
         TypeError: not a policy, or not an environment of this package.
         NotCertified: a neural task without a certificate for these arguments.
     """
@@ -63,17 +82,100 @@ def evaluate(
         policy = optimal_policy(task, best)
     solution = None if best.policy is None else OptimalPolicy(best.policy)
     features = shows_features(env_or_id, task)
-    count = len(task.prompts.tokens)
-    episodes = max(2, -(-episodes // count)) * count
+    episodes = rounded_up(episodes, len(task.prompts.tokens))
     began = time.perf_counter()
     sampled = roll_out(
         policy, task.without_noise(), episodes=episodes, seed=seed, features=features, other=solution
     )
     seconds = time.perf_counter() - began
-    found = None
+    refuse_foreknowledge(sampled)
+    refuse_negative_kl(sampled)
+    estimates = estimates_of(sampled, task, best)
+    check(estimates, sampled, task, best)
+    found, truth = None, known(policy, best)
     if task.exact is not None:
-        found = compare(policy, task.exact, best, sampled, seed=seed, features=features)
-    return assess(sampled, task, best, seconds=seconds, seed=seed, fresh=fresh, comparison=found)
+        found, own = compare(policy, task.exact, best, sampled, seed=seed, features=features)
+        truth = truth_of(own, task.kl_coef) if truth is None and own is not None else truth
+    if truth is not None:
+        check_truth(truth, estimates, sampled, task)
+    return Evaluation(
+        env_id=best.env_id,
+        kl_coef=task.kl_coef,
+        **(sampled_numbers(estimates, sampled, task, best) if truth is None else exact_numbers(truth, best)),
+        optimum=Interval(best.value, best.lower, best.upper),
+        reference_value=best.reference_value,
+        log_probs="checked" if sampled.kl is not None or is_own(policy, best) else "self-reported",
+        bound=BOUND_OF[sampled.kind],
+        metrics={name: float(values.mean()) for name, values in sampled.metrics.items()},
+        episodes=episodes,
+        prompts=len(task.prompts.tokens),
+        tokens=int(sampled.length.sum()),
+        seconds=seconds,
+        seed=seed,
+        fresh=fresh,
+        task_sha256=task.fingerprint,
+        comparison=found,
+    )
+
+
+def rounded_up(episodes: int, prompts: int) -> int:
+    """Episodes rounded up to a multiple of the prompts, at least two for each."""
+    return max(2, -(-episodes // prompts)) * prompts
+
+
+def sampled_numbers(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) -> dict[str, Any]:
+    """What episodes say: the fields of an ``Evaluation`` that are estimated."""
+    reward, kl = reward_interval(estimates, task), kl_interval(estimates, sampled, task)
+    regret = regret_interval(estimates, best, reward, kl)
+    of_optimum = student(math.inf) * best.value_stderr
+    return {
+        "objective": Interval(
+            estimates.objective.value, best.value - regret.upper, best.value - regret.lower
+        ),
+        "expected_reward": reward,
+        "kl": kl,
+        "score": score_interval(regret, best),
+        "regret": Interval(
+            regret.estimate,
+            regret.estimate - math.hypot(regret.estimate - regret.lower, of_optimum),
+            regret.estimate + math.hypot(regret.upper - regret.estimate, of_optimum),
+        ),
+        "errors": StandardErrors(
+            objective=estimates.objective.error,
+            expected_reward=estimates.expected_reward_mean.error,
+            kl=estimates.kl_mean.error,
+            regret=estimates.regret.error,
+            difference=estimates.difference.error,
+        ),
+        "exact": False,
+        "tail": "resolved" if estimates.resolved else "unresolved",
+        "method": estimates.method,
+    }
+
+
+def exact_numbers(truth: Truth, best: Optimum) -> dict[str, Any]:
+    """What was computed over all states: the same fields, without error."""
+    regret = exact_interval(truth.regret)
+    return {
+        "objective": exact_interval(best.value - truth.regret),
+        "expected_reward": exact_interval(truth.expected_reward),
+        "kl": exact_interval(truth.kl),
+        "score": score_interval(regret, best),
+        "regret": regret,
+        "errors": StandardErrors(0.0, 0.0, 0.0, 0.0, 0.0),
+        "exact": True,
+        "tail": "resolved",
+        "method": OVER_ALL_STATES,
+    }
+
+
+def is_own(policy: object, best: Optimum) -> bool:
+    """Whether a policy of whole texts is the library's rejection sampler with the optimum's own log Z."""
+    return (
+        type(policy) is RejectionSampler
+        and best.log_partition is not None
+        and np.array_equal(policy.log_partition, best.log_partition)
+    )
 
 
 def optimal_policy(task: Task, best: Optimum) -> OptimalPolicy | RejectionSampler:

@@ -25,6 +25,7 @@ class RejectionSampler:
         most: reference samples after which it gives up, over all calls.
 
     Attributes:
+        log_partition: float64[P], as it was given.
         drawn, accepted: int64[P], reference samples seen and kept, by prompt.
 
     Raises:
@@ -44,7 +45,7 @@ class RejectionSampler:
         if np.shape(log_partition) != (count,):
             raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")
         self._task = task
-        self._log_partition = np.asarray(log_partition, dtype=np.float64)
+        self.log_partition = np.asarray(log_partition, dtype=np.float64)
         self._lanes = lanes
         self._most = most
         self._index = {row.tobytes(): i for i, row in enumerate(task.padded_prompts)}
@@ -92,7 +93,7 @@ class RejectionSampler:
                 if requests:
                     place = requests.pop()
                     tokens[place] = texts[lane]
-                    tilt = rewards[lane] / task.kl_coef - self._log_partition[assigned[lane]]
+                    tilt = rewards[lane] / task.kl_coef - self.log_partition[assigned[lane]]
                     log_prob[place] = reference[lane] + tilt
         return tokens, log_prob
 

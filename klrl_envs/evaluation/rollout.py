@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from dataclasses import dataclass, fields
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import TokenObserver, observer_of
+from klrl_envs.evaluation.seeds import evaluation_stream
 from klrl_envs.policies import (
     CachedPolicy,
     LogProbKind,
@@ -34,6 +35,24 @@ RowSource = Callable[[IntArray, IntArray | None], Any]
 
 
 @dataclass
+class Spread:
+    """How far the tokens drawn may carry the sum of a log-ratio from the sum of its means, as the rows say.
+
+    Attributes:
+        variance: float64[E], of the log-ratio under the row, summed over states, nats^2.
+        largest: float64[E], the farthest that any one token may lie from the mean, nats.
+    """
+
+    variance: FloatArray
+    largest: FloatArray
+
+    def add(self, lanes: IntArray, variance: FloatArray, largest: FloatArray) -> None:
+        """One more state in each of these lanes."""
+        self.variance[lanes] += variance
+        self.largest[lanes] = np.maximum(self.largest[lanes], largest)
+
+
+@dataclass
 class Batch:
     """What episodes gave, each sum over the tokens written and nothing after the end.
 
@@ -44,6 +63,8 @@ class Batch:
             has no form token by token.
         entropy: float64[E], the entropy of pi(.|s) summed over states, nats; None likewise.
         other_kl: float64[E], KL(pi(.|s) || other(.|s)) summed over states; None where there is no other.
+        spread: of log pi - log pi0 around its mean at each state, None where ``kl`` is.
+        other_spread: of log other - log pi0 likewise, None where ``other_kl`` is.
         length: int64[E], tokens.
         metrics: float64[E] arrays by name.
     """
@@ -53,6 +74,8 @@ class Batch:
     kl: FloatArray | None
     entropy: FloatArray | None
     other_kl: FloatArray | None
+    spread: Spread | None
+    other_spread: Spread | None
     length: IntArray
     metrics: dict[str, FloatArray]
 
@@ -63,7 +86,7 @@ class Batch:
         def zeros() -> FloatArray:
             return np.zeros(size)
 
-        return cls(zeros(), zeros(), None, None, None, np.zeros(size, dtype=np.int64), {})
+        return cls(zeros(), zeros(), None, None, None, None, None, np.zeros(size, dtype=np.int64), {})
 
     def note(self, finished: IntArray, metrics: dict[str, NDArray[Any]]) -> None:
         """Keep the numbers among the metrics of lanes that ended."""
@@ -84,6 +107,18 @@ class Episodes(Batch):
     prompt: IntArray
     kind: LogProbKind
 
+    def take(self, index: slice | IntArray) -> Episodes:
+        """Some of the episodes, or some of them several times."""
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: part[index] for name, part in cast(dict[str, FloatArray], value).items()}
+            if isinstance(value, Spread):
+                return Spread(value.variance[index], value.largest[index])
+            return cast(Any, value[index]) if isinstance(value, np.ndarray) else value
+
+        return Episodes(**{each.name: chosen(getattr(self, each.name)) for each in fields(self)})
+
 
 def lanes_of(task: Task) -> int:
     """How many lanes keep a batch within bounded memory: 16 to 1,024."""
@@ -96,6 +131,7 @@ def roll_out(
     *,
     episodes: int,
     seed: int,
+    part: int = 0,
     features: bool = False,
     other: Policy | None = None,
     other_features: bool = False,
@@ -106,7 +142,8 @@ def roll_out(
         policy: see ``klrl_envs.policies``; of the names only "reference" and "uniform" here.
         task: on the prompts to use.
         episodes: how many, E; episode e has prompt e modulo the number of prompts.
-        seed: of the tokens, the starts and whatever else is drawn.
+        seed: of the tokens, the starts and whatever else is drawn, in streams that no training shares.
+        part: tells roll-outs of one seed apart.
         features: show the observations of the features id.
         other: another policy that has rows, to compare with at every state, or None.
         other_features: show that one the observations of the features id.
@@ -120,8 +157,8 @@ def roll_out(
     # batches of equal size, so that the last one does not waste lanes
     batches = -(-episodes // lanes)
     engine = Engine(task, -(-episodes // batches))
-    rng = np.random.default_rng(seed)
-    engine.seed_lanes(rng)
+    engine.seed_lanes(evaluation_stream(seed, 2 * part))
+    rng = evaluation_stream(seed, 2 * part + 1)
     policy = as_policy(policy)
     if is_sequence_policy(policy):
         play: Callable[[int], Batch] = SequencePlayer(policy, engine, rng)
@@ -196,9 +233,11 @@ class TokenPlayer:
     def __call__(self, size: int) -> Batch:
         engine = self._engine
         batch = Batch.empty(size)
-        batch.kl = np.zeros(size)
-        batch.entropy = np.zeros(size)
-        batch.other_kl = None if self._other is None else np.zeros(size)
+        batch.kl, batch.entropy = np.zeros(size), np.zeros(size)
+        batch.spread = Spread(np.zeros(size), np.zeros(size))
+        if self._other is not None:
+            batch.other_kl = np.zeros(size)
+            batch.other_spread = Spread(np.zeros(size), np.zeros(size))
         active = np.arange(engine.lanes) < size
         tokens: IntArray | None = None
         while active.any():
@@ -211,9 +250,11 @@ class TokenPlayer:
             batch.kl[lanes] += rows.kl(reference)
             batch.log_ratio[lanes] += rows.log_prob(chosen) - reference[np.arange(len(lanes)), chosen]
             batch.entropy[lanes] += rows.entropy()
-            if self._other is not None and batch.other_kl is not None:
-                beside = TokenRows(self._other(lanes, tokens), shape, "the other policy")
-                batch.other_kl[lanes] += rows.kl(beside.normalised())
+            batch.spread.add(lanes, *rows.spread(rows.rows - reference))
+            if self._other is not None and batch.other_kl is not None and batch.other_spread is not None:
+                beside = TokenRows(self._other(lanes, tokens), shape, "the other policy").normalised()
+                batch.other_kl[lanes] += rows.kl(beside)
+                batch.other_spread.add(lanes, *rows.spread(beside - reference))
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = chosen
             result = engine.step(tokens, active)
@@ -278,6 +319,11 @@ def join_batches(parts: list[Batch], prompt: IntArray, kind: LogProbKind) -> Epi
         arrays = [getattr(part, name) for part in parts]
         return None if arrays[0] is None else np.concatenate(arrays)
 
+    def spreads(name: str) -> Spread | None:
+        found: list[Spread] = [spread for part in parts if (spread := getattr(part, name)) is not None]
+        variance, largest = [each.variance for each in found], [each.largest for each in found]
+        return Spread(np.concatenate(variance), np.concatenate(largest)) if found else None
+
     names = parts[0].metrics.keys()
     return Episodes(
         prompt=prompt,
@@ -286,6 +332,8 @@ def join_batches(parts: list[Batch], prompt: IntArray, kind: LogProbKind) -> Epi
         kl=together("kl"),
         entropy=together("entropy"),
         other_kl=together("other_kl"),
+        spread=spreads("spread"),
+        other_spread=spreads("other_spread"),
         length=np.concatenate([part.length for part in parts]),
         metrics={name: np.concatenate([part.metrics[name] for part in parts]) for name in names},
         kind=kind,

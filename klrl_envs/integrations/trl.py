@@ -1,14 +1,29 @@
-"""TRL: the reward of an environment as the reward function of its trainers (GRPO, RLOO, ...).
+"""TRL: the reward of an environment as the reward function of its trainers.
+
+Only the reward is the environment's; the KL is the trainer's own. RLOO's is right: k1 of the whole text is
+taken off the reward before the leave-one-out baseline (TRL 1.16).
 
     from klrl_envs import as_reward_fn
 
     reward = as_reward_fn("klrl/Sentiment-v0")
-    config = GRPOConfig(beta=reward.kl_coef, scale_rewards=False)
-    GRPOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
+    config = RLOOConfig(
+        beta=reward.kl_coef,
+        num_generations=4,
+        max_completion_length=reward.task.horizon,
+        normalize_advantages=False,  # True divides by the batch's standard deviation: another coefficient
+    )
+    RLOOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
 
-Only the reward is the environment's; the KL is the trainer's own, and not every trainer's KL has the
-gradient of the objective (token-level k3 in the loss has not: see ``klrl_envs.kl.k3``). Score the trained
-model with ``klrl_envs.evaluate``. TRL itself is not imported.
+Leave as they are: temperature, top_p, top_k, min_p and repetition_penalty (what is scored must be what is
+sampled), reward_clip_range, mask_truncated_completions, sync_ref_model (a reference that moves is another
+objective).
+
+GRPO as published (arXiv 2402.03300) has another optimum: token-level k3 in the loss descends KL(pi0 || pi)
+state by state, and the division by the group's standard deviation gives each prompt a coefficient of its own
+(``scale_rewards="none"`` leaves it out). With ``use_bias_correction_kl=True`` the k3 is weighted by
+pi / pi_old, which is the KL of the visited state alone, blind to the KL to come. What each costs is computed
+by ``python -m benchmarks.studies.pitfalls``. Score the trained model with ``klrl_envs.evaluate``. TRL itself
+is not imported.
 """
 
 from __future__ import annotations
@@ -26,7 +41,9 @@ Conversation = str | Sequence[Message]
 
 
 class RewardFunction:
-    """``(prompts, completions, **columns) -> list[float]``, as TRL calls it; see ``as_reward_fn``.
+    """``(prompts, completions, completion_ids, **columns) -> list[float]``, as TRL calls it.
+
+    See ``as_reward_fn``.
 
     Attributes:
         kl_coef: the environment's own, in units of reward per nat: the trainer's ``beta``.
@@ -44,24 +61,38 @@ class RewardFunction:
         self.__name__ = name
 
     def __call__(
-        self, prompts: Sequence[Conversation], completions: Sequence[Conversation], **columns: Any
+        self,
+        prompts: Sequence[Conversation],
+        completions: Sequence[Conversation],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **columns: Any,
     ) -> list[float]:
         """One reward for each completion; other columns of the trainer's data set are not looked at."""
         if len(prompts) != len(completions):
             raise ValueError(f"prompts and completions must pair up, got {len(prompts)}, {len(completions)}")
+        if completion_ids is not None and len(completion_ids) != len(completions):
+            raise ValueError(
+                f"completion_ids must be one list for each of {len(completions)} completions, "
+                f"got {len(completion_ids)}"
+            )
         if not completions:
             return []
         begun, written = [text_of(each) for each in prompts], [text_of(each) for each in completions]
-        rewards = self.task.text_rewards(begun, written).tolist()
+        rewards = self.task.text_rewards(begun, written, completion_ids).tolist()
         if self._record is not None:
-            self._write(self._record, begun, written, rewards)
+            counts = self.task.token_counts(written, completion_ids)
+            self._write(self._record, begun, written, rewards, counts.tolist())
         return rewards
 
     def _write(
-        self, path: Path, prompts: Sequence[str], completions: Sequence[str], rewards: Sequence[float]
+        self,
+        path: Path,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        rewards: Sequence[float],
+        lengths: Sequence[int],
     ) -> None:
         """A line for each text, whose KL only the trainer knows."""
-        lengths = self.task.token_counts(completions).tolist()
         for prompt, completion, reward, length in zip(prompts, completions, rewards, lengths):
             self._tokens += length
             whole = completion if self.task.exact is not None else prompt + completion
@@ -80,13 +111,27 @@ class RewardFunction:
 def as_reward_fn(env_id: str, *, record: str | Path | None = None, **kwargs: Any) -> RewardFunction:
     """The reward of an environment as a reward function for TRL's trainers.
 
+    A trainer whose KL is right, as the module's page has it in full:
+
+        reward = as_reward_fn("klrl/Sentiment-v0")
+        config = RLOOConfig(beta=reward.kl_coef, num_generations=4, normalize_advantages=False,
+                            max_completion_length=reward.task.horizon)
+        RLOOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
+
+    GRPO as published is none: its k3 stands in the loss token by token, and rewards are divided by the
+    group's standard deviation.
+
     Prompts and completions are plain strings, or conversations (lists of messages with ``content``): then
     the last message of the prompt and those of the completion count. A neural task scores prompt and
     completion as one text, joined as they are, of the completion what its horizon has room for in its
-    own tokens. An exact task reads the completion, encoded with its vocabulary, up to its horizon, and the
-    prompt where it has prompts (one of them, as its ``text``): a text that the vocabulary cannot write is
-    paid the least reward, a shorter text ends with the end token where the task has one, and where the
-    start is random or the reward noisy the mean is paid.
+    own tokens: those of ``completion_ids`` where they decode to the completion in the task's vocabulary, and
+    so are its own; else the text is kept whole where the horizon has room for the fewest tokens that can be
+    decoded to it, one that ends within a character (U+FFFD) among them.
+
+    An exact task reads the completion, in its vocabulary, up to its horizon, and the prompt where it has
+    prompts (one of them, as its ``text``): a text that the vocabulary cannot write is paid the least reward,
+    a shorter text ends with the end token where the task has one, and where the start is random or the
+    reward noisy the mean is paid.
 
     Args:
         env_id: such as "klrl/Sentiment-v0".

@@ -64,6 +64,11 @@ class Tilt:
     reward_variance: FloatArray
     kl_variance: FloatArray
 
+    @property
+    def effective(self) -> float:
+        """The harmonic mean of the prompts' effective samples: what an interval of their mean rests on."""
+        return 1.0 / float((1.0 / self.effective_samples).mean())
+
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -160,6 +165,14 @@ class Certificate:
         """(sum w)^2 / sum w^2 of each prompt, float64[P], between 1 and K."""
         return self.tilt(kl_coef).effective_samples
 
+    def value_stderr(self, kl_coef: float) -> float:
+        """The delta method's standard error of J* at kl_coef."""
+        return kl_coef * mean_stderr(self.tilt(kl_coef).log_partition_variance)
+
+    def trusted(self, kl_coef: float) -> bool:
+        """Whether the samples are enough for the delta method at kl_coef."""
+        return self.tilt(kl_coef).effective >= TRUSTED_SAMPLES
+
     def optimum(self, kl_coef: float) -> Optimum:
         """J* at kl_coef with its 95 % interval, rigorous bounds beside it, E*[r] and KL*.
 
@@ -170,14 +183,23 @@ class Certificate:
         tilt = self.tilt(kl_coef)
         point = frontier_point(kl_coef, tilt)
         rigorous = self.bounds(kl_coef, CONFIDENCE)
-        effective = 1.0 / float((1.0 / tilt.effective_samples).mean())
         stderr = kl_coef * mean_stderr(tilt.log_partition_variance)
+        reward_stderr, kl_stderr = mean_stderr(tilt.reward_variance), mean_stderr(tilt.kl_variance)
         lower, upper = point.value - NORMAL * stderr, point.value + NORMAL * stderr
+        reward = around(point.expected_reward, reward_stderr)
+        kl = around(point.kl, kl_stderr)
         kind = "delta-method interval"
-        if effective < TRUSTED_SAMPLES:
+        if tilt.effective < TRUSTED_SAMPLES:
             lower, upper = min(rigorous[0], point.value), max(rigorous[1], point.value)
-            stderr = (upper - lower) / (2 * NORMAL)
-            kind = f"rigorous bounds, as {effective:.3g} effective samples are too few for the delta method"
+            reward = self.reward_bounds(kl_coef, CONFIDENCE)
+            reward = min(reward[0], point.expected_reward), max(reward[1], point.expected_reward)
+            kl = max((reward[0] - upper) / kl_coef, 0.0), max((reward[1] - lower) / kl_coef, point.kl)
+            stderr, reward_stderr, kl_stderr = (
+                (high - low) / (2 * NORMAL) for low, high in ((lower, upper), reward, kl)
+            )
+            kind = (
+                f"rigorous bounds, as {tilt.effective:.3g} effective samples are too few for the delta method"
+            )
         return Optimum(
             env_id=self.env_id,
             kl_coef=kl_coef,
@@ -189,12 +211,14 @@ class Certificate:
             reference_value=self.reference_value,
             reference_value_stderr=self.reference_value_stderr,
             expected_reward=point.expected_reward,
-            expected_reward_stderr=mean_stderr(tilt.reward_variance),
+            expected_reward_stderr=reward_stderr,
+            expected_reward_interval=reward,
             kl=point.kl,
-            kl_stderr=mean_stderr(tilt.kl_variance),
+            kl_stderr=kl_stderr,
+            kl_interval=kl,
             rigorous_lower=rigorous[0],
             rigorous_upper=rigorous[1],
-            effective_samples=effective,
+            effective_samples=tilt.effective,
             method=f"{self.samples:,} reference samples for each of {self.prompts} prompts, {kind}",
             certificate=self,
         )
@@ -208,6 +232,22 @@ class Certificate:
             ValueError: a kl_coef that is not a finite number above 0.
         """
         return [frontier_point(check_kl_coef(kl_coef), self.tilt(kl_coef)) for kl_coef in kl_coefs]
+
+    def reward_bounds(self, kl_coef: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Bounds of E*[r] that hold with probability `confidence` at any sample size and any law of r.
+
+        With w = exp((r - b)/beta), E*[r] = a + E_0[w (r - a)]/E_0[w] = b - E_0[w (b - r)]/E_0[w]: either
+        numerator from above and the denominator from below, prompt by prompt.
+        """
+        low, high = self.reward_range
+        failure = (1.0 - confidence) / (12 * self.prompts)
+        weights = np.exp((self._values - high) / check_kl_coef(kl_coef))
+        share = (self._values - low) / (high - low)
+        least = np.maximum(mean_bounds(weights, failure)[0], np.finfo(float).tiny)
+        above = np.minimum(mean_bounds(weights * share, failure)[1] / least, 1.0)
+        below = np.minimum(mean_bounds(weights * (1.0 - share), failure)[1] / least, 1.0)
+        width = high - low
+        return high - width * float(below.mean()), low + width * float(above.mean())
 
     def bounds(self, kl_coef: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Bounds of J* that hold with probability `confidence` at any sample size and any law of r.
@@ -263,6 +303,11 @@ class Certificate:
             raise ValueError(f"{path} lacks {error} in its metadata: it is not a certificate") from error
 
 
+def around(value: float, stderr: float) -> tuple[float, float]:
+    """The normal law's 95 % interval."""
+    return value - NORMAL * stderr, value + NORMAL * stderr
+
+
 def mean_stderr(variances: FloatArray) -> float:
     """Standard error of the mean over prompts of independent estimates with these variances."""
     return math.sqrt(float(variances.sum())) / variances.size
@@ -272,4 +317,5 @@ def frontier_point(kl_coef: float, tilt: Tilt) -> FrontierPoint:
     """What the reweighted samples say that pi* reaches: the mean over prompts."""
     value = kl_coef * float(tilt.log_partition.mean())
     reward = float(tilt.reward.mean())
-    return FrontierPoint(kl_coef, reward, max((reward - value) / kl_coef, 0.0), value)
+    kl = max((reward - value) / kl_coef, 0.0)
+    return FrontierPoint(kl_coef, reward, kl, value, tilt.effective)

@@ -23,12 +23,14 @@ class FrontierPoint:
         expected_reward: E*[r].
         kl: KL(pi* || pi0), nats.
         value: J* = expected_reward - kl_coef kl.
+        effective_samples: that it rests on, harmonic mean over prompts; None where exact.
     """
 
     kl_coef: float
     expected_reward: float
     kl: float
     value: float
+    effective_samples: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Optimum:
         reference_value: J(pi0) = E_0[r].
         reference_value_stderr: its standard error; 0 where exact.
         expected_reward, kl: E*[r] and KL(pi* || pi0) in nats.
-        expected_reward_stderr, kl_stderr: their standard errors; 0 where exact.
+        expected_reward_stderr, kl_stderr: their standard errors; 0 where exact. With too few effective
+            samples, as for the value.
+        expected_reward_interval, kl_interval: (lower, upper) at 95 %, points where exact; with too few
+            effective samples from bounds that hold for any law of the reward in its range.
         rigorous_lower, rigorous_upper: bounds that hold at 95 % for any sample size and any law of the
             reward in its declared range; equal to value where exact.
         effective_samples: harmonic mean over prompts of the effective sample size at this kl_coef;
@@ -67,8 +72,10 @@ class Optimum:
     reference_value_stderr: float
     expected_reward: float
     expected_reward_stderr: float
+    expected_reward_interval: tuple[float, float]
     kl: float
     kl_stderr: float
+    kl_interval: tuple[float, float]
     rigorous_lower: float
     rigorous_upper: float
     effective_samples: float | None
@@ -85,7 +92,7 @@ class Optimum:
     @property
     def point(self) -> FrontierPoint:
         """This optimum as a point of the frontier."""
-        return FrontierPoint(self.kl_coef, self.expected_reward, self.kl, self.value)
+        return FrontierPoint(self.kl_coef, self.expected_reward, self.kl, self.value, self.effective_samples)
 
     @property
     def log_partition(self) -> FloatArray | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from klrl_envs.assets import asset_path
 
+REPLACEMENT = "\ufffd"
+
 
 class BytePairVocabulary:
     """Byte-level BPE read from a ``tokenizer.json``; token 0 ends a text and is never shown.
@@ -49,6 +51,19 @@ class BytePairVocabulary:
         """Token ids of a text; every text can be written."""
         return self._tokenizer.encode(text).ids
 
+    def least_tokens(self, text: str) -> int:
+        """The fewest tokens that may have been decoded to a text.
+
+        ``encode`` has often more: who writes token by token need not spell as it does, and U+FFFD, three
+        tokens to it, is one token where that ends within a character.
+        """
+        symbols, longest = as_symbols(text), max(map(len, self._spelled))
+        fewest = [0] * (len(symbols) + 1)
+        for end in range(1, len(symbols) + 1):
+            begins = range(max(0, end - longest), end)
+            fewest[end] = 1 + min(fewest[begin] for begin in begins if symbols[begin:end] in self._spelled)
+        return fewest[-1]
+
     def token_string(self, token: int) -> str:
         """One token as it is listed.
 
@@ -60,10 +75,24 @@ class BytePairVocabulary:
         return "<end>" if token == self.end_token else self.decode([token])
 
     @cached_property
+    def _spelled(self) -> frozenset[str]:
+        """What a token may be of a text, in the symbols of ``as_symbols``: its bytes, or its own text."""
+        pieces = [piece for piece in self._pieces.values() if piece]
+        as_bytes = {piece.decode("latin-1") for piece in pieces}
+        return frozenset(as_bytes | {as_symbols(piece.decode("utf-8", errors="replace")) for piece in pieces})
+
+    @cached_property
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(self._path))
+
+
+def as_symbols(text: str) -> str:
+    """A text's UTF-8 bytes as characters below 256, but U+FFFD as itself: it stands for bytes unknown."""
+    return "".join(
+        character if character == REPLACEMENT else character.encode().decode("latin-1") for character in text
+    )
 
 
 def byte_alphabet() -> list[str]:

@@ -85,6 +85,12 @@ class HubVocabulary:
         """Token ids of a text, without special tokens."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def least_tokens(self, text: str) -> int:
+        """As many as ``encode`` has, where U+FFFD, the end of a token within a character, counts as one."""
+        pieces = text.split("\ufffd")
+        counted = len(pieces) - 1 + sum(len(self.encode(piece)) for piece in pieces)
+        return min(counted, len(self.encode(text)))
+
     def token_string(self, token: int) -> str:
         """One token as it is listed."""
         if not 0 <= token < self.size:

@@ -13,6 +13,9 @@ from klrl_envs.reference.sampling import sample_rows
 TOLERANCE = 1e-3
 """The largest |log sum_a pi(a|s)|, in nats, of rows that pass for normalised."""
 
+UNSEEN = 1e-15
+"""A probability below which a token is not drawn in any evaluation."""
+
 
 class TokenRows:
     """Rows log pi(.|s) [K, V], checked; sampled, scored and compared as one and the same distribution.
@@ -72,6 +75,19 @@ class TokenRows:
         difference *= self.probabilities
         total = difference.sum(axis=1, dtype=np.float64)
         return total / np.exp(self._log_total) - self._log_total
+
+    def spread(self, log_ratio: LogProbs) -> tuple[FloatArray, FloatArray]:
+        """Variance and largest distance from the mean of a log-ratio [K, V] under the rows, float64[K] each.
+
+        Tokens of a probability below ``UNSEEN`` are left out: none of them is ever drawn.
+        """
+        seen = (self.probabilities > UNSEEN) & np.isfinite(log_ratio)
+        values = np.where(seen, log_ratio, 0.0)
+        weighted = values * self.probabilities
+        mean = weighted.sum(axis=1, dtype=np.float64)
+        weighted *= values
+        variance = np.maximum(weighted.sum(axis=1, dtype=np.float64) - mean * mean, 0.0)
+        return variance, np.maximum(values.max(axis=1) - mean, mean - values.min(axis=1))
 
 
 def as_array(values: Any) -> NDArray[Any]:

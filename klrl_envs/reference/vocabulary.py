@@ -29,6 +29,10 @@ class Vocabulary(Protocol):
         """Token ids of a text; ValueError where the text cannot be written in this vocabulary."""
         ...
 
+    def least_tokens(self, text: str) -> int:
+        """The fewest tokens that may have been decoded to a text; as ``encode``, no more than it has."""
+        ...
+
     def token_string(self, token: int) -> str:
         """One token as it is listed, the end token included."""
         ...
@@ -107,6 +111,10 @@ class WordVocabulary:
             ValueError: a word is not in the vocabulary.
         """
         return [token for word in self._pattern.findall(text) for token in self._tokens_of(word)]
+
+    def least_tokens(self, text: str) -> int:
+        """As many as ``encode`` has."""
+        return len(self.encode(text))
 
     @cached_property
     def _plain(self) -> bool:

@@ -135,7 +135,8 @@ class Measured(Document):
     `score` is None where J* = J(pi0). `objective`, `expected_reward` and `regret` are in units of reward,
     `kl` in nats, `seconds` of wall time for training and evaluation. `regret` may fall below 0 by sampling
     error. `budget` says whether the library counted the tokens or the agent declared them. `evaluation` is
-    None in records of schema version 1.
+    None in records of schema version 1. `tokens_to_half` and `tokens_to_nine_tenths` are those after which
+    the learning curve first reached a score of .5 and of .9; None where it did not, or where there is none.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -149,6 +150,8 @@ class Measured(Document):
     seconds: NonNegative
     budget: Literal["counted", "declared"] = "declared"
     evaluation: EvaluationRecord | None = None
+    tokens_to_half: Annotated[int, Field(ge=0)] | None = None
+    tokens_to_nine_tenths: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _check_score(self) -> Measured:

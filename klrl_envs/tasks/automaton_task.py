@@ -161,18 +161,24 @@ class AutomatonTask(Task):
             state, weight = after[going], weight[going]
         return total + float(weight @ self.automaton.settle(state, np.zeros(state.size, dtype=np.bool_)))
 
-    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+    def text_rewards(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
+    ) -> FloatArray:
         """See ``Task``. A completion that the vocabulary cannot write is paid the least reward; a shorter one
         ends with the end token where there is one; where the start is random the mean is paid.
         """
         rewards: list[float] = []
-        for prompt, completion in zip(prompts, completions, strict=True):
+        given = [None] * len(completions) if tokens is None else tokens
+        for prompt, completion, ids in zip(prompts, completions, given, strict=True):
             starts = self.starts
             if self.prompt_length:
                 place = [self._place_of(prompt)]
                 starts = starts[0][place], starts[1][place], np.ones(1)
-            rewards.append(self._text_reward(starts, completion))
-        counted = int(self.token_counts(completions).sum())
+            rewards.append(self._text_reward(starts, completion, ids))
+        counted = int(self.token_counts(completions, tokens).sum())
         ledger.count(self.id, self.split, counted, len(completions))
         return np.array(rewards)
 
@@ -186,9 +192,9 @@ class AutomatonTask(Task):
         """Where each prompt stands, by its text."""
         return {self.text(row): place for place, row in enumerate(self.padded_prompts)}
 
-    def _text_reward(self, starts: Starts, completion: str) -> float:
+    def _text_reward(self, starts: Starts, completion: str, ids: Sequence[int] | None) -> float:
         try:
-            tokens = self.episode_tokens(completion)
+            tokens = self.episode_tokens(completion, ids)
         except ValueError:
             return self.automaton.range_within(self.horizon)[0]
 

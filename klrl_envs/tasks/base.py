@@ -184,22 +184,31 @@ class Task:
         first: IntArray = is_pad.argmax(axis=1)
         return np.where(is_pad.any(axis=1), first, observations.shape[1])
 
-    def episode_tokens(self, completion: str) -> list[int]:
+    def episode_tokens(self, completion: str, tokens: Sequence[int] | None = None) -> list[int]:
         """The tokens of an episode that writes a completion: up to the horizon, with the end token, where
         there is one, after a shorter one.
+
+        Args:
+            completion: what was written.
+            tokens: of it, where its writer has them; see ``own_tokens``.
 
         Raises:
             ValueError: the vocabulary cannot write it.
         """
-        tokens = self.vocabulary.encode(completion)[: self.horizon]
-        return tokens if self.end_token is None or len(tokens) == self.horizon else [*tokens, self.end_token]
+        own = None if tokens is None else self.own_tokens(completion, tokens)
+        written = own or self.vocabulary.encode(completion)[: self.horizon]
+        ended = self.end_token is None or len(written) == self.horizon or self.end_token in written
+        return written if ended else [*written, self.end_token]
 
-    def token_counts(self, completions: Sequence[str]) -> IntArray:
+    def token_counts(
+        self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> IntArray:
         """Tokens int64 [K] that completions count as; a whole episode where no episode can write one."""
         counts = np.full(len(completions), self.horizon, dtype=np.int64)
-        for place, completion in enumerate(completions):
+        given = [None] * len(completions) if tokens is None else tokens
+        for place, (completion, ids) in enumerate(zip(completions, given, strict=True)):
             with suppress(ValueError):
-                counts[place] = len(self.episode_tokens(completion))
+                counts[place] = len(self.episode_tokens(completion, ids))
         return counts
 
     def score(
@@ -212,14 +221,36 @@ class Task:
         """
         raise NotImplementedError
 
-    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+    def text_rewards(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
+    ) -> FloatArray:
         """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the
         task's own tokens, which are counted.
+
+        Args:
+            prompts: K of them.
+            completions: what was written after each.
+            tokens: of the completions, where their writer has them; see ``own_tokens``.
 
         Raises:
             ValueError: the task is exact and has prompts, and a prompt is none of them.
         """
         raise NotImplementedError
+
+    def own_tokens(self, completion: str, tokens: Sequence[int]) -> list[int] | None:
+        """Tokens of a completion up to the end token or the horizon, where they are of this vocabulary.
+
+        That is known where they decode to the completion; None where they do not, as another tokenizer's.
+        """
+        written = [int(token) for token in tokens]
+        if self.end_token in written:
+            written = written[: written.index(self.end_token) + 1]
+        if not all(0 <= token < self.vocab_size for token in written):
+            return None
+        return written[: self.horizon] if self.vocabulary.decode(written) == completion else None
 
     def without_noise(self) -> Self:
         """The task without the noise on its reward, which has mean zero: no expectation moves."""

@@ -58,20 +58,19 @@ class TextTask(Task):
         rewards, metrics = (self._function if counted else self.score_texts)(tokens, lengths, texts)
         return rewards, {"text": np.array(texts, dtype=object), **metrics}
 
-    def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
+    def text_rewards(
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
+    ) -> FloatArray:
         """See ``Task``. Prompt and completion are scored as one text, joined as they are."""
-        texts: list[str] = []
-        for prompt, completion in zip(prompts, completions, strict=True):
-            written = self.vocabulary.encode(completion)
-            kept = (
-                completion
-                if len(written) <= self.horizon
-                else self.vocabulary.decode(written[: self.horizon])
-            )
-            texts.append(prompt + kept)
+        given = [None] * len(completions) if tokens is None else tokens
+        parts = zip(prompts, completions, given, strict=True)
+        texts = [prompt + self.kept(completion, ids) for prompt, completion, ids in parts]
         rows = Prompts.padded([self.vocabulary.encode(text) or [self.pad] for text in texts], self.pad)
         lengths = np.where(rows.tokens[:, 0] == self.pad, 0, rows.lengths)
-        self.count(self.token_counts(completions), texts)
+        self.count(self.token_counts(completions, tokens), texts)
         return self._function(rows.tokens, lengths, texts)[0]
 
     def count(self, written: IntArray, texts: Sequence[str]) -> None:
@@ -90,3 +89,17 @@ class TextTask(Task):
             return ()
         other = self.source.task(prompts="evaluation")
         return tuple(other.text(row) for row in other.padded_prompts)
+
+    def kept(self, completion: str, tokens: Sequence[int] | None = None) -> str:
+        """What the horizon has room for of a completion.
+
+        An episode's text is kept whole, though its spelling may have more tokens than were written: what
+        counts is whether so many tokens can be decoded to it.
+        """
+        own = None if tokens is None else self.own_tokens(completion, tokens)
+        if own is not None:
+            return self.vocabulary.decode(own)
+        written = self.vocabulary.encode(completion)
+        if len(written) <= self.horizon or self.vocabulary.least_tokens(completion) <= self.horizon:
+            return completion
+        return self.vocabulary.decode(written[: self.horizon])

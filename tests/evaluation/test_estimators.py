@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from klrl_envs import evaluate, optimum
-from klrl_envs.evaluation.assess import assess
+from klrl_envs.evaluation.assess import estimates_of
 from klrl_envs.evaluation.estimators import stratified_mean, with_control
-from klrl_envs.evaluation.rollout import Episodes, roll_out
+from klrl_envs.evaluation.evaluate import sampled_numbers
+from klrl_envs.evaluation.result import StandardErrors
+from klrl_envs.evaluation.rollout import Episodes, Spread, roll_out
 from klrl_envs.optima.certificate import Certificate
 from klrl_envs.optima.forward import evaluate_markov
 from klrl_envs.optima.optimum import problem_of
+from klrl_envs.policies import OptimalPolicy
 from tests.oracles import RandomPolicy, random_env
 
 pytestmark = pytest.mark.slow
@@ -38,17 +41,22 @@ def test_estimators_agree_with_exact_evaluation(automaton):
     env = random_env(3, **automaton)
     policy = RandomPolicy(env.unwrapped.task, 4)
     exact, best = truth(env, policy), optimum(env)
-    result = evaluate(policy, env, episodes=20_000, seed=2)
+    task = env.unwrapped.task
+    solution = OptimalPolicy(best.policy)
+    result = numbers(roll_out(policy, task, episodes=20_000, seed=2, other=solution), task, best)
     for name, value in (
         ("objective", exact.objective),
         ("expected_reward", exact.expected_reward),
         ("kl", exact.kl),
     ):
-        interval = getattr(result, name)
+        interval = result[name]
         spread = interval.upper - interval.lower
         assert abs(interval.estimate - value) < 1.2 * spread and spread < 0.2, name
-    assert result.regret.estimate == pytest.approx(best.value - exact.objective, abs=0.03)
-    task = env.unwrapped.task
+    assert result["regret"].estimate == pytest.approx(best.value - exact.objective, abs=0.03)
+    whole = evaluate(policy, env, episodes=64, seed=2)
+    assert whole.exact and whole.errors == StandardErrors(0, 0, 0, 0, 0)
+    for name in ("objective", "expected_reward", "kl"):
+        assert getattr(whole, name).estimate == pytest.approx(getattr(exact, name), abs=1e-10)
     sampled = roll_out(policy, task, episodes=20_000, seed=5)
     a = sampled.reward - task.kl_coef * sampled.log_ratio
     b = sampled.reward - task.kl_coef * sampled.kl
@@ -83,6 +91,11 @@ def test_the_regression_keeps_linear_relations():
     assert together == pytest.approx(apart)
 
 
+def numbers(sampled: Episodes, task, best) -> dict:
+    """What an evaluation says of episodes."""
+    return sampled_numbers(estimates_of(sampled, task, best), sampled, task, best)
+
+
 @pytest.mark.parametrize("exact_regret", [True, False], ids=["regret", "control variate"])
 def test_intervals_cover(exact_regret):
     env = random_env(6, kl_coef=0.3)
@@ -105,20 +118,9 @@ def test_intervals_cover(exact_regret):
     }
     for run in range(runs):
         part = slice(run * size, (run + 1) * size)
-        episodes = Episodes(
-            prompt=sampled.prompt[part],
-            reward=sampled.reward[part],
-            log_ratio=sampled.log_ratio[part],
-            kl=sampled.kl[part],
-            entropy=sampled.entropy[part],
-            other_kl=sampled.other_kl[part] if exact_regret else None,
-            length=sampled.length[part],
-            metrics={},
-            kind="exact",
-        )
-        result = assess(episodes, task, best)
+        result = numbers(sampled.take(part), task, best)
         for name, value in known.items():
-            interval = getattr(result, name)
+            interval = result[name]
             covered[name] += interval.lower <= value <= interval.upper
     for name, count in covered.items():
         assert 0.93 <= count / runs <= 0.97, f"{name}: {count / runs:.3f}"
@@ -142,6 +144,7 @@ def test_the_score_holds_the_errors_of_reference_and_optimum():
     class Prompted:
         kl_coef, fingerprint = beta, "0"
         prompts = task.prompts
+        exact, reward_range, horizon = None, (0.0, 1.0), 1
 
     for _ in range(runs):
         table = np.stack([rng.choice(levels, samples, p=row) for row in law]).astype(np.float32)
@@ -149,8 +152,11 @@ def test_the_score_holds_the_errors_of_reference_and_optimum():
         rewards = np.array([rng.choice(levels, p=agent[p]) for p in strata])
         zeros = np.zeros(len(strata))
         one = np.ones(len(strata), dtype=np.int64)
-        episodes = Episodes(rewards, zeros, zeros, None, None, one, {}, prompt=strata, kind="exact")
-        score = assess(episodes, Prompted, best).score
+        spread = Spread(zeros, zeros)
+        episodes = Episodes(
+            rewards, zeros, zeros, None, None, spread, None, one, {}, prompt=strata, kind="exact"
+        )
+        score = numbers(episodes, Prompted, best)["score"]
         covered += score.lower <= true <= score.upper
     assert covered / runs >= 0.93  # the correlation of J0 and J* is bounded, so it may exceed 0.95
 

@@ -63,8 +63,10 @@ def test_token_state_and_cached_policies_are_the_same_policy():
             return model.table[context]
 
     results = [evaluate(policy, env, episodes=300, seed=3) for policy in (cached, rows, State())]
-    assert results[0].objective == results[1].objective == results[2].objective
-    assert results[0].tokens == results[1].tokens
+    assert results[0].objective == results[1].objective
+    assert results[0].tokens == results[1].tokens == results[2].tokens
+    assert results[2].exact and not results[0].exact, "whoever reads the text may remember more of it"
+    assert results[0].objective.lower < results[2].objective.estimate < results[0].objective.upper
     assert evaluate(rows, env, episodes=300, seed=4).objective != results[0].objective
 
 

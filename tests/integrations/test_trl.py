@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import klrl_envs
+from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.integrations.trl import as_reward_fn
+from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import make_task
 from tests.playing import play
 
@@ -80,6 +82,70 @@ def test_rewards_for_trl_are_those_of_every_exact_environment(env_id: str) -> No
     if task.prompt_length:
         with pytest.raises(ValueError, match="is none of the"):
             reward(["no such prompt"], texts[:1])
+
+
+def sentiment_texts() -> tuple[Any, np.ndarray, np.ndarray]:
+    """Sentiment's task, prompts [K, 8] and continuations [K, 24] in tokens.
+
+    A third is the reference's, a third drawn at random, a third rich in tokens that end within a character.
+    """
+    task: Any = make_task("Sentiment-v0", prompts="evaluation")
+    rng = np.random.default_rng(0)
+    env = TokenVectorEnv(task, 256, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    while not env.engine.done.all():
+        tokens = sample_rows(env.engine.reference_log_probs(), rng)
+        env.engine.step(np.where(env.engine.done, 0, tokens), ~env.engine.done)
+    split = [token for token in range(task.vocab_size) if "\ufffd" in task.vocabulary.decode([token])]
+    anything = rng.integers(0, task.vocab_size, size=(256, task.horizon))
+    broken = np.where(rng.random(anything.shape) < 0.5, rng.choice(split, anything.shape), anything)
+    written = np.concatenate([env.engine.written(), anything, broken])
+    prompts = np.concatenate([env.engine.tokens[:, : task.prompt_length]] * 3)
+    return task, prompts, written
+
+
+def paid_by_the_environment(task: Any, prompts: np.ndarray, written: np.ndarray) -> list[float]:
+    engine = Engine(task, len(written))
+    places = [int((task.prompts.tokens == prompt).all(axis=1).argmax()) for prompt in prompts]
+    engine.seed_lanes(np.random.default_rng(0))
+    engine.reset(np.arange(len(written)), np.array(places))
+    total = np.zeros(len(written))
+    for column in written.T:
+        if not engine.done.all():
+            total += engine.step(np.where(engine.done, 0, column), ~engine.done).reward
+    return total.tolist()
+
+
+def test_rewards_for_trl_agree_where_a_token_splits_a_character() -> None:
+    task, prompts, written = sentiment_texts()
+    paid = paid_by_the_environment(task, prompts, written)
+    decode = task.vocabulary.decode
+    ended = [row[: row.index(0)] if 0 in row else row for row in written.tolist()]
+    begun, texts = [decode(prompt) for prompt in prompts.tolist()], [decode(row) for row in ended]
+    assert sum("\ufffd" in text for text in texts) > 300
+    assert sum(len(task.vocabulary.encode(text)) > task.horizon for text in texts) > 200
+    reward = as_reward_fn("klrl/Sentiment-v0")
+    assert reward(begun, texts) == pytest.approx(paid, abs=1e-9)
+    assert reward(begun, texts, completion_ids=ended) == pytest.approx(paid, abs=1e-9)
+    # of a longer completion what the horizon has room for, in the tokens as they were written
+    longer = [row + [1000] * 9 if len(row) == task.horizon else row for row in ended]
+    beyond = [decode(row) for row in longer]
+    assert reward(begun, beyond, completion_ids=longer) == pytest.approx(paid, abs=1e-9)
+
+
+def test_ids_of_another_tokenizer_are_not_looked_at() -> None:
+    reward = as_reward_fn("klrl/Sentiment-v0")
+    prompts, texts = ["This film was the"] * 2, [" best that I have seen.", " worst of all."]
+    own = [reward.task.vocabulary.encode(text) for text in texts]
+    plain = reward(prompts, texts)
+    assert plain[0] > plain[1]
+    for ids in ([[5, 6], [7]], [[999_999], [-1]], own[::-1], [[*row, 0, 44, 45] for row in own], own):
+        assert reward(prompts, texts, completion_ids=ids) == plain
+    with pytest.raises(ValueError, match="completion_ids must be one list for each of 2 completions, got 1"):
+        reward(prompts, texts, completion_ids=own[:1])
+    words = as_reward_fn("klrl/Keywords-v0")
+    ids = words.task.vocabulary.encode("the film")
+    assert words([""], ["the film"], completion_ids=[ids]) == words([""], ["the film"])
 
 
 def test_the_public_name() -> None:

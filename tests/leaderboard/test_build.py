@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 
 from klrl_envs.registry import find_row
+from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.entry import load_entries
 from klrl_envs.results.rules import task_sha256
 from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
-from leaderboard.build import build, readme_text
+from leaderboard.build import EMPTY, build, problems, readme_text
 from leaderboard.folder import ENTRIES
-from tests.leaderboard.entries import better, write
-from tests.results.dummy import bench
+from leaderboard.look import styles
+from leaderboard.page import page_text
+from leaderboard.plots import draw_all
+from tests.leaderboard.entries import better, made, write
 from tests.results.records import entry
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -31,7 +34,10 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     write(tmp_path, entry(), better())
     aggregate(load_entries(tmp_path / "entries")).save(tmp_path / "aggregate.json")
     stale = build(tmp_path, readme, verifier=lambda entries: None)
-    assert stale == ["figures/GridNavigation-v0.svg is stale: run `python -m leaderboard.plots`"]
+    assert stale == [
+        "figures/GridNavigation-v0.svg is stale: run `python -m leaderboard.plots`",
+        "figures/profiles.svg is stale: run `python -m leaderboard.plots`",
+    ]
     table = (tmp_path / "TABLE.md").read_text()
     for heading in (
         "score",
@@ -39,9 +45,15 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
         "KL (nats)",
         "regret",
         "tokens",
+        "budget",
+        "log-probs",
+        "observes",
+        "trains",
+        "tuned",
         "seconds",
         "hardware",
         "seeds",
+        "tier",
     ):
         assert heading in table
     assert table.index("[better](../agents/better.py)") < table.index("[toy](https://example.org/toy)")
@@ -49,6 +61,7 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     shown = readme.read_text()
     assert shown.startswith("# Title") and shown.endswith("after\n") and "old" not in shown
     assert "[better](agents/better.py)" in shown and "a\\|cpu" not in shown
+    assert shown.index("| 1 | better | 0.540") < shown.index("| (2) | toy | 0.500") < shown.index("[better]")
     page = (tmp_path / "index.html").read_text()
     assert "figures/GridNavigation-v0.svg" in page and 'href="../agents/better.py"' in page
 
@@ -67,7 +80,7 @@ def test_check_says_what_is_stale_and_writes_nothing(tmp_path: Path):
     stale = "\n".join(build(tmp_path, readme, check=True, verifier=lambda entries: None))
     for name in ("TABLE.md", "index.html", "README.md", "aggregate.json", "figures/GridNavigation-v0.svg"):
         assert f"{name} is stale" in stale
-    assert "+| GridNavigation-v0 | [better]" in stale
+    assert "+| [better](../agents/better.py) | 0.540" in stale
     assert (tmp_path / "TABLE.md").read_text() == table
 
 
@@ -78,15 +91,45 @@ def test_no_entries_make_an_empty_table(tmp_path: Path):
 
 
 def test_a_readme_without_markers_is_left_alone():
-    assert readme_text("# Title\n", [entry()]) == "# Title\n"
+    assert readme_text("# Title\n", [entry()], EMPTY) == "# Title\n"
     with pytest.raises(ValueError, match="needs both"):
-        readme_text(f"{END} {BEGIN}", [entry()])
+        readme_text(f"{END} {BEGIN}", [entry()], EMPTY)
 
 
 def test_the_committed_leaderboard_is_up_to_date():
     entries = load_entries(ENTRIES)
     assert build(check=True, verifier=builder.verify if entries else lambda _: None) == []
     assert Aggregate.load(ENTRIES.parent / "aggregate.json") == aggregate(entries)
+    benchmark = Benchmark(out=ENTRIES, entries=None, threads=1)
     for committed in entries:
-        found = bench(ENTRIES).score_interval(committed.records())
-        assert committed.score_interval == pytest.approx(found)
+        assert committed.score_interval == pytest.approx(benchmark.score_interval(committed.records()))
+
+
+def test_an_aggregate_of_another_form_is_stale(tmp_path: Path):
+    write(tmp_path, entry())
+    (tmp_path / "aggregate.json").write_text('{"entries_digest": "", "rows": [{"agent": "toy"}]}')
+    stale = build(tmp_path, tmp_path / "README.md", verifier=lambda entries: None)
+    assert "aggregate.json is stale: run `python -m leaderboard.plots`" in stale
+
+
+def test_a_profile_of_other_entries_is_stale(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    entries = [better(), entry()]
+    write(tmp_path, *entries)
+    aggregated = aggregate(load_entries(tmp_path / "entries"))
+    draw_all(entries, aggregated, styles(["better", "toy"]), tmp_path)
+    assert not [line for line in problems(entries, aggregated, tmp_path) if "profiles" in line]
+    assert [line for line in problems(entries[:1], aggregated, tmp_path) if "profiles.svg is stale" in line]
+
+
+def test_the_page_shows_every_table(tmp_path: Path):
+    grid, keywords = "klrl/GridNavigation-v0", "klrl/Keywords-v0"
+    entries = [
+        made("ours", grid, [0.6, 0.7]),
+        made("ours", keywords, [0.5, 0.6]),
+        made("theirs", keywords, [0.1, 0.2]),
+    ]
+    text = page_text(entries, aggregate(entries), tmp_path)
+    for part in ("Apart", "figures/profiles.svg", "Which of two wins", "1 of 2: Keywords-v0", "<td>(1)</td>"):
+        assert part in text
+    assert text.count("<details") == 3

@@ -6,9 +6,10 @@ import pytest
 
 import klrl_envs
 from klrl_envs.results.entry import digest_of_entries, merge
+from leaderboard.aggregate import aggregate
 from leaderboard.look import styles
-from leaderboard.plots import draw, main
-from tests.leaderboard.entries import better
+from leaderboard.plots import draw, draw_all, main
+from tests.leaderboard.entries import better, made
 from tests.results.records import COMMAND, entry, record
 
 
@@ -36,6 +37,22 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     text = path.read_bytes()
     assert digest_of_entries(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
+
+
+def test_the_profiles_carry_the_digest_of_all_entries(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    entries = [
+        made(name, "klrl/GridNavigation-v0", [level, level + 0.1])
+        for name, level in (("a", 0.2), ("b", 0.4), ("c", -3.0), ("d", 0.9))
+    ]
+    aggregated = aggregate(entries)
+    look = styles(row.agent for row in aggregated.rows)
+    path = draw_all(entries, aggregated, look, tmp_path)
+    text = path.read_bytes()
+    assert path == tmp_path / "figures" / "profiles.svg"
+    assert digest_of_entries(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
+    assert all(look[name][0].lower().encode() in text.lower() for name in "abcd")
+    assert draw_all(entries, aggregated, look, tmp_path).read_bytes() == text
 
 
 def test_plots_take_no_arguments_of_others():

@@ -1,6 +1,10 @@
 """Numbers and tables."""
 
-from leaderboard.tables import markdown, number
+from leaderboard.tables import RUNS, SCORES, SHORT, entry_table, evaluated, markdown, number
+from tests.leaderboard.entries import made
+from tests.results.records import EVALUATION
+
+GRID = "klrl/GridNavigation-v0"
 
 
 def test_numbers_and_tables():
@@ -13,3 +17,26 @@ def test_numbers_and_tables():
         "-2.50",
     ]
     assert markdown(["a"], [["x|y"]]) == "| a |\n| --- |\n| x\\|y |"
+
+
+def test_a_row_says_what_may_be_trusted():
+    told = {**EVALUATION, "log_probs": "self-reported", "bound": "lower", "tail": "unresolved"}
+    assert evaluated(made("ours", GRID, [0.5], evaluation=told)) == (
+        "self-reported, lower bound, tail unresolved"
+    )
+    assert evaluated(made("ours", GRID, [0.5, 0.6])) == "checked"
+    assert evaluated(made("ours", GRID, [0.5], evaluation=None, tier="older")) == "not said"
+    table = entry_table([made("ours", GRID, [0.5] * 4, budget="counted")], SCORES, "../")
+    for cell in ("[ours](../agents/ours.py)", "| counted |", "| checked |", "| submitted, not final |"):
+        assert cell in table
+
+
+def test_bounds_are_called_so():
+    floor = made("floor", GRID, [0.5] * 5, kind="bound")
+    assert "| [floor](agents/floor.py) (bound) |" in entry_table([floor], SHORT, "")
+    assert "| submitted |" in entry_table([floor], SHORT, "")
+    assert entry_table([], SHORT, "") == "No entries yet."
+
+
+def test_the_short_table_is_narrow_and_the_others_lead_with_the_agent():
+    assert len(SHORT) == 7 and SCORES[0][0] == RUNS[0][0] == "agent"

@@ -78,6 +78,33 @@ def test_delta_intervals_cover(law, kl_coef, prompts, samples):
     )
 
 
+@pytest.mark.parametrize(
+    ("law", "kl_coef", "prompts", "samples"),
+    [("beta", 0.03, 2, 400), ("beta", 0.05, 4, 300), ("rare", 0.1, 2, 500), ("binary", 0.02, 1, 150)],
+)
+def test_few_effective_samples_make_wide_intervals(law, kl_coef, prompts, samples):
+    """Below the trusted number J*, E*[r] and KL* have intervals from bounds, and these hold."""
+    rng = np.random.default_rng(29)
+    a, b = beta_law(prompts)
+    if law != "beta":
+        a = np.full(prompts, 0.2 if law == "binary" else 0.02)
+    truth = beta_truth(a, b, kl_coef) if law == "beta" else binary_truth(a, kl_coef)
+    replications, held, seen = 300, np.zeros(3), []
+    for _ in range(replications):
+        size = (prompts, samples)
+        rewards = (
+            rng.beta(a[:, None], b[:, None], size=size) if law == "beta" else rng.random(size) < a[:, None]
+        )
+        found = certificate(rewards).optimum(kl_coef)
+        seen.append(found.effective_samples)
+        intervals = ((found.lower, found.upper), found.expected_reward_interval, found.kl_interval)
+        held += [low <= known <= high for (low, high), known in zip(intervals, truth)]
+        assert "rigorous bounds" in found.method or found.effective_samples >= TRUSTED_SAMPLES
+        assert found.frontier([kl_coef])[0].effective_samples == found.effective_samples
+    assert np.median(seen) < 50, "the settings ask for few effective samples"
+    assert (held / replications >= 0.95).all(), held / replications
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 @pytest.mark.parametrize(
     ("law", "kl_coef", "prompts", "samples"),

@@ -6,7 +6,6 @@ import pytest
 
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.plan import PlannedRun
-from leaderboard.statistics import mean_interval
 
 SHA = "a" * 64
 
@@ -41,7 +40,8 @@ result = dict(
     gymnasium="1"), commit="0" * 40, date="2026-01-01",
     evaluation=dict(
         seed=7, fresh=True, episodes=64, prompts=1, exact=False, log_probs="checked", bound="exact",
-        tail="resolved", errors=dict(objective=0.01, expected_reward=0.01, kl=0.01, regret=0.01, difference=0),
+        tail="resolved",
+        errors=dict(objective=0.01, expected_reward=0.01, kl=0.01, regret=0.01, difference=0),
     ),
 )
 with open(os.path.join(options.out, "result.json"), "w") as file:
@@ -77,7 +77,7 @@ def bench(tmp_path: Path, out: str = "out", sha: str = SHA) -> Benchmark:
         out=tmp_path / out,
         entries=tmp_path / "entries",
         threads=1,
-        interval_of_mean=mean_interval,
+        shared_error=lambda env_id, score: 0.0,
         fingerprint=lambda env_id, settings: sha,
         check=lambda record: None,
         rules=lambda entry: None,

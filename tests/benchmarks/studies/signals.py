@@ -6,6 +6,7 @@ knows of backward passes.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from tests.benchmarks.studies.texts import Array, Texts
@@ -112,8 +113,41 @@ def token_k3_in_the_loss(signal: Signal) -> torch.Tensor:
     return signal.score(signal.to_go(signal.paid)) - signal.kl_coef * signal.mean(k3(signal.ratio).sum(dim=1))
 
 
+def weighted_k3_in_the_loss(signal: Signal, *, per_token: bool) -> torch.Tensor:
+    """k3 times pi / pi_old, which is 1 on-policy and has a gradient."""
+    ratio = signal.ratio if per_token else signal.ratio.sum(dim=1, keepdim=True)
+    log_prob = signal.log_probs if per_token else signal.log_probs.sum(dim=1, keepdim=True)
+    weighted = (log_prob - log_prob.detach()).exp() * k3(ratio)
+    return signal.score(signal.to_go(signal.paid)) - signal.kl_coef * signal.mean(weighted.sum(dim=1))
+
+
+def token_weighted_k3_in_the_loss(signal: Signal) -> torch.Tensor:
+    return weighted_k3_in_the_loss(signal, per_token=True)
+
+
+def sequence_weighted_k3_in_the_loss(signal: Signal) -> torch.Tensor:
+    return weighted_k3_in_the_loss(signal, per_token=False)
+
+
 def sequence_k3_in_the_loss(signal: Signal) -> torch.Tensor:
     return signal.score(signal.to_go(signal.paid)) - signal.kl_coef * signal.mean(k3(signal.ratio.sum(dim=1)))
+
+
+def token_k3_in_the_reward(signal: Signal) -> torch.Tensor:
+    return signal.score(signal.to_go(signal.paid - signal.kl_coef * k3(signal.ratio)))
+
+
+def regressed_on_a_value(signal: Signal, value_coef: float, replayed: float) -> torch.Tensor:
+    """Minus (beta l + V - r)^2 on texts of pi0 and of the policy; V = c log E_0 exp(r / c)."""
+    texts, reward = signal.texts, signal.paid.sum(dim=1)
+    reference = torch.from_numpy(np.exp(texts.log_reference))
+    value = torch.zeros_like(reward)
+    for start in np.unique(texts.start):
+        mine = torch.from_numpy(texts.start == start)
+        value[mine] = value_coef * torch.log((reference[mine] * torch.exp(reward[mine] / value_coef)).sum())
+    drawn = replayed * torch.from_numpy(texts.chance) * reference + (1 - replayed) * signal.chance
+    error = signal.kl_coef * signal.ratio.sum(dim=1) + value - reward
+    return -(drawn * error**2).sum()
 
 
 def k3_in_the_reward(signal: Signal) -> torch.Tensor:

@@ -19,8 +19,10 @@ from tests.benchmarks.studies.signals import (
     k1_in_the_reward,
     kl_of_the_visited_state,
     sequence_k2_in_the_loss,
+    sequence_weighted_k3_in_the_loss,
     token_k2_in_the_loss,
     token_k3_in_the_loss,
+    token_weighted_k3_in_the_loss,
 )
 from tests.benchmarks.studies.texts import draw, written_out
 
@@ -34,6 +36,8 @@ STATE_BY_STATE: dict[str, tuple[Callable[[Signal], torch.Tensor], Update, float]
     "entropy bonus": (entropy_of_the_visited_state, fixed_points.entropy_bonus, 1.0),
     "local KL": (kl_of_the_visited_state, fixed_points.local_kl, 1.0),
     "token k2": (token_k2_in_the_loss, fixed_points.local_kl, 1.0),
+    "sequence k3, weighted": (sequence_weighted_k3_in_the_loss, fixed_points.objective_itself, 1.0),
+    "token k3, weighted": (token_weighted_k3_in_the_loss, fixed_points.local_kl, 1.0),
     "token k3": (token_k3_in_the_loss, fixed_points.local_forward_kl, 1.0),
 }
 
@@ -58,7 +62,8 @@ def test_the_update_vanishes_at_the_fixed_point_and_nowhere_near(name: str, term
 @pytest.mark.parametrize(
     ("one", "other"),
     [(k1_in_the_reward, sequence_k2_in_the_loss), (k1_in_the_reward, exact_kl_and_its_gradient),
-     (kl_of_the_visited_state, token_k2_in_the_loss)],
+     (k1_in_the_reward, sequence_weighted_k3_in_the_loss),
+     (kl_of_the_visited_state, token_k2_in_the_loss), (token_k2_in_the_loss, token_weighted_k3_in_the_loss)],
 )  # fmt: skip
 def test_signals_that_are_said_to_be_the_same_have_the_same_update_everywhere(
     one: Callable[[Signal], torch.Tensor], other: Callable[[Signal], torch.Tensor]

@@ -7,14 +7,14 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
-from benchmarks.studies import fixed_points
+from benchmarks.studies import laws
 from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
 from tests.benchmarks.studies.signals import (
     Signal,
     group_normalised,
-    k3_in_the_reward,
+    k1_in_the_reward,
+    regressed_on_a_value,
     sequence_k3_in_the_loss,
 )
 from tests.benchmarks.studies.texts import Array, Texts, draw, level_of, rows_of, text_law, written_out
@@ -35,14 +35,14 @@ def test_the_tilted_law_is_that_of_the_optimum() -> None:
     for seed in SEEDS:
         task = draw(seed, terminal=True)
         law, texts = terminal_law(task.problem), written_out(task)
-        tilted = fixed_points.tilt(law, np.full(len(law.start), task.kl_coef))
+        tilted = laws.tilt(law, np.full(len(law.start), task.kl_coef))
         chances = text_law(law, texts, tilted)
         known = np.exp(texts.log_reference + texts.reward / task.kl_coef)
         for start in range(len(law.start)):
             mine = texts.start == start
             np.testing.assert_allclose(chances[mine], known[mine] / known[mine].sum(), atol=1e-12)
         value, reward, kl = law.optimum(task.kl_coef)
-        point = fixed_points.of_law(law, tilted, task.kl_coef)
+        point = laws.of_law(law, tilted, task.kl_coef)
         assert (point.objective, point.expected_reward, point.kl) == pytest.approx((value, reward, kl))
         paid = float((texts.chance * chances) @ texts.reward)
         nats = float((texts.chance * chances) @ (np.log(chances) - texts.log_reference))
@@ -53,7 +53,7 @@ def test_sequence_k3_in_the_loss_ends_where_it_is_said_to() -> None:
     for seed in SEEDS:
         task = draw(seed, terminal=True)
         law, texts = terminal_law(task.problem), written_out(task)
-        tilted = fixed_points.sequence_forward_kl(law, task.kl_coef)
+        tilted = laws.sequence_forward_kl(law, task.kl_coef)
         np.testing.assert_allclose(tilted.sum(axis=1), 1.0, atol=1e-12)
         rows = rows_of(texts, text_law(law, texts, tilted), task.tokens)
         signal = Signal(texts, rows, task)
@@ -65,7 +65,7 @@ def test_rewards_that_a_prompt_cannot_earn_do_not_matter() -> None:
         np.full(2, 0.5), np.array([0.0, 0.5, 10.0]), np.array([[0.4, 0.6, 0.0], [0.3, 0.3, 0.4]])
     )
     alone = TerminalLaw(np.ones(1), law.rewards[:2], law.probabilities[:1, :2])
-    for end in (fixed_points.sequence_forward_kl, fixed_points.group_normalised):
+    for end in (laws.sequence_forward_kl, laws.group_normalised):
         both = end(law, 0.2)
         np.testing.assert_allclose(both[0, :2], end(alone, 0.2)[0], atol=1e-12)
         assert both[0, 2] == 0.0
@@ -73,15 +73,13 @@ def test_rewards_that_a_prompt_cannot_earn_do_not_matter() -> None:
 
 def test_a_prompt_without_stakes_stays_at_the_reference() -> None:
     law = TerminalLaw(np.full(2, 0.5), np.array([0.0, 1.0]), np.array([[1.0, 0.0], [0.5, 0.5]]))
-    np.testing.assert_allclose(fixed_points.group_normalised(law, 1.0)[0], [1.0, 0.0])
+    np.testing.assert_allclose(laws.group_normalised(law, 1.0)[0], [1.0, 0.0])
 
 
 def spreads(law: TerminalLaw, start: int, coefficients: Array) -> Array:
     """sd(r) of one start's law, tilted at each of the coefficients."""
     one = TerminalLaw(np.ones(1), law.rewards, law.probabilities[[start]])
-    return np.array(
-        [np.sqrt(fixed_points.variance(one, fixed_points.tilt(one, np.array([c]))))[0] for c in coefficients]
-    )
+    return np.array([np.sqrt(laws.variance(one, laws.tilt(one, np.array([c]))))[0] for c in coefficients])
 
 
 def flow_from_the_reference(law: TerminalLaw, kl_coef: float) -> Array:
@@ -91,7 +89,7 @@ def flow_from_the_reference(law: TerminalLaw, kl_coef: float) -> Array:
     for _ in range(1_500):
         flow = law.probabilities * np.exp(log_weight)
         flow /= flow.sum(axis=1, keepdims=True)
-        deviation = np.maximum(np.sqrt(fixed_points.variance(law, flow)), 1e-3)[:, None]
+        deviation = np.maximum(np.sqrt(laws.variance(law, flow)), 1e-3)[:, None]
         log_weight += 0.02 * (law.rewards / deviation / kl_coef - log_weight)
         log_weight -= np.where(held, log_weight, -np.inf).max(axis=1, keepdims=True)
         log_weight[~held] = 0.0
@@ -105,9 +103,9 @@ def test_group_normalised_rewards_end_where_the_flow_from_the_reference_does() -
         law, texts = terminal_law(task.problem), written_out(task)
         rng = np.random.default_rng(seed)
         task.kl_coef *= float(rng.uniform(0.5, 4))
-        tilted = fixed_points.group_normalised(law, task.kl_coef)
-        spread = np.sqrt(fixed_points.variance(law, tilted))
-        at_reference = np.sqrt(fixed_points.variance(law, law.probabilities))
+        tilted = laws.group_normalised(law, task.kl_coef)
+        spread = np.sqrt(laws.variance(law, tilted))
+        at_reference = np.sqrt(laws.variance(law, law.probabilities))
         within = spread > 1e-6
         for start in np.flatnonzero(~within & (at_reference > 0)):
             # no coefficient is beta times the sd that it gives: all are above it
@@ -125,45 +123,6 @@ def test_group_normalised_rewards_end_where_the_flow_from_the_reference_does() -
             flow_from_the_reference(law, task.kl_coef)[within], tilted[within], atol=1e-5
         )
     assert inner >= 5 and collapsed >= 5
-
-
-def test_k3_in_the_reward_descends_one_divergence_and_ascends_the_other() -> None:
-    for seed in SEEDS:
-        task = draw(seed)
-        texts = written_out(task)
-        rows = np.random.default_rng(seed).normal(size=(len(texts.times), task.tokens))
-        signal = Signal(texts, rows, task)
-        log_prob, ratio = signal.log_probs.sum(dim=1), signal.ratio.sum(dim=1)
-        backward_kl = (torch.from_numpy(texts.chance) * log_prob.exp() * ratio).sum()
-        forward_kl = -(torch.from_numpy(texts.chance * np.exp(texts.log_reference)) * ratio).sum()
-        known = signal.score(signal.to_go(signal.paid)) - task.kl_coef * (backward_kl - forward_kl)
-        np.testing.assert_allclose(
-            signal.gradient(k3_in_the_reward(signal)), signal.gradient(known), atol=1e-9
-        )
-
-
-def test_a_step_with_k3_in_the_reward_is_the_natural_policy_gradient() -> None:
-    """The gradient is the Fisher matrix times the step: E [grad log pi(x) d log pi(x)]."""
-    for seed in SEEDS:
-        task = draw(seed, terminal=True)
-        law, texts = terminal_law(task.problem), written_out(task)
-        laws = fixed_points.k3_in_the_reward(law, task.kl_coef, steps=5, learning_rate=0.02)
-        for before, after in itertools.pairwise(laws):
-            np.testing.assert_allclose(after.sum(axis=1), 1.0, atol=1e-12)
-            chances = text_law(law, texts, before)
-            rows = rows_of(texts, chances, task.tokens)
-            signal = Signal(texts, rows, task)
-            step = torch.from_numpy(np.log(text_law(law, texts, after) / chances) / 0.02)
-            known = signal.gradient(signal.score(step[:, None].expand_as(signal.log_probs)))
-            np.testing.assert_allclose(signal.gradient(k3_in_the_reward(signal)), known, atol=1e-8)
-
-
-def test_k3_in_the_reward_parts_texts_that_are_all_but_alike() -> None:
-    law = TerminalLaw(np.ones(1), np.array([0.0, 1e-6, 1.0]), np.array([[0.45, 0.45, 0.1]]))
-    *_, last = fixed_points.k3_in_the_reward(law, 2.0, steps=20_000, learning_rate=0.01)
-    weights = last / law.probabilities
-    assert weights[0, 0] == pytest.approx(0.0, abs=1e-12)  # a millionth of reward decides which is dropped
-    assert weights[0, 1] > 1
 
 
 def tuples(law: TerminalLaw, texts: Texts, n: int, start: int) -> Array:
@@ -186,7 +145,7 @@ def test_best_of_n_is_that_of_all_tuples(n: int) -> None:
         law, texts = terminal_law(task.problem), written_out(task)
         if len(texts.reward) > 40:
             continue
-        tilted = fixed_points.best_of(law, n)
+        tilted = laws.best_of(law, n)
         chances = text_law(law, texts, tilted)
         nats = 0.0
         for start in range(len(law.start)):
@@ -195,7 +154,102 @@ def test_best_of_n_is_that_of_all_tuples(n: int) -> None:
             np.testing.assert_allclose(chances[mine], known, atol=1e-12)
             nats += law.start[start] * float(known @ (np.log(known) - texts.log_reference[mine]))
             ties += int(mine.sum() > (law.probabilities[start] > 0).sum())
-        assert fixed_points.of_law(law, tilted, task.kl_coef).kl == pytest.approx(nats, abs=1e-12)
+        assert laws.of_law(law, tilted, task.kl_coef).kl == pytest.approx(nats, abs=1e-12)
         assert nats <= math.log(n) - (n - 1) / n + 1e-12
         assert n == 1 or nats < math.log(n) - (n - 1) / n
     assert ties
+
+
+def test_the_best_n_is_the_best_of_all_n() -> None:
+    counts = set()
+    for seed in SEEDS:
+        task = draw(seed, terminal=True)
+        law, kl_coef = terminal_law(task.problem), task.kl_coef / 4
+        found = laws.best_count(law, kl_coef)
+        objectives = [laws.of_law(law, laws.best_of(law, n), kl_coef).objective for n in range(1, 400)]
+        assert objectives[found - 1] == pytest.approx(max(objectives), abs=1e-9)
+        counts.add(found)
+    assert len(counts) > 3
+
+
+def test_of_all_that_earn_the_highest_reward_pi0_given_it_has_the_least_kl() -> None:
+    for seed in SEEDS:
+        task = draw(seed, terminal=True)
+        law, texts = terminal_law(task.problem), written_out(task)
+        chances = text_law(law, texts, laws.highest(law))
+        nats = 0.0
+        for start in range(len(law.start)):
+            mine = texts.start == start
+            top = mine & (texts.reward > texts.reward[mine].max() - 1e-9)
+            share = float(np.exp(texts.log_reference[top]).sum())
+            np.testing.assert_allclose(chances[top], np.exp(texts.log_reference[top]) / share, atol=1e-12)
+            np.testing.assert_allclose(chances[mine & ~top], 0.0)
+            nats -= law.start[start] * np.log(share)
+            # whatever else is written of them has more
+            other = np.random.default_rng(seed).dirichlet(np.ones(top.sum()))
+            assert other @ (np.log(other) - texts.log_reference[top]) >= -np.log(share) - 1e-12
+        assert laws.of_law(law, laws.highest(law), task.kl_coef).kl == pytest.approx(nats, abs=1e-12)
+
+
+def test_the_natural_gradient_of_the_reward_alone_ends_at_pi0_given_the_highest() -> None:
+    """Steps of single tokens, log pi + rate (Q - V), on every history: texts written out, no law."""
+    for seed in SEEDS[:4]:
+        task = draw(seed, terminal=True)
+        law, texts = terminal_law(task.problem), written_out(task)
+        rows = task.reference.rows(texts.contexts).copy()
+        for _ in range(1_500):
+            signal = Signal(texts, rows, task)
+            gradient = signal.gradient(signal.score(signal.to_go(signal.paid)))
+            # the gradient of a visit is pi (Q - V); large steps would leave the tilted laws
+            rows = rows + 0.02 * gradient / np.exp(rows)
+            rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        signal = Signal(texts, rows, task)
+        found, known = signal.chance.detach().numpy(), text_law(law, texts, laws.highest(law))
+        np.testing.assert_allclose(found, texts.chance * known, atol=1e-3)
+
+
+def test_a_reference_that_is_reset_sharpens_with_each_reset() -> None:
+    for seed in SEEDS:
+        task = draw(seed, terminal=True)
+        law, texts = terminal_law(task.problem), written_out(task)
+        chances = np.exp(texts.log_reference)
+        for resets in range(4):
+            chances = chances * np.exp(texts.reward / task.kl_coef)
+            for start in range(len(law.start)):
+                chances[texts.start == start] /= chances[texts.start == start].sum()
+            found = text_law(law, texts, laws.reset_reference(law, task.kl_coef, resets))
+            np.testing.assert_allclose(found, chances, atol=1e-12)
+        np.testing.assert_allclose(
+            laws.reset_reference(law, task.kl_coef, 10_000), laws.highest(law), atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("replayed", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("ratio", [1.0, 3.0, 500.0])
+def test_a_regression_on_a_value_ends_where_it_is_said_to(ratio: float, replayed: float) -> None:
+    moved = 0.0
+    for seed in SEEDS:
+        task = draw(seed, terminal=True)
+        law, texts = terminal_law(task.problem), written_out(task)
+        value_coef = ratio * task.kl_coef
+        tilted = laws.regressed_on_a_value(law, task.kl_coef, value_coef, replayed=replayed)
+        rows = rows_of(texts, text_law(law, texts, tilted), task.tokens)
+        signal = Signal(texts, rows, task)
+        np.testing.assert_allclose(
+            signal.gradient(regressed_on_a_value(signal, value_coef, replayed)), 0.0, atol=1e-8
+        )
+        optimum = laws.tilt(law, np.full(len(law.start), task.kl_coef))
+        moved = max(moved, float(np.abs(tilted - optimum).max()))
+        if replayed == 0:  # on-policy the value is a baseline, here and everywhere
+            aside = Signal(texts, np.random.default_rng(seed).normal(size=rows.shape), task)
+            update = aside.gradient(regressed_on_a_value(aside, value_coef, 0.0)) / (2 * task.kl_coef)
+            np.testing.assert_allclose(update, aside.gradient(k1_in_the_reward(aside)), atol=1e-9)
+    assert moved > 0.01 if replayed and ratio > 1 else moved < 1e-9
+
+
+def test_a_regression_on_a_value_says_what_it_takes() -> None:
+    law = TerminalLaw(np.ones(1), np.array([0.0, 1.0]), np.array([[0.5, 0.5]]))
+    with pytest.raises(ValueError, match=r"value_coef must be at least kl_coef 0\.2, got 0\.1"):
+        laws.regressed_on_a_value(law, 0.2, 0.1, replayed=1.0)
+    with pytest.raises(ValueError, match=r"replayed must be 0 to 1, got 2"):
+        laws.regressed_on_a_value(law, 0.2, 0.2, replayed=2.0)

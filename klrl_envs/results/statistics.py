@@ -1,0 +1,82 @@
+"""The interval of an entry: of a mean score over seeds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from klrl_envs.evaluation.estimators import student
+from klrl_envs.evaluation.shared_error import shared_score_error
+from klrl_envs.optima.optimum import optimum
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.registry import find_row
+from klrl_envs.results.record import Bounds
+
+
+def t_interval(scores: npt.ArrayLike) -> Bounds:
+    """Student's 95 % interval of the mean over seeds.
+
+    Args:
+        scores: float[seeds], at least two.
+
+    Returns:
+        (lower, upper), in the scores' unit.
+
+    Raises:
+        ValueError: fewer than two seeds, or one that is not finite.
+    """
+    return mean_interval(scores, 0.0)
+
+
+def mean_interval(scores: npt.ArrayLike, shared_error: float) -> Bounds:
+    """The 95 % interval of a mean score over seeds.
+
+    Student's interval over the seeds holds all that differs between them, training and evaluation episodes
+    alike. It misses what they share, the error of J* and J(pi0), whose half-width is added in quadrature.
+
+    Args:
+        scores: float[seeds], at least two: a single seed says nothing of others, and keeps its own interval.
+        shared_error: the standard error that all seeds have in common; see ``shared_score_error``.
+
+    Returns:
+        (lower, upper), in the scores' unit.
+
+    Raises:
+        ValueError: fewer than two seeds, one that is not finite, or a shared error below 0 or not finite.
+    """
+    values = finite_array("scores", scores)
+    if values.ndim != 1 or values.size < 2:
+        raise ValueError(f"scores must hold at least two seeds on one axis, not shape {values.shape}")
+    if not 0 <= shared_error < np.inf:
+        raise ValueError(f"shared_error must be finite and at least 0, not {shared_error}")
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / values.size**0.5
+    half = math.hypot(student(values.size - 1) * error, student(math.inf) * shared_error)
+    return mean - half, mean + half
+
+
+def shared_error_on(env_id: str, score: float) -> float:
+    """The standard error that every score on an environment of the suite has from its optimum.
+
+    Exact environments, whose optimum has none, are not solved for it.
+
+    Args:
+        env_id: the environment, with its declared arguments.
+        score: a mean score on it.
+    """
+    return 0.0 if "exact" in find_row(env_id).tags else shared_score_error(score, optimum(env_id))
+
+
+def finite_array(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Values as float64[...].
+
+    Raises:
+        ValueError: there is none, or one is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise ValueError(f"{name} must hold at least one value")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, not {array[~np.isfinite(array)][0]}")
+    return array
