@@ -14,7 +14,7 @@ from klrl_envs.results.report_figure import INK, SOFT
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7A5195", INK)
 """Okabe and Ito's, which the colour-blind tell apart, without the pale ones, and two more."""
-SALT = 30
+SALT = 51
 """With it the names of the suite's agents have a colour each."""
 LOWEST = -0.5
 """A score below is cut off."""
