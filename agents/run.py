@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -14,10 +15,10 @@ from tqdm import tqdm
 import klrl_envs
 from agents.arguments import Arguments, command_of
 from klrl_envs import Evaluation, Task
-from klrl_envs.wrappers import append_line
+from klrl_envs.wrappers import Episode, append_line
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-RECORDED = 4  # episodes of each update that are recorded
+RECORDED = 10_000  # episodes of a training, about, that are recorded
 FILES = ("progress.jsonl", "episodes.jsonl", "result.json", "policy.safetensors")
 
 
@@ -47,11 +48,12 @@ class Training:
         declared = self.row.token_budget if args.tokens is None else args.tokens
         self.budget = declared if budget is None else budget
         self.tokens = 0
+        self._episodes = 0
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (self.out / name).unlink(missing_ok=True)
-        self._started = time.perf_counter()
+        self._began = klrl_envs.ledger.mark()
         self._bar = tqdm(
             total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
@@ -75,7 +77,7 @@ class Training:
     @property
     def seconds(self) -> float:
         """Since the training began."""
-        return round(time.perf_counter() - self._started, 3)
+        return round(time.monotonic() - self._began.moment, 3)
 
     def count(self, tokens: int) -> None:
         """Tokens were written."""
@@ -88,20 +90,19 @@ class Training:
         append_line(self.out / "progress.jsonl", {"tokens": self.tokens, "seconds": self.seconds, **shown})
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in list(shown.items())[:4]})
 
-    def record(self, texts: Sequence[str], returns: Any, nats: Any, metrics: Mapping[str, Any]) -> None:
-        """Some episodes of an update as lines of episodes.jsonl, in the recorder's form.
+    def record(self, episodes: Sequence[Episode]) -> None:
+        """Some of an update's episodes as lines of episodes.jsonl, in the recorder's form.
 
-        Args:
-            texts: of the episodes, N.
-            returns: [N], of the task alone.
-            nats: [N], log pi - log pi0 of the texts.
-            metrics: the task's, arrays [N]; those of several numbers an episode are left out.
+        As many are kept as make ``RECORDED`` in the whole training, at least one, evenly among those given;
+        they are numbered anew, through the whole training.
         """
-        for index in range(min(RECORDED, len(texts))):
-            record = {"tokens": self.tokens, "text": texts[index], "return": float(returns[index])}
-            record |= {"k1": float(nats[index])}
-            record |= {name: values[index] for name, values in metrics.items() if values.ndim == 1}
-            append_line(self.out / "episodes.jsonl", record)
+        if not episodes:
+            return
+        first, self._episodes = self._episodes, self._episodes + len(episodes)
+        spent = sum(episode.length for episode in episodes)
+        kept = min(max(round(RECORDED * spent / max(self.budget, 1)), 1), len(episodes))
+        for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
+            append_line(self.out / "episodes.jsonl", replace(episodes[index], episode=first + index).line())
 
     def finish(self, policy: Any, *, features: bool = False, network: Any = None) -> Evaluation:
         """Evaluate, and write result.json, and policy.safetensors where there is a network.
@@ -128,8 +129,7 @@ class Training:
             self.out,
             agent={"name": self.agent, "url": f"agents/{self.module}.py", "license": "MIT", "kind": kind},
             command=command_of(self.args, self.module),
-            tokens=self.tokens,
-            seconds=self.seconds,
+            since=self._began,
             seed=self.args.seed,
             env_kwargs=self.args.env_kwargs,
             device=self.args.device,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from klrl_envs import ledger
 from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
 from klrl_envs.evaluation.assess import (
     Estimates,
@@ -36,6 +37,7 @@ BOUND_OF: dict[LogProbKind, LogProbKind] = {"exact": "exact", "upper": "lower", 
 OVER_ALL_STATES = "over all states, by a forward pass, which the episodes do not contradict"
 
 
+@ledger.counting_as("evaluation")
 def evaluate(
     policy: Policy,
     env_or_id: EnvOrId,

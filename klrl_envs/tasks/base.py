@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
@@ -160,6 +161,11 @@ class Task:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def split(self) -> str:
+        """Whose prompts it has, "train" or "evaluation"; "none" where it was not made with either."""
+        return "none" if self.source is None else self.source.arguments.get("prompts", "none")
+
     @property
     def padded_prompts(self) -> IntArray:
         """The prompts int64[M, P], padded on the right with the task's pad."""
@@ -178,10 +184,40 @@ class Task:
         first: IntArray = is_pad.argmax(axis=1)
         return np.where(is_pad.any(axis=1), first, observations.shape[1])
 
-    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
+    def episode_tokens(self, completion: str, tokens: Sequence[int] | None = None) -> list[int]:
+        """The tokens of an episode that writes a completion: up to the horizon, with the end token, where
+        there is one, after a shorter one.
+
+        Args:
+            completion: what was written.
+            tokens: of it, where its writer has them; see ``own_tokens``.
+
+        Raises:
+            ValueError: the vocabulary cannot write it.
+        """
+        own = None if tokens is None else self.own_tokens(completion, tokens)
+        written = own or self.vocabulary.encode(completion)[: self.horizon]
+        ended = self.end_token is None or len(written) == self.horizon or self.end_token in written
+        return written if ended else [*written, self.end_token]
+
+    def token_counts(
+        self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> IntArray:
+        """Tokens int64 [K] that completions count as; a whole episode where no episode can write one."""
+        counts = np.full(len(completions), self.horizon, dtype=np.int64)
+        given = [None] * len(completions) if tokens is None else tokens
+        for place, (completion, ids) in enumerate(zip(completions, given, strict=True)):
+            with suppress(ValueError):
+                counts[place] = len(self.episode_tokens(completion, ids))
+        return counts
+
+    def score(
+        self, tokens: IntArray, lengths: IntArray, *, counted: bool = False
+    ) -> tuple[FloatArray, Metrics]:
         """Rewards float64 [K] and metrics of finished tokens [K, L], of which lengths [K] count.
 
-        Only a task that is not exact has it: there the reward is a function of the text.
+        Only a task that is not exact has it: there the reward is a function of the text. ``counted`` says
+        that the ledger has these tokens already, as those of an engine's steps.
         """
         raise NotImplementedError
 
@@ -192,7 +228,7 @@ class Task:
         tokens: Sequence[Sequence[int]] | None = None,
     ) -> FloatArray:
         """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the
-        task's own tokens.
+        task's own tokens, which are counted.
 
         Args:
             prompts: K of them.

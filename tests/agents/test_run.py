@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import typing
 from pathlib import Path
 
 import pytest
 
+import klrl_envs
 from agents import ppo, q_learning
 from agents.ppo import PPOArguments
 from agents.q_learning import QArguments
-from agents.run import scheduled
+from agents.run import Training, scheduled
+from klrl_envs import RunRecord
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -25,3 +29,25 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         q_learning.train(QArguments(env_id="klrl/Keywords-v0", tokens=10, out=str(tmp_path)))
     with pytest.raises(ValueError, match="q_learning needs an exact environment"):
         q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))
+
+
+@pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])
+def test_an_agent_counts_as_the_ledger_does(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"agents.{agent}")
+    own: list[int] = []
+    finish = Training.finish
+
+    def watched(training: Training, *args: typing.Any, **kwargs: typing.Any) -> klrl_envs.Evaluation:
+        own.append(training.tokens)
+        return finish(training, *args, **kwargs)
+
+    monkeypatch.setattr(Training, "finish", watched)
+    kind = typing.get_type_hints(module.train)["args"]
+    module.train(
+        kind(tokens=3000, episodes=64, out=str(tmp_path), threads=1, env_id="klrl/GridNavigation-v0")
+    )
+    record = RunRecord.load(tmp_path / "result.json")
+    assert (record.tokens, record.budget) == (own[0], "counted")
+    assert own[0] >= 3000
