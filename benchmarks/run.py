@@ -25,7 +25,6 @@ from klrl_envs.results.plan import PlannedRun, choose, expand
 from klrl_envs.results.runner import report_failures, run_suite
 from klrl_envs.results.suites import load_suite
 from leaderboard.folder import ENTRIES
-from leaderboard.statistics import mean_interval
 
 
 def positive(text: str) -> int:
@@ -72,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out=(options.out or Path("runs") / Path(options.suite).stem).resolve(),
         entries=None if options.no_entries or options.suite in RESULTS_ONLY else options.entries,
         threads=options.threads or max(1, (os.cpu_count() or 1) // options.jobs),
-        interval_of_mean=mean_interval,
     )
     if options.dry_run:
         return print_commands(runs, benchmark)

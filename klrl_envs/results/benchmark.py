@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.processes import Processes, end_orphan, words_of
 from klrl_envs.results.record import FILE, Bounds, RunRecord
 from klrl_envs.results.rules import check_rules, check_run, task_sha256
+from klrl_envs.results.statistics import mean_interval, shared_error_on
 from klrl_envs.tasks.row import NAMESPACE
 
 LOG = "log.txt"
@@ -21,8 +23,8 @@ STAMP = "run.json"
 COMMAND_SLACK = 1.25
 """Over the command's tokens: the last batch weighs more in a small budget than in the environment's own."""
 
-IntervalOfMean = Callable[[Sequence[float], Sequence[Bounds]], Bounds]
-"""(the seeds' scores, their intervals) -> the interval of the mean score."""
+IntervalOfMean = Callable[[Sequence[float], float], Bounds]
+"""(the seeds' scores, the standard error that they share) -> the interval of the mean score."""
 
 
 @dataclass
@@ -42,7 +44,8 @@ class Benchmark:
         out: where runs write, `<env>--<agent>/seed-<n>/`, or `<env>--<agent>--<settings>/seed-<n>/`.
         entries: the folder of entries, or None to write and trust none.
         threads: threads that a run may use.
-        interval_of_mean: see ``IntervalOfMean``; what entries state.
+        interval_of_mean: see ``IntervalOfMean``; what entries of several seeds state.
+        shared_error: maps an environment's id and a mean score to the error that its seeds share.
         tier: who runs it, written into the entries.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
         check: raises ValueError where a record breaks a rule that holds with any settings.
@@ -53,7 +56,8 @@ class Benchmark:
     out: Path
     entries: Path | None
     threads: int
-    interval_of_mean: IntervalOfMean
+    interval_of_mean: IntervalOfMean = mean_interval
+    shared_error: Callable[[str, float], float] = shared_error_on
     tier: str = "submitted"
     fingerprint: Callable[[str, str], str] = task_sha256
     check: Callable[[RunRecord], None] = check_run
@@ -173,7 +177,14 @@ class Benchmark:
         return []
 
     def score_interval(self, seeds: Sequence[RunRecord]) -> Bounds | None:
-        """The interval of the mean score of an entry's seeds; None where a seed has no score."""
+        """The interval of the mean score of an entry's seeds: a single seed's is its own.
+
+        None where a seed has no score.
+        """
         scores = [seed.score for seed in seeds if seed.score is not None]
-        intervals = [seed.score_interval for seed in seeds if seed.score_interval is not None]
-        return self.interval_of_mean(scores, intervals) if len(scores) == len(seeds) else None
+        if len(scores) < len(seeds):
+            return None
+        if len(seeds) == 1:
+            return seeds[0].score_interval
+        mean = math.fsum(scores) / len(scores)
+        return self.interval_of_mean(scores, self.shared_error(seeds[0].env_id, mean))

@@ -6,7 +6,6 @@ import pytest
 
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.plan import PlannedRun
-from leaderboard.statistics import mean_interval
 
 SHA = "a" * 64
 
@@ -77,7 +76,7 @@ def bench(tmp_path: Path, out: str = "out", sha: str = SHA) -> Benchmark:
         out=tmp_path / out,
         entries=tmp_path / "entries",
         threads=1,
-        interval_of_mean=mean_interval,
+        shared_error=lambda env_id, score: 0.0,
         fingerprint=lambda env_id, settings: sha,
         check=lambda record: None,
         rules=lambda entry: None,
