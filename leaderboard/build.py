@@ -4,7 +4,9 @@
     python -m leaderboard.build --check    write nothing; exit code 1 where one of them, or a figure, is stale
 
 Figures come from `python -m leaderboard.plots`, which needs the optima; this needs the entries only. Nothing
-that is written depends on the day, the machine or the order of files.
+that is written depends on the day, the machine or the order of files. Nothing is built where an entry
+contradicts itself, its task or a rule (``klrl_envs.results.guard``): each such number is named. An entry that
+was made up as a whole and fits together is caught by verification alone.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from klrl_envs.results.document import write_atomically
-from klrl_envs.results.entry import Entry, digest_of_entries, entry_path, load_entries
-from klrl_envs.results.rules import check_rules, task_sha256
+from klrl_envs.results.entry import Entry, digest_of_entries, entry_path, read_entries
+from klrl_envs.results.guard import problems_of_entry
 from leaderboard.aggregate import Aggregate
 from leaderboard.environments import environment_list
 from leaderboard.folder import ENTRIES, FOLDER, figure_path
@@ -122,18 +124,26 @@ def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path
 
 
 def verify(entries: Sequence[Entry]) -> None:
-    """Raise ValueError where an entry breaks a rule or is of a task that has changed since."""
-    for entry in entries:
-        name = entry_path(entry.env_id, entry.agent.name, ENTRIES).name
-        try:
-            check_rules(entry)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        current = task_sha256(entry.env_id)
-        if entry.task_sha256 != current:
-            raise ValueError(
-                f"{name}: task_sha256 is {entry.task_sha256}, but {entry.env_id} is now {current}"
-            )
+    """Raise ValueError, a line for each, where entries contradict themselves, their task or a rule."""
+    found = [
+        f"{entry_path(entry.env_id, entry.agent.name, ENTRIES).name}: {problem}"
+        for entry in entries
+        for problem in problems_of_entry(entry)
+    ]
+    if found:
+        raise ValueError("\n".join(found))
+
+
+def read_checked(folder: Path, verifier: Callable[[Sequence[Entry]], None]) -> list[Entry]:
+    """The entries of a folder; ValueError, a line for each, where files are none or may not be shown."""
+    entries, found = read_entries(folder)
+    try:
+        verifier(entries)
+    except ValueError as error:
+        found.append(str(error))
+    if found:
+        raise ValueError("\n".join(found))
+    return entries
 
 
 def build(
@@ -151,11 +161,13 @@ def build(
         check: write nothing.
         verifier: raises ValueError where an entry may not be shown.
 
+    Raises:
+        ValueError: a line for each file that is no entry and each number that contradicts.
+
     Returns:
         What is stale, one line or diff each. With `check` false, only what this command cannot mend: figures.
     """
-    entries = load_entries(folder / ENTRIES.name)
-    verifier(entries)
+    entries = read_checked(folder / ENTRIES.name, verifier)
     path = folder / "aggregate.json"
     aggregate = Aggregate.load(path) if path.exists() else None
     stale = problems(entries, aggregate, folder) if entries or aggregate else []

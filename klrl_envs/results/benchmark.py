@@ -11,10 +11,11 @@ from typing import Any
 
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.entry import Entry, entry_path, file_stem, merge
+from klrl_envs.results.guard import check_entry, check_record
 from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.processes import Processes, end_orphan, words_of
 from klrl_envs.results.record import FILE, Bounds, RunRecord
-from klrl_envs.results.rules import check_rules, check_run, task_sha256
+from klrl_envs.results.rules import task_sha256
 from klrl_envs.results.statistics import mean_interval, shared_error_on
 from klrl_envs.tasks.row import NAMESPACE
 
@@ -48,8 +49,8 @@ class Benchmark:
         shared_error: maps an environment's id and a mean score to the error that its seeds share.
         tier: who runs it, written into the entries.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
-        check: raises ValueError where a record breaks a rule that holds with any settings.
-        rules: raises ValueError where an entry breaks the leaderboard's rules.
+        check: raises ValueError where a record contradicts itself or a rule that holds with any settings.
+        rules: raises ValueError where an entry contradicts itself or the leaderboard's rules.
         processes: the commands that run.
     """
 
@@ -60,8 +61,8 @@ class Benchmark:
     shared_error: Callable[[str, float], float] = shared_error_on
     tier: str = "submitted"
     fingerprint: Callable[[str, str], str] = task_sha256
-    check: Callable[[RunRecord], None] = check_run
-    rules: Callable[[Entry], None] = check_rules
+    check: Callable[[RunRecord], None] = check_record
+    rules: Callable[[Entry], None] = check_entry
     processes: Processes = field(default_factory=Processes)
 
     def folder(self, run: PlannedRun) -> Path:

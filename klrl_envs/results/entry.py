@@ -70,7 +70,8 @@ class Entry(Setup):
                 )
         if self.tier != "older" and any(seed.evaluation is None for seed in self.seeds):
             raise ValueError(f"tier {self.tier!r} asks for seeds that say how they were evaluated")
-        check_score(self.score, self.score_interval)
+        upper = any(seed.bound == "upper" for seed in self.seeds)
+        check_score(self.score, self.score_interval, "upper" if upper else "exact")
         for seed in self.seeds:
             check_objective(seed, self.kl_coef)
         scores = [seed.score for seed in self.seeds]
@@ -183,8 +184,27 @@ def entry_path(env_id: str, agent: str, folder: Path) -> Path:
 
 
 def load_entries(folder: Path) -> list[Entry]:
-    """Every entry of a folder, by environment and then from the best score down."""
-    return sorted((Entry.load(path) for path in sorted(folder.glob("*.json"))), key=rank)
+    """Every entry of a folder, by environment and then from the best score down.
+
+    Raises:
+        ValueError: a line for each file that is no entry.
+    """
+    entries, faults = read_entries(folder)
+    if faults:
+        raise ValueError("\n".join(faults))
+    return entries
+
+
+def read_entries(folder: Path) -> tuple[list[Entry], list[str]]:
+    """Every entry of a folder, as ``load_entries`` has them, and a line for each file that is none."""
+    entries: list[Entry] = []
+    faults: list[str] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            entries.append(Entry.load(path))
+        except ValueError as error:
+            faults.append(str(error))
+    return sorted(entries, key=rank), faults
 
 
 def rank(entry: Entry) -> tuple[str, float, str]:

@@ -10,17 +10,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
+from klrl_envs.results.chance import ROUNDING, UNSEEN, allowed_errors
 from klrl_envs.results.document import Document, Strict
 
 SCHEMA_VERSION = 2
 FILE = "result.json"
 SCORE_SLACK = 1e-6
 """Rounding: the optimum scores 1, and no interval may lie wholly above it."""
-SIGMAS = 5.0
-"""Standard errors by which numbers that belong together may differ by chance."""
+OLDER_SLACK = 0.05
+"""Of the scale: what chance may do to numbers without stated errors. Honest ones lay within 0.02."""
+UNRESOLVED_SLACK = 0.25
+"""Of the scale: what chance may do where too few rare events were seen for an error from their spread."""
+LONGEST_NAME = 100
+MOST = 2**63 - 1
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
+EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$", max_length=LONGEST_NAME)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -58,9 +64,9 @@ class Hardware(Strict):
     """What it ran on. `gpu` is None on a CPU; memory in gigabytes."""
 
     cpu: NonEmpty
-    cores: Annotated[int, Field(ge=1)]
+    cores: Annotated[int, Field(ge=1, le=MOST)]
     gpu: str | None
-    memory_gb: Annotated[float, Field(gt=0)] | None
+    memory_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
     def __str__(self) -> str:
         """The short form of the table."""
@@ -118,15 +124,20 @@ class EvaluationRecord(Strict):
     spread, so that it comes from the declared bounds of the reward.
     """
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
     fresh: bool
-    episodes: Annotated[int, Field(ge=2)]
-    prompts: Annotated[int, Field(ge=1)]
+    episodes: Annotated[int, Field(ge=2, le=MOST)]
+    prompts: Annotated[int, Field(ge=1, le=MOST)]
     exact: bool
     log_probs: Literal["checked", "self-reported"]
     bound: Literal["exact", "lower", "upper"]
     tail: Literal["resolved", "unresolved"]
     errors: Errors
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of the errors: their variance is that within prompts. At least 1."""
+        return max(1, self.episodes - self.prompts)
 
 
 class Measured(Document):
@@ -138,22 +149,27 @@ class Measured(Document):
     None in records of schema version 1.
     """
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
     score: Finite | None
     score_interval: Bounds | None
     objective: Finite
     expected_reward: Finite
     kl: Finite
     regret: Finite
-    tokens: Annotated[int, Field(ge=0)]
+    tokens: Count
     seconds: NonNegative
     budget: Literal["counted", "declared"] = "declared"
     evaluation: EvaluationRecord | None = None
 
     @model_validator(mode="after")
     def _check_score(self) -> Measured:
-        check_score(self.score, self.score_interval)
+        check_score(self.score, self.score_interval, self.bound)
         return self
+
+    @property
+    def bound(self) -> str:
+        """Whether the objective is "exact", or a "lower" or "upper" bound."""
+        return "exact" if self.evaluation is None else self.evaluation.bound
 
 
 class ComparisonRecord(Strict):
@@ -194,8 +210,14 @@ class RunRecord(Measured, Setup):
         return self
 
 
-def check_score(score: float | None, bounds: Bounds | None) -> None:
-    """Raise ValueError unless the interval is ordered, holds the score, and does not lie above 1."""
+def check_score(score: float | None, bounds: Bounds | None, bound: str = "exact") -> None:
+    """Raise ValueError unless the interval is ordered, holds the score, and does not lie above 1.
+
+    Args:
+        score: of a seed, or the mean of several; None where there is none.
+        bounds: its interval.
+        bound: "upper" where the score is no more than an upper bound, which may lie above 1.
+    """
     if (score is None) != (bounds is None):
         raise ValueError("score and score_interval are both numbers or both None")
     if score is None or bounds is None:
@@ -203,26 +225,42 @@ def check_score(score: float | None, bounds: Bounds | None) -> None:
     lower, upper = bounds
     if not lower - SCORE_SLACK <= score <= upper + SCORE_SLACK:
         raise ValueError(f"score_interval must be ordered and hold the score {score}, not [{lower}, {upper}]")
-    if lower > 1 + SCORE_SLACK:
+    if lower > 1 + SCORE_SLACK and bound != "upper":
         raise ValueError(
             f"score {score} [{lower}, {upper}] is above 1 beyond its interval: no policy beats the optimum, "
             "so the log-probabilities, the KL or the rewards of this run are wrong"
         )
 
 
-def check_objective(measured: Measured, kl_coef: float) -> None:
+def scale_of(measured: Measured, kl_coef: float) -> float:
+    """The size of what a seed measured, in units of reward: that of its parts, J* among them."""
+    optimum = measured.objective + measured.regret
+    return max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(measured.regret), abs(optimum))
+
+
+def check_objective(measured: Measured, kl_coef: float, *, same_estimate: bool = False) -> None:
     """Raise ValueError unless objective = expected_reward - kl_coef kl within their own errors.
 
-    The three may be estimated each in its best way, so they agree within sampling error only: 5 of the
-    standard errors that the record states. Records of schema version 1 state none, and a quarter is allowed:
-    what is caught there is another kl_coef, a KL in bits, or a sign.
+    The three may be estimated each in its best way, so they agree within sampling error only: that of the
+    standard errors which the record states (see ``allowed_errors``), and of the rare events that a sample may
+    lack. Records of schema version 1 state none, and ``OLDER_SLACK`` is allowed.
+
+    Args:
+        measured: by one seed.
+        kl_coef: of the environment.
+        same_estimate: the objective was computed as this difference, so that nothing but rounding is allowed.
     """
     expected = measured.expected_reward - kl_coef * measured.kl
-    optimum = measured.objective + measured.regret
-    scale = max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(optimum))
+    scale = scale_of(measured, kl_coef)
     evaluation = measured.evaluation
-    allowed = 0.25 * scale if evaluation is None else SIGMAS * evaluation.errors.difference
-    if abs(measured.objective - expected) > allowed + 1e-6 * max(1.0, scale):
+    allowed = ROUNDING * scale + 1e-9
+    if evaluation is None:
+        allowed += 0.0 if same_estimate else OLDER_SLACK * scale
+    elif evaluation.errors.difference > allowed:
+        allowed += allowed_errors(evaluation.degrees_of_freedom) * evaluation.errors.difference
+        unseen = UNSEEN / evaluation.episodes if evaluation.tail == "resolved" else UNRESOLVED_SLACK
+        allowed += unseen * scale
+    if abs(measured.objective - expected) > allowed:
         raise ValueError(
             f"objective {measured.objective} is far from expected_reward - kl_coef kl = {expected} "
             f"(seed {measured.seed}, kl_coef {kl_coef}, kl {measured.kl} nats; {allowed:.3g} is allowed)"

@@ -39,9 +39,7 @@ def t_interval(scores: npt.ArrayLike, *, confidence: float = CONFIDENCE) -> Boun
     return mean - half, mean + half
 
 
-def mean_interval(
-    scores: Sequence[float], shared_error: float, *, confidence: float = CONFIDENCE
-) -> Bounds:
+def mean_interval(scores: Sequence[float], shared_error: float, *, confidence: float = CONFIDENCE) -> Bounds:
     """The interval of a mean score over seeds.
 
     Student's interval over the seeds holds all that differs between them, training and evaluation episodes

@@ -1,0 +1,115 @@
+"""What a task allows a policy to measure: its optimum, its frontier, the range of its reward."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from klrl_envs.envs.lookup import evaluation_task
+from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate
+from klrl_envs.optima.optimum import Optimum, optimum_of
+from klrl_envs.tasks.base import Task
+
+STEPS = (-3, -2, -1, 0, 1, 2, 3)
+"""The frontier is asked at kl_coef times 2 to these powers."""
+
+CACHED_TASKS = 64
+"""Tasks whose limits a process keeps: a few hundred numbers each."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """J*(kl_coef) = max E[r] - kl_coef KL: no policy's point lies above this line of the reward-KL plane.
+
+    Attributes:
+        kl_coef: its slope, in units of reward per nat.
+        value: J* there.
+        error: its standard error; 0 where exact.
+    """
+
+    kl_coef: float
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What any policy can measure on a task, on its evaluation prompts.
+
+    Attributes:
+        optimum: J*, J0 and their errors, without the tables that they came from.
+        reward_range: (low, high) of an episode's reward, without noise.
+        horizon: the most tokens of a text.
+        prompts: how many evaluation prompts there are; 1 where there are none.
+        edges: the frontier; that of the task's own kl_coef is among them.
+        sha256: the task's fingerprint.
+    """
+
+    optimum: Optimum
+    reward_range: tuple[float, float]
+    horizon: int
+    prompts: int
+    edges: tuple[Edge, ...]
+    sha256: str
+
+    @property
+    def spread(self) -> float:
+        """high - low of the reward."""
+        return self.reward_range[1] - self.reward_range[0]
+
+
+@lru_cache(maxsize=CACHED_TASKS)
+def limits_of(env_id: str, settings: str = "{}") -> Limits:
+    """The limits of a task, which is solved once: in seconds where it is exact, else from its certificate.
+
+    Args:
+        env_id: the environment.
+        settings: its arguments as a JSON object.
+
+    Raises:
+        ValueError: an unknown id, arguments that make no task, or a task whose optimum nobody certified.
+    """
+    try:
+        task = evaluation_task(env_id, json.loads(settings))
+        best = optimum_of(task)
+    except (TypeError, LookupError, OSError, OverflowError, MemoryError) as error:
+        raise ValueError(f"env_kwargs {settings} of {env_id} lead to no optimum: {error}") from error
+    return Limits(
+        optimum=replace(best, policy=None, certificate=None),
+        reward_range=reward_range(task),
+        horizon=task.horizon,
+        prompts=len(task.prompts.tokens),
+        edges=edges(best),
+        sha256=task.fingerprint,
+    )
+
+
+def edges(best: Optimum) -> tuple[Edge, ...]:
+    """The frontier around an optimum's kl_coef, where it can be trusted."""
+    own = Edge(best.kl_coef, best.value, best.value_stderr)
+    others = [best.kl_coef * 2.0**step for step in STEPS if step]
+    if best.certificate is not None:
+        return (own, *certified_edges(best.certificate, others))
+    return (own, *(Edge(point.kl_coef, point.value, 0.0) for point in best.frontier(others)))
+
+
+def certified_edges(certificate: Certificate, kl_coefs: list[float]) -> list[Edge]:
+    """The frontier from samples, where enough of them count."""
+    found = [certificate.optimum(kl_coef) for kl_coef in kl_coefs]
+    return [
+        Edge(best.kl_coef, best.value, best.value_stderr)
+        for best in found
+        if best.effective_samples is not None and best.effective_samples >= TRUSTED_SAMPLES
+    ]
+
+
+def reward_range(task: Task) -> tuple[float, float]:
+    """Bounds of the reward without its noise: the declared ones, or the automaton's where narrower."""
+    low, high = task.reward_range
+    if task.exact is not None:
+        lowest, highest = task.exact.automaton.range_within(task.horizon)
+        low, high = np.fmax(low, lowest), np.fmin(high, highest)
+    return float(low), float(high)

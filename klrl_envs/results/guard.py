@@ -1,0 +1,198 @@
+"""The guard: what a record or an entry says, held against itself and against its task.
+
+``check_record`` and ``check_entry`` recompute what ties the numbers together (``klrl_envs.results.ties``),
+with the optimum and the frontier of the task (``klrl_envs.results.frontier``), and hold them to the rules
+(``klrl_envs.results.rules``). All that contradicts is named at once.
+
+What the guard cannot see: numbers that were made up as a whole and fit together, of a policy that might exist
+and was never trained. Only an evaluation of the submitted policy shows that (see "verified" in
+leaderboard/RULES.md). Seconds, hardware, versions, commits and tokens within the budget are tied to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+
+from klrl_envs.registry import find_row
+from klrl_envs.results.entry import Entry, Seed
+from klrl_envs.results.frontier import Limits, limits_of
+from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
+from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
+from klrl_envs.results.rules import check_rules, check_run, task_sha256
+from klrl_envs.results.statistics import mean_interval, shared_error_on, t_interval
+from klrl_envs.results.ties import KL_ROUNDING, Ties
+
+INTERVAL_SLACK = 1e-6
+"""Rounding of a score's interval."""
+
+OLDER_UNTIL = "2026-11-24"
+"""The last day of entries whose seeds do not say how they were evaluated."""
+
+
+def check_record(record: RunRecord) -> None:
+    """Raise ValueError where a record contradicts itself, its task or a rule that holds with any arguments.
+
+    Raises:
+        ValueError: one line that names each contradiction: seed, number, its value, and what it must be.
+    """
+    raise_for(problems_of_record(record))
+
+
+def check_entry(entry: Entry) -> None:
+    """Raise ValueError where an entry contradicts itself, its task or a rule of the leaderboard.
+
+    Raises:
+        ValueError: one line that names each contradiction: seed, number, its value, and what it must be.
+    """
+    raise_for(problems_of_entry(entry))
+
+
+def raise_for(problems: Sequence[str]) -> None:
+    """Raise ValueError with all problems in a line, where there are any."""
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def problems_of_record(record: RunRecord) -> list[str]:
+    """All that a record contradicts."""
+    found = fault_of(lambda: check_run(record))
+    if found:
+        return found  # numbers of another task, or at another kl_coef, cannot be compared
+    try:
+        limits = limits_of(record.env_id, json.dumps(record.env_kwargs, sort_keys=True, allow_nan=False))
+    except ValueError as error:
+        return [str(error)]
+    return [
+        *of_the_task(record, limits.sha256),
+        *of_the_day(record.date),
+        *of_a_seed(record, record, limits),
+    ]
+
+
+def problems_of_entry(entry: Entry) -> list[str]:
+    """All that an entry contradicts."""
+    found = fault_of(lambda: check_rules(entry))
+    if found:
+        return found
+    found = list(of_the_task(entry, task_sha256(entry.env_id)))
+    if found:
+        return found  # its numbers are of another task
+    limits = limits_of(entry.env_id)
+    for day in (entry.date, *(seed.date for seed in entry.seeds if seed.date is not None)):
+        found += of_the_day(day)
+    for seed in entry.seeds:
+        found += of_a_seed(entry, seed, limits)
+    return [*found, *of_the_seeds(entry), *of_the_tier(entry), *of_the_mean(entry)]
+
+
+def fault_of(check: Callable[[], None]) -> list[str]:
+    """What a check that raises says, or nothing."""
+    try:
+        check()
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def of_the_task(setup: Setup, current: str) -> Iterator[str]:
+    """The task is the one that is registered now."""
+    if setup.task_sha256 != current:
+        yield f"task_sha256 is {setup.task_sha256}, but {setup.env_id} is now {current}"
+
+
+def of_the_day(day: str) -> Iterator[str]:
+    """A date is a day of the calendar."""
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        yield f"date must be a day of the calendar, not {day!r}: {error}"
+
+
+def of_a_seed(setup: Setup, seed: Measured, limits: Limits) -> Iterator[str]:
+    """A seed's numbers fit together, and a learner has written something."""
+    if setup.agent.kind == "learner" and seed.tokens == 0:
+        yield f"seed {seed.seed}: tokens must be above 0 of a learner, not 0"
+    if setup.schema_version == 1 and seed.evaluation is not None:
+        yield f"seed {seed.seed}: evaluation must be None in schema_version 1"
+    if setup.schema_version > 1 and seed.evaluation is None:
+        yield f"seed {seed.seed}: evaluation must be there from schema_version 2 on, not None"
+    for contradiction in Ties(seed, setup.kl_coef, limits).contradictions():
+        yield f"seed {seed.seed}: {contradiction}"
+
+
+def of_the_seeds(entry: Entry) -> Iterator[str]:
+    """The seeds are declared ones, and none is the copy of another."""
+    declared = NEURAL_SEEDS if "neural" in find_row(entry.env_id).tags else EXACT_SEEDS
+    for seed in entry.seeds:
+        if seed.seed not in declared:
+            yield f"seed {seed.seed}: seeds of {entry.env_id} must be among {list(declared)}"
+    measured: dict[tuple[float, ...], int] = {}
+    drawn: dict[int, int] = {}
+    for seed in entry.seeds:
+        numbers = seed.objective, seed.expected_reward, seed.kl, seed.regret
+        # whoever learns nothing stays at the reference, with any seed
+        if entry.agent.kind == "learner" and abs(seed.kl) > KL_ROUNDING:
+            other = measured.setdefault(numbers, seed.seed)
+            if other != seed.seed:
+                yield f"seed {seed.seed}: objective {seed.objective} and all else are those of seed {other}"
+        if seed.evaluation is not None and seed.evaluation.fresh:
+            other = drawn.setdefault(seed.evaluation.seed, seed.seed)
+            if other != seed.seed:
+                yield (
+                    f"seed {seed.seed}: evaluation.seed {seed.evaluation.seed} is that of seed {other}, "
+                    "which a fresh draw never is"
+                )
+
+
+def of_the_tier(entry: Entry) -> Iterator[str]:
+    """What states no errors is old."""
+    if entry.tier != "older":
+        return
+    if entry.schema_version != 1:
+        yield f"schema_version must be 1 in tier 'older', not {entry.schema_version}"
+    if max(entry.date, *(seed.date or entry.date for seed in entry.seeds)) > OLDER_UNTIL:
+        yield f"date must be at most {OLDER_UNTIL} in tier 'older', not {entry.date}"
+
+
+def of_the_mean(entry: Entry) -> Iterator[str]:
+    """The interval of the mean score follows from the seeds; that the score is their mean, ``Entry`` says."""
+    if entry.score is None or entry.score_interval is None:
+        return
+    expected = entry_interval(entry.env_id, entry.seeds)
+    wanted = [expected, older_interval(entry.seeds)] if entry.tier == "older" else [expected]
+    for bounds in wanted:
+        slack = INTERVAL_SLACK * max(1.0, *map(abs, bounds))
+        if all(abs(seen - bound) <= slack for seen, bound in zip(entry.score_interval, bounds, strict=True)):
+            return
+    yield (
+        f"score_interval must be {list(expected)}, as follows from the seeds, not {list(entry.score_interval)}"
+    )
+
+
+def entry_interval(env_id: str, seeds: Sequence[Seed]) -> Bounds:
+    """The interval of the mean score, as the runner computes it; a single seed's is its own."""
+    scores, intervals = scores_of(seeds)
+    if len(seeds) == 1:
+        return intervals[0]
+    return mean_interval(scores, shared_error_on(env_id, math.fsum(scores) / len(scores)))
+
+
+def older_interval(seeds: Sequence[Seed]) -> Bounds:
+    """The interval of entries of schema version 1: the mean of the seeds' own widened Student's."""
+    scores, intervals = scores_of(seeds)
+    if len(seeds) == 1:
+        return intervals[0]
+    mean = math.fsum(scores) / len(scores)
+    own = math.fsum(upper - lower for lower, upper in intervals) / 2 / len(intervals)
+    lower, upper = t_interval(scores)
+    half = math.hypot((upper - lower) / 2, own)
+    return mean - half, mean + half
+
+
+def scores_of(seeds: Sequence[Measured]) -> tuple[list[float], list[Bounds]]:
+    """The scores of seeds and their intervals."""
+    scores = [seed.score for seed in seeds if seed.score is not None]
+    return scores, [seed.score_interval for seed in seeds if seed.score_interval is not None]
