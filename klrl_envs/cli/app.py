@@ -14,6 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from klrl_envs.cli.benchmark import EPILOG, benchmark
+from klrl_envs.cli.check import check
+from klrl_envs.cli.options import ImportOption
+
 ERRORS = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 
 
@@ -44,15 +48,6 @@ app = typer.Typer(
 )
 
 
-def import_modules(modules: list[str] | None) -> list[str] | None:
-    """Import modules, which register environments of one's own."""
-    from klrl_envs.registry import import_module
-
-    for module in modules or []:
-        import_module(module)
-    return modules
-
-
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
 KlCoefOption = Annotated[
     float | None, typer.Option(help="Units of reward per nat; the environment's own by default.")
@@ -62,16 +57,6 @@ ReferenceOption = Annotated[str | None, typer.Option(help="pi0: a name, a folder
 SettingOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
-]
-ImportOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--import",
-        metavar="MODULE",
-        callback=import_modules,
-        is_eager=True,
-        help="A module, or file.py, that registers environments of your own; may be repeated.",
-    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
 
@@ -212,6 +197,10 @@ def evaluate(
 
     arguments = task_arguments(kl_coef, horizon, reference, settings)
     score_policy(env_id, arguments, policy, episodes, seed, Console(), as_json=as_json)
+
+
+app.command(epilog=EPILOG)(benchmark)
+app.command()(check)
 
 
 @app.command()
