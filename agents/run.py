@@ -50,7 +50,7 @@ class Training:
         self.out.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (self.out / name).unlink(missing_ok=True)
-        self._started = time.perf_counter()
+        self._began = klrl_envs.ledger.mark()
         self._bar = tqdm(
             total=self.budget, unit="tok", unit_scale=True, desc=f"{agent} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
@@ -74,7 +74,7 @@ class Training:
     @property
     def seconds(self) -> float:
         """Since the training began."""
-        return round(time.perf_counter() - self._started, 3)
+        return round(time.monotonic() - self._began.moment, 3)
 
     def count(self, tokens: int) -> None:
         """Tokens were written."""
@@ -131,8 +131,7 @@ class Training:
             self.out,
             agent={"name": self.agent, "url": f"agents/{self.agent}.py", "license": "MIT"},
             command=command_of(self.args, self.agent),
-            tokens=self.tokens,
-            seconds=self.seconds,
+            since=self._began,
             seed=self.args.seed,
             env_kwargs=self.args.env_kwargs,
             device=self.args.device,

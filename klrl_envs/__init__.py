@@ -2,7 +2,7 @@
 
 ``import klrl_envs`` registers every environment under ``klrl/`` and imports neither torch nor SciPy;
 the other public names are loaded when they are first used. Its public modules are ``automata``, ``kl``,
-``policies``, ``results``, ``wrappers`` and ``integrations``.
+``ledger``, ``policies``, ``results``, ``wrappers`` and ``integrations``.
 """
 
 # pyright: reportUnusedImport=false
@@ -24,7 +24,7 @@ from klrl_envs.registry import (
 )
 
 if TYPE_CHECKING:
-    from klrl_envs import integrations, kl, policies, results, wrappers
+    from klrl_envs import integrations, kl, ledger, policies, results, wrappers
     from klrl_envs.envs.engine import Engine
     from klrl_envs.envs.exact import exact_task
     from klrl_envs.envs.lookup import evaluation_task
@@ -87,6 +87,7 @@ _LAZY = {
     "fetch_reference": ("klrl_envs.reference.hub", "fetch_reference"),
     "integrations": ("klrl_envs.integrations", ""),
     "kl": ("klrl_envs.kl", ""),
+    "ledger": ("klrl_envs.ledger", ""),
     "load_reference": ("klrl_envs.reference.catalogue", "load"),
     "metrics_along_frontier": ("klrl_envs.evaluation.comparison", "metrics_along_frontier"),
     "observer_of": ("klrl_envs.envs.observation", "observer_of"),

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs import ledger
 from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.lookup import evaluation_task
@@ -28,6 +29,7 @@ SAMPLES = 3
 STEPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
+@ledger.counting_as("certify")
 def show_card(env_id: str, arguments: dict[str, Any], seed: int, console: Console) -> None:
     """Print the specification, the spaces, the optimum and sample texts."""
     row = find_row(env_id)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs import ledger
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
 from klrl_envs.reference.protocol import ReferenceLanes
 from klrl_envs.tasks.base import Metrics, Task
@@ -85,6 +86,7 @@ class Engine:
         done: bool [N], ended and not yet reset.
         prompt_index: int64 [N].
         reference_nats: float64 [N], log pi0 of what was written so far (in mode "end": at the end).
+        taken: tokens written in all lanes since the engine was made.
     """
 
     def __init__(self, task: Task, lanes: int, reference_log_prob: str = "step") -> None:
@@ -102,6 +104,7 @@ class Engine:
         self.done = np.ones(lanes, dtype=np.bool_)
         self.prompt_index = np.zeros(lanes, dtype=np.int64)
         self.reference_nats = np.zeros(lanes)
+        self.taken = 0
         self._every_lane = np.arange(lanes)
         self._randomness = LaneRandomness(lanes)
         self._reference_lanes: ReferenceLanes | None = None
@@ -188,6 +191,8 @@ class Engine:
         metrics = self._finish(finished, reward, ended[np.searchsorted(lanes, finished)])
         if self._reference_lanes is not None:
             self._reference_lanes.step(actions, active & ~terminated)
+        self.taken += len(lanes)
+        ledger.count(self.task.id, self.task.split, len(lanes), len(finished))
         return StepResult(reward, terminated, reference_log_prob, finished, metrics)
 
     def reference_log_probs(self) -> LogProbs:
@@ -255,7 +260,7 @@ class Engine:
         tokens, lengths = self.tokens[finished], self.length[finished]
         metrics: Metrics
         if exact is None:
-            reward[finished], metrics = task.score(tokens, lengths)
+            reward[finished], metrics = task.score(tokens, lengths, counted=True)
         else:
             state = self.state[finished]
             reward[finished] += exact.automaton.settle(state, ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from klrl_envs import ledger
 from klrl_envs.envs.lookup import EnvOrId, evaluation_task, shows_features
 from klrl_envs.evaluation.assess import assess
 from klrl_envs.evaluation.comparison import compare
@@ -18,6 +19,7 @@ from klrl_envs.policies import OptimalPolicy, Policy, as_policy
 from klrl_envs.tasks.base import Task
 
 
+@ledger.counting_as("evaluation")
 def evaluate(
     policy: Policy,
     env_or_id: EnvOrId,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs import ledger
 from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.optima.certificate import Certificate
@@ -37,6 +38,7 @@ Progress = Callable[[int, int, float], None]
 """(prompts done, prompts in all, seconds left)"""
 
 
+@ledger.counting_as("certify")
 def certify(
     task: Task,
     samples_per_prompt: int = SAMPLES,

@@ -12,6 +12,7 @@ from typing import Any
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.entry import Entry, entry_path, file_stem, merge
 from klrl_envs.results.guard import check_entry, check_record
+from klrl_envs.results.ledger import LEDGER, check_ledger, read_ledger
 from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.processes import Processes, end_orphan, words_of
 from klrl_envs.results.record import FILE, Bounds, RunRecord
@@ -102,6 +103,7 @@ class Benchmark:
             return f"result.json has tokens {record.tokens:,}, more than the {run.tokens:,} of its command"
         try:
             self.check(record)
+            check_ledger(record, read_ledger(self.folder(run) / LEDGER))
         except ValueError as error:
             return str(error)
         return None
@@ -111,7 +113,7 @@ class Benchmark:
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         end_orphan(folder)
-        for name in (FILE, STAMP, "policy.safetensors"):
+        for name in (FILE, STAMP, LEDGER, "policy.safetensors"):
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / STAMP, json.dumps(self.stamp(run), indent=2) + "\n")
         log = folder / LOG

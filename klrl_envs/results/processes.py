@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from klrl_envs.ledger import VARIABLE
+from klrl_envs.results.ledger import LEDGER
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PID = "pid"
 """The file in a run's folder that holds its process, so that one which was left behind is found."""
@@ -42,7 +45,7 @@ class Processes:
 
         Args:
             words: the command.
-            folder: where its process is noted while it runs.
+            folder: where its process is noted while it runs, and its ledger is kept.
             log: the file that gets what it says.
             threads: that it may use.
 
@@ -62,7 +65,13 @@ class Processes:
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,
-                    env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **limits, "PYTHONUNBUFFERED": "1"},
+                    env={
+                        "OMP_WAIT_POLICY": "PASSIVE",
+                        **os.environ,
+                        **limits,
+                        "PYTHONUNBUFFERED": "1",
+                        VARIABLE: str(folder.resolve() / LEDGER),
+                    },
                     start_new_session=True,
                 )
                 self._children.add(child)

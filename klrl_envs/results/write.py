@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klrl_envs import ledger
+from klrl_envs.results.ledger import budget_of
 from klrl_envs.results.provenance import commit, hardware, versions
 from klrl_envs.results.record import (
     FILE,
@@ -24,6 +27,7 @@ from klrl_envs.results.record import (
 if TYPE_CHECKING:
     from klrl_envs.evaluation.comparison import Comparison
     from klrl_envs.evaluation.result import Evaluation
+    from klrl_envs.ledger import Mark
 
 
 def write_result(
@@ -32,8 +36,9 @@ def write_result(
     *,
     agent: Agent | Mapping[str, str],
     command: str,
-    tokens: int,
-    seconds: float,
+    tokens: int | None = None,
+    seconds: float | None = None,
+    since: Mark | None = None,
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -47,8 +52,11 @@ def write_result(
         out: the folder; made where it is not there.
         agent: `name` (unique), `url` (where its code is), `license`.
         command: what does this run again.
-        tokens: written in training, and in any search or selection.
-        seconds: of wall time, training and evaluation.
+        tokens: written in training, and in any search or selection; None for what the ledger has counted,
+            which the record calls "counted": in all processes of the run under ``KLRL_LEDGER``, as the
+            benchmark sets it, and else in this process alone.
+        seconds: of wall time, training and evaluation; None for those since the run began.
+        since: when the run began, a ``klrl_envs.ledger.mark()``; the process's beginning where None.
         seed: of the training.
         env_kwargs: the environment's arguments that were changed, as they were given to ``evaluate``.
         device: "cpu" where an accelerator of the machine was not used.
@@ -56,37 +64,49 @@ def write_result(
         code: the paths in it which that code is; a change there since the commit is told.
 
     Raises:
-        ValueError: numbers that no run could measure together, no id, arguments that JSON does not hold.
+        ValueError: numbers that no run could measure together, fewer tokens than the ledger has counted, no
+            id, arguments that JSON does not hold.
     """
     if "/" not in evaluation.env_id:
         raise ValueError("only registered environments have records: give yours an id by klrl_envs.register")
-    score = evaluation.score
+    spent, budget = budget_of(tokens, since)
+    if seconds is None:
+        seconds = time.monotonic() - (ledger.book().began if since is None else since).moment
     record = RunRecord(
-        schema_version=SCHEMA_VERSION,
+        **measured(evaluation),
         agent=Agent.model_validate(agent),
-        env_id=evaluation.env_id,
         env_kwargs=as_json(env_kwargs or {}),
-        kl_coef=evaluation.kl_coef,
-        task_sha256=evaluation.task_sha256,
         command=command,
         seed=seed,
-        score=None if score is None else score.estimate,
-        score_interval=None if score is None else (score.lower, score.upper),
-        objective=evaluation.objective.estimate,
-        expected_reward=evaluation.expected_reward.estimate,
-        kl=evaluation.kl.estimate,
-        regret=evaluation.regret.estimate,
-        tokens=tokens,
+        tokens=spent,
         seconds=round(seconds, 3),
-        evaluation=evaluation_record(evaluation),
+        budget=budget,
         hardware=hardware(device),
         versions=versions(),
         commit=commit(Path(checkout), code),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        comparison=None if evaluation.comparison is None else comparison_record(evaluation.comparison),
     )
     record.save(Path(out) / FILE)
     return record
+
+
+def measured(evaluation: Evaluation) -> dict[str, Any]:
+    """The fields of a record that an evaluation gives."""
+    score = evaluation.score
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "env_id": evaluation.env_id,
+        "kl_coef": evaluation.kl_coef,
+        "task_sha256": evaluation.task_sha256,
+        "score": None if score is None else score.estimate,
+        "score_interval": None if score is None else (score.lower, score.upper),
+        "objective": evaluation.objective.estimate,
+        "expected_reward": evaluation.expected_reward.estimate,
+        "kl": evaluation.kl.estimate,
+        "regret": evaluation.regret.estimate,
+        "evaluation": evaluation_record(evaluation),
+        "comparison": None if evaluation.comparison is None else comparison_record(evaluation.comparison),
+    }
 
 
 def evaluation_record(evaluation: Evaluation) -> EvaluationRecord:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs import ledger
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel
@@ -171,6 +172,8 @@ class AutomatonTask(Task):
                 place = [self._place_of(prompt)]
                 starts = starts[0][place], starts[1][place], np.ones(1)
             rewards.append(self._text_reward(starts, completion))
+        counted = int(self.token_counts(completions).sum())
+        ledger.count(self.id, self.split, counted, len(completions))
         return np.array(rewards)
 
     def _place_of(self, prompt: str) -> int:
@@ -185,11 +188,9 @@ class AutomatonTask(Task):
 
     def _text_reward(self, starts: Starts, completion: str) -> float:
         try:
-            tokens = self.vocabulary.encode(completion)[: self.horizon]
+            tokens = self.episode_tokens(completion)
         except ValueError:
             return self.automaton.range_within(self.horizon)[0]
-        if self.end_token is not None and len(tokens) < self.horizon:
-            tokens.append(self.end_token)
 
         def written(context: IntArray, state: IntArray, time: int) -> IntArray:
             return np.full_like(state, tokens[time])

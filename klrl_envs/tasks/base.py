@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
@@ -160,6 +161,11 @@ class Task:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def split(self) -> str:
+        """Whose prompts it has, "train" or "evaluation"; "none" where it was not made with either."""
+        return "none" if self.source is None else self.source.arguments.get("prompts", "none")
+
     @property
     def padded_prompts(self) -> IntArray:
         """The prompts int64[M, P], padded on the right with the task's pad."""
@@ -178,16 +184,37 @@ class Task:
         first: IntArray = is_pad.argmax(axis=1)
         return np.where(is_pad.any(axis=1), first, observations.shape[1])
 
-    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
+    def episode_tokens(self, completion: str) -> list[int]:
+        """The tokens of an episode that writes a completion: up to the horizon, with the end token, where
+        there is one, after a shorter one.
+
+        Raises:
+            ValueError: the vocabulary cannot write it.
+        """
+        tokens = self.vocabulary.encode(completion)[: self.horizon]
+        return tokens if self.end_token is None or len(tokens) == self.horizon else [*tokens, self.end_token]
+
+    def token_counts(self, completions: Sequence[str]) -> IntArray:
+        """Tokens int64 [K] that completions count as; a whole episode where no episode can write one."""
+        counts = np.full(len(completions), self.horizon, dtype=np.int64)
+        for place, completion in enumerate(completions):
+            with suppress(ValueError):
+                counts[place] = len(self.episode_tokens(completion))
+        return counts
+
+    def score(
+        self, tokens: IntArray, lengths: IntArray, *, counted: bool = False
+    ) -> tuple[FloatArray, Metrics]:
         """Rewards float64 [K] and metrics of finished tokens [K, L], of which lengths [K] count.
 
-        Only a task that is not exact has it: there the reward is a function of the text.
+        Only a task that is not exact has it: there the reward is a function of the text. ``counted`` says
+        that the ledger has these tokens already, as those of an engine's steps.
         """
         raise NotImplementedError
 
     def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
         """Mean rewards float64 [K] of texts as strings: of a completion what the horizon has room for, in the
-        task's own tokens.
+        task's own tokens, which are counted.
 
         Raises:
             ValueError: the task is exact and has prompts, and a prompt is none of them.

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from klrl_envs import ledger
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
+
+
+@dataclass(frozen=True, eq=False)
+class CountedScores:
+    """A task's scoring function, which counts the texts that it is asked about."""
+
+    task: TextTask
+    function: ScoreTexts
+
+    def __call__(
+        self, tokens: IntArray, lengths: IntArray, texts: Sequence[str]
+    ) -> tuple[FloatArray, Metrics]:
+        """As the function's; all but the shortest prompt counts as written."""
+        self.task.count(np.maximum(lengths - self.task.prompts.lengths.min(), 0), texts)
+        return self.function(tokens, lengths, texts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,11 +38,24 @@ class TextTask(Task):
 
     score_texts: ScoreTexts
 
-    def score(self, tokens: IntArray, lengths: IntArray) -> tuple[FloatArray, Metrics]:
-        """Rewards float64 [K] and metrics (the texts among them) of finished tokens [K, L]."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.score_texts
+        function = given.function if isinstance(given, CountedScores) else given
+        object.__setattr__(self, "score_texts", CountedScores(self, function))
+
+    @property
+    def _function(self) -> ScoreTexts:
+        """The scoring function, for texts that are counted elsewhere."""
+        return self.score_texts.function if isinstance(self.score_texts, CountedScores) else self.score_texts
+
+    def score(
+        self, tokens: IntArray, lengths: IntArray, *, counted: bool = False
+    ) -> tuple[FloatArray, Metrics]:
+        """Rewards float64 [K] and metrics (the texts among them) of finished tokens [K, L]; see ``Task``."""
         rows = zip(tokens, lengths, strict=True)
         texts = [self.vocabulary.decode(row[:length].tolist()) for row, length in rows]
-        rewards, metrics = self.score_texts(tokens, lengths, texts)
+        rewards, metrics = (self._function if counted else self.score_texts)(tokens, lengths, texts)
         return rewards, {"text": np.array(texts, dtype=object), **metrics}
 
     def text_rewards(self, prompts: Sequence[str], completions: Sequence[str]) -> FloatArray:
@@ -41,4 +71,22 @@ class TextTask(Task):
             texts.append(prompt + kept)
         rows = Prompts.padded([self.vocabulary.encode(text) or [self.pad] for text in texts], self.pad)
         lengths = np.where(rows.tokens[:, 0] == self.pad, 0, rows.lengths)
-        return self.score_texts(rows.tokens, lengths, texts)[0]
+        self.count(self.token_counts(completions), texts)
+        return self._function(rows.tokens, lengths, texts)[0]
+
+    def count(self, written: IntArray, texts: Sequence[str]) -> None:
+        """Count texts that are rewarded, of which written int64 [K] tokens are the agent's.
+
+        A text that begins with an evaluation prompt is one of those, whatever the task's own prompts are.
+        """
+        foreign = np.array([text.startswith(self._evaluation_prompts) for text in texts], dtype=np.bool_)
+        for split, chosen in ((self.split, ~foreign), ("evaluation", foreign)):
+            ledger.count(self.id, split, int(written[chosen].sum()), int(chosen.sum()))
+
+    @cached_property
+    def _evaluation_prompts(self) -> tuple[str, ...]:
+        """The texts of the evaluation prompts, on the training prompts' task; none on another."""
+        if self.source is None or self.split != "train":
+            return ()
+        other = self.source.task(prompts="evaluation")
+        return tuple(other.text(row) for row in other.padded_prompts)
