@@ -31,6 +31,8 @@ class Arguments:
     """its arguments, as JSON"""
     imports: list[str] = field(default_factory=list, metadata={"flag": "--import"})
     """a module or file.py to import first, such as one that registers the environment; may be repeated"""
+    name: str | None = None
+    """what its results call it, so that a variant stands beside it; by default the module's name"""
     seed: int = 0
     """of everything that is drawn"""
     out: str = "runs/latest"

@@ -26,7 +26,7 @@ class Training:
 
     Args:
         args: the agent's.
-        agent: its name in the leaderboard.
+        agent: its module, whose name it has in the leaderboard where the arguments give no other.
         budget: tokens to write; by default those of the arguments, or else the environment's.
 
     Attributes:
@@ -40,7 +40,9 @@ class Training:
         for module in args.imports:
             klrl_envs.import_module(module)
         self.args = args
-        self.agent = agent
+        self.module = agent
+        # made here, so that a name which no result may have does not fail when the training is over
+        self.agent = klrl_envs.results.Agent(name=args.name or agent, url=f"agents/{agent}.py", license="MIT")
         self.row = klrl_envs.find_row(args.env_id)
         self.task = self.row.make(**args.env_kwargs)
         declared = self.row.token_budget if args.tokens is None else args.tokens
@@ -52,7 +54,7 @@ class Training:
             (self.out / name).unlink(missing_ok=True)
         self._began = klrl_envs.ledger.mark()
         self._bar = tqdm(
-            total=self.budget, unit="tok", unit_scale=True, desc=f"{agent} {self.row.task_id}",
+            total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent.name} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
         )  # fmt: skip
 
@@ -129,8 +131,8 @@ class Training:
         klrl_envs.write_result(
             evaluation,
             self.out,
-            agent={"name": self.agent, "url": f"agents/{self.agent}.py", "license": "MIT"},
-            command=command_of(self.args, self.agent),
+            agent=self.agent,
+            command=command_of(self.args, self.module),
             since=self._began,
             seed=self.args.seed,
             env_kwargs=self.args.env_kwargs,

@@ -67,7 +67,12 @@ def benchmark(
     runs = planned(experiments, only or [], seeds)
     raise typer.Exit(
         start(
-            runs, folder if out is None else out, jobs=jobs, threads=threads, dry_run=dry_run, console=Console()
+            runs,
+            folder if out is None else out,
+            jobs=jobs,
+            threads=threads,
+            dry_run=dry_run,
+            console=Console(),
         )
     )
 
@@ -82,7 +87,9 @@ def suite_of(agent: str | None, command: str | None, suite: str) -> tuple[Suite,
 
     if suite not in SUITES_OF_AN_AGENT:
         if not suite.endswith(".json"):
-            raise ValueError(f"--suite must be {', '.join(SUITES_OF_AN_AGENT)} or a .json file, got {suite!r}")
+            raise ValueError(
+                f"--suite must be {', '.join(SUITES_OF_AN_AGENT)} or a .json file, got {suite!r}"
+            )
         if agent is not None or command is not None:
             raise ValueError(f"--agent and --command go with a suite's name; {suite} names its own")
         return load_suite(suite, {}), Path("runs") / Path(suite).stem

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from klrl_envs.registry import find_row
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.guard import problems_of_entry
 from klrl_envs.results.entry import Entry
+from klrl_envs.results.guard import problems_of_entry
 from klrl_envs.results.plan import Group, PlannedRun, usual_seeds
 from klrl_envs.results.record import Bounds, RunRecord
 from klrl_envs.tasks.row import short_id
@@ -62,7 +62,14 @@ def summary_table(found: Sequence[Outcome]) -> Table:
     """Score with its interval, KL and tokens of each environment, means over the seeds."""
     table = Table(title="0 is the reference, 1 the optimum", caption=unfinished(found) or None)
     several = len({outcome.run.agent for outcome in found}) > 1
-    for name in (*(["agent"] if several else []), "environment", "seeds", "score [95 %]", "KL (nats)", "tokens"):
+    for name in (
+        *(["agent"] if several else []),
+        "environment",
+        "seeds",
+        "score [95 %]",
+        "KL (nats)",
+        "tokens",
+    ):
         table.add_column(name, justify="right" if name in ("KL (nats)", "tokens") else "left")
     for outcome in found:
         run = outcome.run
@@ -79,7 +86,9 @@ def summary_table(found: Sequence[Outcome]) -> Table:
 
 def unfinished(found: Sequence[Outcome]) -> str:
     """That some environments have fewer seeds than a final entry, or nothing."""
-    few = [outcome for outcome in found if len(outcome.records) < len(usual_seeds(find_row(outcome.run.env_id)))]
+    few = [
+        outcome for outcome in found if len(outcome.records) < len(usual_seeds(find_row(outcome.run.env_id)))
+    ]
     return "not final: an entry has all seeds, 0 to 4 (0 to 2 on neural environments)" if few else ""
 
 
