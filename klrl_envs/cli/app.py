@@ -212,20 +212,21 @@ def report(
         list[str] | None, typer.Option(help="Show this agent only; may be repeated. All by default.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where report.md, .png and .svg go; RESULTS/report by default.")
+        Path | None, typer.Option(help="Where the page and the figures go; RESULTS/report by default.")
     ] = None,
+    modules: ImportOption = None,
 ) -> None:
-    """Say what an agent can and cannot do, from its runs on the diagnostics.
+    """Say what an agent can and cannot do, from its runs.
 
     Each diagnostic tests one property: does the score fall with longer
     texts, rarer or later rewards, more noise? Each becomes a number in
     \\[0, 1] (0 as the reference, 1 as the optimum), a line of a figure and
-    a sentence; what was not run stays open. A checkout makes the runs with
-    python -m benchmarks.run --suite diagnostics --out runs/diagnostics,
-    and --only agent=ppo for one agent. The figure needs
-    pip install 'klrl-envs\\[plots]'.
+    a sentence; what was not run stays open. Runs on other environments
+    become a table and a figure of scores. klrl benchmark --suite diagnostics
+    makes the runs. The page is written without matplotlib, too; figures
+    need pip install 'klrl-envs\\[plots]'.
 
-    Example: [bold]klrl report runs/diagnostics --agent ppo[/]
+    Example: [bold]klrl report runs/mine[/]
     """
     from klrl_envs.results.report import make_report
 

@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from klrl_envs.results.plan import PlannedRun
     from klrl_envs.results.suites import Suite
 
-EPILOG = """[bold]klrl benchmark --agent mine --command "python mine.py"[/]  minutes: does it run, does it learn?
+EPILOG = """Examples:
 
-[bold]klrl benchmark --agent mine --command "python mine.py" --suite core --dry-run[/]  what would be run
+[bold]klrl benchmark --agent mine --command "python mine.py"[/]
+
+[bold]klrl benchmark --agent mine --command "python mine.py" --suite core --dry-run[/]
 
 [bold]klrl benchmark --agent mine --command "python mine.py" --suite core --only env=Keywords-v0,Haiku-v0[/]
 
 [bold]klrl benchmark --agent mine --command "python -m mine --lr 0.1" --suite diagnostics --jobs 4[/]
 
-[bold]klrl check runs/mine[/] and [bold]klrl report runs/mine[/] go on from there."""
+Then [bold]klrl check runs/mine[/] and [bold]klrl report runs/mine[/]."""
 
 SUITE_HELP = (
     "quick: minutes, and no final entry; core: every environment, all seeds, the whole budget; diagnostics: "
-    "the sweeps that klrl report reads; or a JSON file of experiments, which names agents and commands itself."
+    "the sweeps that klrl report reads; or a JSON file of experiments, which names agents and commands."
 )
 
 
@@ -57,8 +59,9 @@ def benchmark(
     --env-kwargs JSON where a suite changes the environment. It trains, writes
     at most N tokens, and leaves DIR/result.json, which klrl_envs.write_result
     makes. It starts in the folder where you are, with your environment variables
-    (PYTHONPATH among them) as they are, but for the number of threads; the word
-    python is the interpreter that runs klrl.
+    (PYTHONPATH among them) as they are, but for numbers of threads, unbuffered
+    output, and KLRL_LEDGER, where its tokens are counted; the word python is the
+    interpreter that runs klrl.
 
     Runs that are done are not done again: stop it and start it at will. Entries
     of the leaderboard go to OUT/entries. Where a run failed the exit code is 1.

@@ -172,7 +172,7 @@ def of_the_mean(entry: Entry) -> Iterator[str]:
     )
 
 
-def entry_interval(env_id: str, seeds: Sequence[Seed]) -> Bounds:
+def entry_interval(env_id: str, seeds: Sequence[Measured]) -> Bounds:
     """The interval of the mean score, as the runner computes it; a single seed's is its own."""
     scores, intervals = scores_of(seeds)
     if len(seeds) == 1:

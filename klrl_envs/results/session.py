@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.outcome import outcomes, summary_table
+from klrl_envs.results.outcome import finished, outcomes_of, summary_table
 from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.runner import report_failures, run_suite
 
@@ -37,7 +37,7 @@ def run_session(
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return STOPPED
-    found = outcomes(runs, benchmark)
+    found = outcomes_of(finished(runs, benchmark))
     if found:
         (console or Console()).print(summary_table(found))
     report_failures(failures)
