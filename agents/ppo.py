@@ -207,8 +207,8 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
         if training.progress >= args.average_from:
             average.add()
         nats, returns = trajectories.log_ratios.sum(1), trajectories.rewards.sum(1)
-        training.record(trajectories.texts, returns, nats, trajectories.metrics)
         training.count(trajectories.steps)
+        training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = returns.mean() - task.kl_coef * nats.mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
     average.apply()

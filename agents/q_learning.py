@@ -10,7 +10,8 @@ Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); soft Q-learning, Haarnoja et 
 States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
 episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
 KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays. With
-a twentieth of it, those actions stay at their first values, and the score stays at .85.
+a twentieth of it, those actions stay at their first values, and the score stays at .85. The episodes on
+record are the mixture's, and so is their KL: their learning curve lies far below the policy that is scored.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from agents.arguments import Arguments, parse
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Evaluation, sample_rows
-from klrl_envs.wrappers import VectorStateIndex
+from klrl_envs.wrappers import Episode, VectorStateIndex
 
 LARGEST_TABLE = 1 << 26
 LOGGED = 500  # episodes a line of progress
@@ -107,32 +108,55 @@ def train(args: QArguments) -> Evaluation:
     made = gym.make_vec(
         training.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
     )
-    env = VectorStateIndex(made)
+    env, every = VectorStateIndex(made), np.arange(args.lanes)
     index, _ = env.reset(seed=args.seed)
-    returns: list[float] = []
-    steps: list[list[tuple[Any, Any, float]]] = [[] for _ in range(args.lanes)]
+    episodes: list[Episode] = []
+    steps: list[list[tuple[Any, Any, float, float]]] = [[] for _ in range(args.lanes)]
     while training.left:
         share = args.exploration + (args.exploration_end - args.exploration) * training.progress
         rows, _ = table.log_rows(index)
         explore = rng.random(args.lanes) < share
-        rows = np.where(explore[:, None], cast(Any, made.unwrapped).reference_log_probs(), rows)
-        actions = sample_rows(rows, rng)
-        following, rewards, terminated, _, _ = env.step(actions)
-        for lane in range(args.lanes):
-            steps[lane].append((index[lane], actions[lane], rewards[lane]))
-        index = following
-        for lane in np.flatnonzero(terminated):
-            states, taken, paid = zip(*steps[lane])
-            table.learn(np.array(states), np.array(taken), np.array(paid), args)
-            returns.append(sum(paid))
-            steps[lane] = []
+        reference = cast(Any, made.unwrapped).reference_log_probs()
+        actions = sample_rows(np.where(explore[:, None], reference, rows), rng)
+        nats = mixed_log_ratio(rows[every, actions], reference[every, actions], share)
+        following, rewards, terminated, _, infos = env.step(actions)
         training.count(args.lanes)
-        if len(returns) >= LOGGED:
+        for lane in range(args.lanes):
+            steps[lane].append((index[lane], actions[lane], float(rewards[lane]), float(nats[lane])))
+        index = following
+        for lane in np.flatnonzero(terminated).tolist():
+            states, taken, paid, k1 = zip(*steps[lane])
+            table.learn(np.array(states), np.array(taken), np.array(paid), args)
+            reward, length = sum(paid), len(paid)
+            episodes.append(
+                Episode(
+                    episode=len(episodes), tokens=training.tokens, text=infos["text"][lane], lane=lane,
+                    task_reward=reward, paid=reward, length=length, k1=sum(k1),
+                )
+            )  # fmt: skip
+            steps[lane] = []
+        if len(episodes) >= LOGGED:
+            training.record(episodes)
+            returns = [episode.task_reward for episode in episodes]
             training.note(**{"return": mean(returns), "exploration": share})
-            returns = []
+            episodes = []
         if terminated.any():
             index, _ = env.reset(options={"reset_mask": terminated})
+    training.record(episodes)
     return training.finish(table)
+
+
+def mixed_log_ratio(
+    log_prob: NDArray[np.float64], reference: NDArray[np.float64], share: float
+) -> NDArray[np.float64]:
+    """log mu - log pi0 [N], nats, of tokens under the mixture mu = share pi0 + (1 - share) pi.
+
+    Args:
+        log_prob: log pi of the tokens, [N].
+        reference: log pi0 of the tokens, [N].
+        share: of the reference in the mixture.
+    """
+    return np.log(share + (1 - share) * np.exp(log_prob - reference))
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ def train(args: ReinforceArguments) -> Evaluation:
         if training.progress >= args.average_from:
             average.add()
         nats, returns = trajectories.log_ratios.sum(1), trajectories.rewards.sum(1)
-        training.record(trajectories.texts, returns, nats, trajectories.metrics)
         training.count(trajectories.steps)
+        training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = task.kl_coef * paid.sum(1).mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
     average.apply()

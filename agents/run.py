@@ -14,10 +14,10 @@ from tqdm import tqdm
 import klrl_envs
 from agents.arguments import Arguments, command_of
 from klrl_envs import Evaluation, Task
-from klrl_envs.wrappers import append_line
+from klrl_envs.wrappers import Episode, append_line
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-RECORDED = 4  # episodes of each update that are recorded
+RECORDED = 10_000  # episodes of a training, about, that are recorded
 FILES = ("progress.jsonl", "episodes.jsonl", "result.json", "policy.safetensors")
 
 
@@ -89,20 +89,17 @@ class Training:
         append_line(self.out / "progress.jsonl", {"tokens": self.tokens, "seconds": self.seconds, **shown})
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in list(shown.items())[:4]})
 
-    def record(self, texts: Sequence[str], returns: Any, nats: Any, metrics: Mapping[str, Any]) -> None:
-        """Some episodes of an update as lines of episodes.jsonl, in the recorder's form.
+    def record(self, episodes: Sequence[Episode]) -> None:
+        """Some of an update's episodes as lines of episodes.jsonl, in the recorder's form.
 
-        Args:
-            texts: of the episodes, N.
-            returns: [N], of the task alone.
-            nats: [N], log pi - log pi0 of the texts.
-            metrics: the task's, arrays [N]; those of several numbers an episode are left out.
+        As many are kept as make ``RECORDED`` in the whole training, at least one, evenly among those given.
         """
-        for index in range(min(RECORDED, len(texts))):
-            record = {"tokens": self.tokens, "text": texts[index], "return": float(returns[index])}
-            record |= {"k1": float(nats[index])}
-            record |= {name: values[index] for name, values in metrics.items() if values.ndim == 1}
-            append_line(self.out / "episodes.jsonl", record)
+        if not episodes:
+            return
+        spent = sum(episode.length for episode in episodes)
+        kept = min(max(round(RECORDED * spent / max(self.budget, 1)), 1), len(episodes))
+        for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
+            append_line(self.out / "episodes.jsonl", episodes[index].line())
 
     def finish(
         self, policy: Any, *, features: bool = False, weights: Mapping[str, Any] | None = None

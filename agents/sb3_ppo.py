@@ -23,6 +23,7 @@ from agents.run import Training, mean, prepare, report, scheduled
 from klrl_envs import Evaluation
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
 from klrl_envs.policies import SB3Policy
+from klrl_envs.wrappers import Episode
 
 
 @dataclass
@@ -60,25 +61,20 @@ class TrainingCallback(BaseCallback):
         super().__init__()
         self._training = training
         self._penalty = penalty
-        self._returns: list[float] = []
-        self._nats: list[float] = []
+        self._episodes: list[Episode] = []
 
     def _on_step(self) -> bool:
         self._training.count(self.training_env.num_envs)
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                self._returns.append(info["episode"]["r"])
-        self._nats.extend(self._penalty.ended)
+        self._episodes.extend(self._penalty.ended)
         return True
 
     def _on_rollout_end(self) -> None:
-        ended = [info for info in self.locals["infos"] if "episode" in info]
-        texts = [info["text"] for info in ended]
-        self._training.record(texts, [info["episode"]["r"] for info in ended], self._penalty.ended, {})
-        reward, nats = mean(self._returns), mean(self._nats)
+        self._training.record(self._episodes)
+        reward = mean([episode.task_reward for episode in self._episodes])
+        nats = mean([episode.k1 for episode in self._episodes])
         objective = reward - self._training.task.kl_coef * nats
         self._training.note(objective=objective, reward=reward, kl=nats)
-        self._returns, self._nats = [], []
+        self._episodes = []
 
 
 def train(args: SB3Arguments) -> Evaluation:

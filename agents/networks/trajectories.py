@@ -13,6 +13,7 @@ from torch import Tensor
 
 from agents.networks.categorical import ResidualScores, divergence, draw
 from klrl_envs import Engine, Task
+from klrl_envs.wrappers import Episode
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,31 @@ class Trajectories:
     def steps(self) -> int:
         """Tokens written, the end tokens among them."""
         return int(self.mask.sum())
+
+    def episodes(self, tokens: int, kl_coef: float) -> list[Episode]:
+        """The episodes as they go on record.
+
+        Args:
+            tokens: that were written in training, these among them.
+            kl_coef: in units of reward per nat.
+        """
+        rewards, lengths = self.rewards.sum(1).tolist(), self.mask.sum(1).tolist()
+        k1, kl = self.log_ratios.sum(1).tolist(), self.kl.sum(1).tolist()
+        return [
+            Episode(
+                episode=place,
+                tokens=tokens,
+                text=text,
+                task_reward=rewards[place],
+                paid=rewards[place] - kl_coef * k1[place],
+                length=lengths[place],
+                k1=k1[place],
+                kl=kl[place],
+                lane=place,
+                metrics={name: values[place] for name, values in self.metrics.items() if values.ndim == 1},
+            )
+            for place, text in enumerate(self.texts)
+        ]
 
     def paid(self, kl_coef: float) -> Tensor:
         """What each step is worth in nats, float32 [N, T]: r / kl_coef - (log pi - log pi0)."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
@@ -36,6 +37,7 @@ except ImportError as error:
 from klrl_envs.envs.vector_env import TokenVectorEnv, as_autoreset_mode
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.registry import find_row
+from klrl_envs.wrappers.episodes import Episode, append_line, checked_path, metrics_of
 
 
 class KLCallback(BaseCallback):
@@ -47,20 +49,25 @@ class KLCallback(BaseCallback):
 
     Args:
         kl_coef: reward per nat; the environment's own by default.
+        record: a file that gets a line for each finished episode, as ``Recorder`` writes it; its folder must
+            be there.
 
     Attributes:
-        ended: log pi - log pi0, nats, of the episodes that this step has ended, by lane.
+        ended: the episodes that this step has ended, by lane.
 
     Raises (when training starts):
         TypeError: the algorithm is not on-policy, so that its rollout has no log-probs.
         ValueError: gamma is not 1, ent_coef is not 0, or rewards are normalised.
     """
 
-    def __init__(self, kl_coef: float | None = None, verbose: int = 0) -> None:
+    def __init__(
+        self, kl_coef: float | None = None, verbose: int = 0, *, record: str | Path | None = None
+    ) -> None:
         super().__init__(verbose)
         self.kl_coef = None if kl_coef is None else check_kl_coef(kl_coef)
-        self.ended: list[float] = []
-        self._nats = np.zeros(0)
+        self.ended: list[Episode] = []
+        self._record = None if record is None else checked_path(record)
+        self._episodes = 0
         self._in_rollout: list[float] = []
 
     def _on_training_start(self) -> None:
@@ -91,7 +98,10 @@ class KLCallback(BaseCallback):
             if len(declared) != 1:
                 raise ValueError(f"the environments must share one kl_coef, got {sorted(declared)}")
             self.kl_coef = check_kl_coef(declared.pop())
-        self._nats = np.zeros(self.training_env.num_envs)
+        lanes = self.training_env.num_envs
+        self._nats, self._rewards = np.zeros(lanes), np.zeros(lanes)
+        self._lengths = np.zeros(lanes, dtype=np.int64)
+        self._prompts = [info.get("prompt") for info in self.training_env.reset_infos]
 
     def _on_step(self) -> bool:
         rewards = self.locals["rewards"]
@@ -105,13 +115,38 @@ class KLCallback(BaseCallback):
                 "infos lack 'reference_log_prob': make the environment with reference_log_prob='step'"
             ) from None
         log_ratio = self.locals["log_probs"].double().cpu().numpy() - reference
-        rewards -= self.kl_coef * log_ratio
+        self._rewards += rewards
         self._nats += log_ratio
+        self._lengths += 1
+        rewards -= self.kl_coef * log_ratio
         ended = np.asarray(self.locals["dones"])
-        self.ended = self._nats[ended].tolist()
-        self._in_rollout.extend(self.ended)
-        self._nats[ended] = 0
+        self.ended = [self._episode(lane, infos[lane]) for lane in np.flatnonzero(ended).tolist()]
+        for sums in (self._nats, self._rewards, self._lengths):
+            sums[ended] = 0
+        for episode in self.ended:
+            self._in_rollout.append(float(episode.k1 or 0.0))
+            if self._record is not None:
+                append_line(self._record, episode.line())
         return True
+
+    def _episode(self, lane: int, info: dict[str, Any]) -> Episode:
+        """A lane's episode, which has ended; the lane has its next prompt already."""
+        assert self.kl_coef is not None
+        reward, nats = float(self._rewards[lane]), float(self._nats[lane])
+        prompt, self._prompts[lane] = self._prompts[lane], self.training_env.reset_infos[lane].get("prompt")
+        self._episodes += 1
+        return Episode(
+            episode=self._episodes - 1,
+            tokens=self.num_timesteps,
+            text=info.get("text"),
+            task_reward=reward,
+            paid=reward - self.kl_coef * nats,
+            length=int(self._lengths[lane]),
+            k1=nats,
+            lane=lane,
+            prompt=prompt,
+            metrics=metrics_of(info),
+        )
 
     def _on_rollout_end(self) -> None:
         if self._in_rollout:

@@ -14,10 +14,12 @@ model with ``klrl_envs.evaluate``. TRL itself is not imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from klrl_envs.registry import find_row, make_task
 from klrl_envs.tasks.base import Task
+from klrl_envs.wrappers.episodes import Episode, append_line, checked_path
 
 Message = Mapping[str, Any]
 Conversation = str | Sequence[Message]
@@ -31,8 +33,10 @@ class RewardFunction:
         reward_range: bounds (a, b) of what is paid.
     """
 
-    def __init__(self, task: Task, name: str) -> None:
+    def __init__(self, task: Task, name: str, record: Path | None = None) -> None:
         self.task = task
+        self._record = record
+        self._texts = self._tokens = 0
         self.kl_coef = task.kl_coef
         self.reward_range = task.reward_range
         if task.exact is not None:  # of the mean, where the task has noise
@@ -48,10 +52,32 @@ class RewardFunction:
         if not completions:
             return []
         begun, written = [text_of(each) for each in prompts], [text_of(each) for each in completions]
-        return self.task.text_rewards(begun, written).tolist()
+        rewards = self.task.text_rewards(begun, written).tolist()
+        if self._record is not None:
+            self._write(self._record, begun, written, rewards)
+        return rewards
+
+    def _write(
+        self, path: Path, prompts: Sequence[str], completions: Sequence[str], rewards: Sequence[float]
+    ) -> None:
+        """A line for each text, whose KL only the trainer knows."""
+        lengths = self.task.token_counts(completions).tolist()
+        for prompt, completion, reward, length in zip(prompts, completions, rewards, lengths):
+            self._tokens += length
+            whole = completion if self.task.exact is not None else prompt + completion
+            episode = Episode(
+                episode=self._texts,
+                tokens=self._tokens,
+                text=whole,
+                task_reward=reward,
+                paid=reward,
+                length=length,
+            )
+            append_line(path, episode.line())
+            self._texts += 1
 
 
-def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
+def as_reward_fn(env_id: str, *, record: str | Path | None = None, **kwargs: Any) -> RewardFunction:
     """The reward of an environment as a reward function for TRL's trainers.
 
     Prompts and completions are plain strings, or conversations (lists of messages with ``content``): then
@@ -64,6 +90,8 @@ def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
 
     Args:
         env_id: such as "klrl/Sentiment-v0".
+        record: a file that gets a line for each text, as ``Recorder`` writes it, but without KL; its folder
+            must be there. `tokens` are those of this process.
         **kwargs: the environment's own.
 
     Raises:
@@ -73,7 +101,7 @@ def as_reward_fn(env_id: str, **kwargs: Any) -> RewardFunction:
     if task.exact is not None and not task.exact.automaton.deterministic:
         raise ValueError(f"{env_id} with {kwargs} is stochastic: its reward is no function of the text")
     name = find_row(env_id).task_id.replace("-", "_").replace("/", "_").lower()
-    return RewardFunction(task, f"klrl_{name}")
+    return RewardFunction(task, f"klrl_{name}", None if record is None else checked_path(record))
 
 
 def text_of(conversation: Conversation) -> str:

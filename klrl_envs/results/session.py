@@ -31,7 +31,7 @@ def run_session(
     Returns:
         The exit code: 1 where a run failed.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))  # so that the commands end with the benchmark
+    signal.signal(signal.SIGTERM, end)  # so that the commands end with the benchmark
     try:
         failures = run_suite(runs, benchmark, jobs=jobs)
     except KeyboardInterrupt:
@@ -42,6 +42,11 @@ def run_session(
         (console or Console()).print(summary_table(found))
     report_failures(failures)
     return 1 if failures else 0
+
+
+def end(number: int, frame: object) -> None:
+    """End this process as a signal asks."""
+    sys.exit(ENDED)
 
 
 def print_commands(runs: Sequence[PlannedRun], benchmark: Benchmark) -> int:

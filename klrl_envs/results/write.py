@@ -50,8 +50,8 @@ def write_result(
     Args:
         evaluation: of the trained policy.
         out: the folder; made where it is not there.
-        agent: `name` (unique) and what else ``Agent`` has, such as `url` (of its git repository) and `license`;
-            or its name alone, which is enough for all but the leaderboard.
+        agent: `name` (unique), `url` (of its git repository), `license` and what else ``Agent`` has; or its
+            name alone, which is enough for all but the leaderboard.
         command: what does this run again; this process's own command line where None.
         tokens: written in training, and in any search or selection; None for what the ledger has counted,
             which the record calls "counted": in all processes of the run under ``KLRL_LEDGER``, as the

@@ -1,5 +1,6 @@
 """Wrappers: what an agent is paid and shown in training. Scores are always those of the plain task."""
 
+from klrl_envs.wrappers.episodes import Episode, append_line
 from klrl_envs.wrappers.kl_reward import KLReward, VectorKLReward
 from klrl_envs.wrappers.observations import (
     ReferenceFeatures,
@@ -7,12 +8,13 @@ from klrl_envs.wrappers.observations import (
     VectorReferenceFeatures,
     VectorStateIndex,
 )
-from klrl_envs.wrappers.recorder import Recorder, VectorRecorder, append_line
+from klrl_envs.wrappers.recorder import Recorder, VectorRecorder
 from klrl_envs.wrappers.rewards import DelayedReward, NoisyReward
 from klrl_envs.wrappers.start import RandomStart
 
 __all__ = [
     "DelayedReward",
+    "Episode",
     "KLReward",
     "NoisyReward",
     "RandomStart",

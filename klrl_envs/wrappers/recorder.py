@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,59 +11,15 @@ from gymnasium.vector import AutoresetMode
 
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.wrappers.base import TokenVectorWrapper, single
-
-SUMMED = ("kl", "k1", "task_reward")
-PER_TOKEN = ("reference_log_prob", "log_prob", "k2", "k3")
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON line in a single write, so that processes may share a file.
-
-    Raises:
-        ValueError: the record holds something that JSON has no form for.
-    """
-    line = (json.dumps(record, ensure_ascii=False, allow_nan=False, default=plain) + "\n").encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
-
-
-def plain(value: Any) -> Any:
-    """A NumPy number or array as JSON has it."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        return cast(Any, value).tolist()
-    raise ValueError(f"a record holds numbers, texts and lists of them, got {type(value).__name__}")
-
-
-def episode_record(
-    head: dict[str, Any],
-    total: float,
-    sums: dict[str, float],
-    length: int,
-    began: float,
-    info: dict[str, Any],
-) -> dict[str, Any]:
-    """A line: ``head``, the sums of the episode, and what its last ``info`` says at the end."""
-    skipped = {*SUMMED, *PER_TOKEN, "text"}
-    return {
-        **head,
-        "text": info.get("text"),
-        "return": total,
-        **sums,
-        "length": length,
-        "seconds": round(time.perf_counter() - began, 6),
-        **{name: value for name, value in info.items() if name not in skipped},
-    }
+from klrl_envs.wrappers.episodes import SUMMED, Episode, append_line, checked_path, metrics_of
 
 
 class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstructorArgs):
-    """Appends a line for every finished episode.
+    """Appends a line for every finished episode: see ``Episode``.
 
-    A line has ``episode`` (from 0), ``seed`` (of the reset, null where none was given), ``prompt``,
-    ``text``, ``return`` (as paid by what is wrapped), ``length`` (tokens), ``seconds``, the task's
-    metrics, and with ``KLReward`` underneath the sums ``kl``, ``k1`` (nats) and ``task_reward``.
+    `tokens` is what the environment has written since it was made, unfinished episodes too. `task_reward`
+    and, with ``KLReward`` underneath, `kl` and `k1` are sums over the episode; `return` is what is paid by
+    what is wrapped. ``klrl_envs.results.curve.learning_curve`` reads the file.
 
     Args:
         env: an environment of klrl_envs.
@@ -78,7 +31,7 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
 
     def __init__(self, env: gym.Env[Any, Any], path: str) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, path=str(path))
-        single(env, "Recorder", "VectorRecorder wraps it")
+        self._token_env = single(env, "Recorder", "VectorRecorder wraps it")
         super().__init__(env)
         self._path = checked_path(path)
         self._episodes = 0
@@ -103,9 +56,18 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
             if name in info:
                 self._sums[name] = self._sums.get(name, 0.0) + float(info[name])
         if (terminated or truncated) and self._head is not None:
-            head = {"episode": self._episodes, **self._head}
-            record = episode_record(head, self._total, self._sums, self._length, self._began, info)
-            append_line(self._path, record)
+            episode = Episode(
+                episode=self._episodes,
+                tokens=self._token_env.engine.taken,
+                text=info.get("text"),
+                paid=self._total,
+                length=self._length,
+                seconds=round(time.perf_counter() - self._began, 6),
+                metrics=metrics_of(info),
+                **{"task_reward": self._total, **self._sums},
+                **self._head,
+            )
+            append_line(self._path, episode.line())
             self._episodes += 1
             self._head = None
         return observation, reward, terminated, truncated, info
@@ -114,7 +76,7 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
 class VectorRecorder(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
     """``Recorder`` of N lanes, in every autoreset mode; lines stand in the order in which episodes end.
 
-    Each line has ``lane`` beside what ``Recorder`` writes; the seed is that of the lane.
+    Each line has its `lane`; the seed is that of the lane, and `tokens` are those of all lanes.
     """
 
     def __init__(self, env: Any, path: str) -> None:
@@ -154,13 +116,28 @@ class VectorRecorder(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
                     sums += np.where(part[f"_{name}"], part[name], 0.0)
         for lane in np.flatnonzero(ended).tolist():
             prompt = int(prompts[lane]) if self._token_env.task.prompt_length else None
-            head = {"episode": self._episodes, "lane": lane, "seed": self._seeds[lane], "prompt": prompt}
-            sums = {name: float(values[lane]) for name, values in self._sums.items()}
-            total, length, began = float(self._total[lane]), int(self._length[lane]), float(self._began[lane])
-            append_line(self._path, episode_record(head, total, sums, length, began, of_lane(last, lane)))
-            self._episodes += 1
+            self._record(lane, prompt, of_lane(last, lane))
         self._begin(np.flatnonzero(ended if same_step else ~stepped), None)
         return observations, rewards, terminated, truncated, infos
+
+    def _record(self, lane: int, prompt: int | None, info: dict[str, Any]) -> None:
+        """Write the line of a lane's episode, which has just ended with ``info``."""
+        paid = float(self._total[lane])
+        episode = Episode(
+            episode=self._episodes,
+            tokens=self._token_env.engine.taken,
+            text=info.get("text"),
+            paid=paid,
+            length=int(self._length[lane]),
+            seconds=round(time.perf_counter() - float(self._began[lane]), 6),
+            lane=lane,
+            seed=self._seeds[lane],
+            prompt=prompt,
+            metrics=metrics_of(info),
+            **{"task_reward": paid, **{name: float(values[lane]) for name, values in self._sums.items()}},
+        )
+        append_line(self._path, episode.line())
+        self._episodes += 1
 
     def _begin(self, lanes: IntArray, seeds: Any) -> None:
         for lane in lanes:
@@ -177,11 +154,3 @@ def of_lane(infos: dict[str, Any], lane: int) -> dict[str, Any]:
     skipped = ("final_info", "final_obs", "prompt")
     named = {name: mask for name, mask in infos.items() if name.startswith("_") and name[1:] not in skipped}
     return {name[1:]: infos[name[1:]][lane] for name, mask in named.items() if mask[lane]}
-
-
-def checked_path(path: str) -> Path:
-    """The path, whose folder must be there."""
-    checked = Path(path)
-    if not checked.parent.is_dir():
-        raise FileNotFoundError(f"path is {str(path)!r}, and its folder {str(checked.parent)!r} is not there")
-    return checked

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import typing
 from pathlib import Path
 
 import pytest
 
+import klrl_envs
 from agents import ppo, q_learning, reference
 from agents.arguments import Arguments
 from agents.ppo import PPOArguments
 from agents.q_learning import QArguments
-from agents.run import scheduled
+from agents.run import Training, scheduled
 from klrl_envs import RunRecord
 
 
@@ -41,3 +44,25 @@ def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="name"):
         reference.train(Arguments(env_id=env_id, out=str(tmp_path / "never"), name="no name"))
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])
+def test_an_agent_counts_as_the_ledger_does(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"agents.{agent}")
+    own: list[int] = []
+    finish = Training.finish
+
+    def watched(training: Training, *args: typing.Any, **kwargs: typing.Any) -> klrl_envs.Evaluation:
+        own.append(training.tokens)
+        return finish(training, *args, **kwargs)
+
+    monkeypatch.setattr(Training, "finish", watched)
+    kind = typing.get_type_hints(module.train)["args"]
+    module.train(
+        kind(tokens=3000, episodes=64, out=str(tmp_path), threads=1, env_id="klrl/GridNavigation-v0")
+    )
+    record = RunRecord.load(tmp_path / "result.json")
+    assert (record.tokens, record.budget) == (own[0], "counted")
+    assert own[0] >= 3000

@@ -12,6 +12,7 @@ import pytest
 
 import klrl_envs
 from klrl_envs import RunRecord, write_result
+from klrl_envs.ledger import mark
 from klrl_envs.results import Agent
 from klrl_envs.results.rules import check_run, task_sha256
 
@@ -24,7 +25,7 @@ def written(out: Path, policy: Any, env_id: str, env_kwargs: dict[str, Any] | No
     """The record of a policy, written and read again."""
     evaluation = klrl_envs.evaluate(policy, env_id, episodes=256, seed=3, **(env_kwargs or {}))
     record = write_result(
-        evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456,
+        evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456, since=mark(),
         env_kwargs=env_kwargs, checkout=out,
     )  # fmt: skip
     assert RunRecord.load(out / "result.json") == record
@@ -108,7 +109,9 @@ def test_what_nobody_can_measure_is_not_written(tmp_path: Path):
     evaluation = klrl_envs.evaluate("reference", MODES, episodes=256)
     for agent, tokens in (({**MINE, "name": "a b"}, 1000), (MINE, -1)):
         with pytest.raises(ValueError, match=r"name|tokens"):
-            write_result(evaluation, tmp_path, agent=agent, command="mine", tokens=tokens, seconds=1.0)
+            write_result(
+                evaluation, tmp_path, agent=agent, command="mine", tokens=tokens, seconds=1.0, since=mark()
+            )
     assert not list(tmp_path.iterdir())
 
 
@@ -117,10 +120,24 @@ def test_what_json_has_no_form_for_is_refused(tmp_path: Path):
     for wrong in (float("nan"), np.int64(3)):
         with pytest.raises(ValueError, match="env_kwargs must be what JSON can hold"):
             write_result(
-                evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0, env_kwargs={"a": wrong}
+                evaluation,
+                tmp_path,
+                agent=MINE,
+                command="x",
+                tokens=0,
+                seconds=0,
+                since=mark(),
+                env_kwargs={"a": wrong},
             )
     record = write_result(
-        evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0, env_kwargs={"a": (1, 2)}
+        evaluation,
+        tmp_path,
+        agent=MINE,
+        command="x",
+        tokens=0,
+        seconds=0,
+        since=mark(),
+        env_kwargs={"a": (1, 2)},
     )
     assert record.env_kwargs == {"a": [1, 2]} and RunRecord.load(str(tmp_path / "result.json")) == record
 
@@ -131,4 +148,4 @@ def test_an_environment_without_an_id_has_no_record(tmp_path: Path):
     env = klrl_envs.exact_task(reference, automaton, horizon=2, kl_coef=1.0)
     evaluation = klrl_envs.evaluate("reference", env, episodes=16)
     with pytest.raises(ValueError, match=r"give yours an id by klrl_envs\.register"):
-        write_result(evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0)
+        write_result(evaluation, tmp_path, agent=MINE, command="x", tokens=0, seconds=0, since=mark())

@@ -1,0 +1,111 @@
+"""The figure of learning curves: the score against tokens, and below it reward and KL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from klrl_envs.results.curve import Curve, Means, title_of
+from klrl_envs.results.report_figure import INK, SOFT
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6b7484")
+"""Okabe and Ito's, which the colour-blind tell apart, and two more."""
+LOWEST = -0.5
+"""A score below is cut off."""
+
+
+def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
+    """One figure of all curves: a column for each environment, a line for each run, a colour for each agent.
+
+    Bands are one standard error. Reward and KL have the scales of their environment.
+
+    Args:
+        curves: at least one.
+        out: the file; its ending says the format, such as `curves.png`.
+
+    Raises:
+        ValueError: no curves.
+        ImportError: matplotlib is not installed.
+    """
+    if not curves:
+        raise ValueError("curves must hold at least one curve, got none")
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError(
+            "klrl_envs.results.curve_figure needs matplotlib: pip install 'klrl-envs[plots]'"
+        ) from error
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    plots: Any = pyplot  # its stubs leave much unknown
+    titles = list(dict.fromkeys(title_of(curve) for curve in curves))
+    colours = colours_of([curve.agent for curve in curves])
+    look: Any = {
+        "svg.hashsalt": "klrl", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT,
+    }  # fmt: skip
+    with plots.rc_context(look):
+        figure, grid = plots.subplots(
+            3, len(titles), figsize=(1.5 + 5 * len(titles), 7.5), squeeze=False, sharex="col",
+            layout="constrained", height_ratios=(2, 1, 1),
+        )  # fmt: skip
+        for column, title in enumerate(titles):
+            chosen = [curve for curve in curves if title_of(curve) == title]
+            panels(grid[:, column], chosen, colours)
+            grid[0, column].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
+        for axes, label in zip(grid[:, 0], ("score", "reward", "KL (nats)")):
+            axes.set_ylabel(label, color=INK)
+        metadata = {"Software": None} if str(out).endswith(".png") else {"Creator": None, "Date": None}
+        figure.savefig(out, dpi=150, metadata=metadata)
+        plots.close(figure)
+
+
+def panels(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -> None:
+    """The curves of one environment: score, reward and KL from top to bottom."""
+    for curve in curves:
+        for place, means in zip(axes, (curve.score, curve.reward, curve.kl)):
+            if means is not None:
+                line(place, curve, means, colours[curve.agent])
+    score = axes[0]
+    score.axhline(1, color=SOFT, linewidth=0.8, linestyle=":")
+    score.axhline(0, color=SOFT, linewidth=0.8)
+    lowest = [np.nanmin(curve.score.mean, initial=0.0) for curve in curves if curve.score is not None]
+    score.set_ylim(max(min([*lowest, 0.0]) - 0.05, LOWEST), 1.08)
+    if any(curve.approximate for curve in curves):
+        note = "training prompts, against J* of the evaluation prompts: approximate"
+        score.text(0.99, 0.02, note, transform=score.transAxes, ha="right", fontsize=8, color=SOFT)
+    handles = {curve.agent: colours[curve.agent] for curve in curves}
+    for agent, colour in sorted(handles.items()):
+        score.plot([], [], color=colour, label=agent)
+    score.legend(loc="upper left", bbox_to_anchor=(0, 0.95), frameon=False, fontsize=9, labelcolor=INK)
+    axes[-1].set_xlabel("tokens written in training", color=INK)
+    axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+    axes[-1].set_xlim(left=0)
+
+
+def line(axes: Any, curve: Curve, means: Means, colour: str) -> None:
+    """One run's means and their standard errors."""
+    axes.fill_between(
+        curve.tokens,
+        means.mean - means.stderr,
+        means.mean + means.stderr,
+        color=colour,
+        alpha=0.2,
+        linewidth=0,
+    )
+    axes.plot(curve.tokens, means.mean, color=colour, linewidth=1.4)
+
+
+def colours_of(agents: Sequence[str]) -> dict[str, str]:
+    """A colour for each agent: that of its name, or the next that is free where two names share one."""
+    taken: dict[str, str] = {}
+    for agent in sorted(set(agents)):
+        first = int.from_bytes(sha256(agent.encode()).digest()[:4], "big")
+        order = [COLOURS[(first + step) % len(COLOURS)] for step in range(len(COLOURS))]
+        taken[agent] = next((colour for colour in order if colour not in taken.values()), order[0])
+    return taken

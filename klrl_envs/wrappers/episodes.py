@@ -1,0 +1,94 @@
+"""An episode on record: the one form of a line of `episodes.jsonl`, whoever writes it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SUMMED = ("kl", "k1", "task_reward")
+PER_TOKEN = ("reference_log_prob", "log_prob", "k2", "k3")
+NO_METRICS = {*SUMMED, *PER_TOKEN, "text", "prompt", "episode", "terminal_observation", "TimeLimit.truncated"}
+"""What infos hold beside a task's metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A finished episode, or a text that was scored.
+
+    Attributes:
+        episode: its number, from 0.
+        tokens: that were written by then, in all lanes, this episode's among them.
+        text: as the task shows it.
+        task_reward: what the task paid.
+        paid: what the agent was paid, which a file calls `return`: less the KL where a wrapper or a callback
+            takes that off.
+        length: tokens.
+        k1: log pi - log pi0 of its tokens, nats; None where nobody knows the policy's log-probs.
+        kl: the exact KL(pi(.|s) || pi0(.|s)), summed over its states, nats; None likewise.
+        seconds: that it took; None where nobody looked at a clock.
+        lane, seed, prompt: where it was written, the seed of the reset, and the number of its prompt; None
+            where there is none.
+        metrics: the task's own.
+    """
+
+    episode: int
+    tokens: int
+    text: str | None
+    task_reward: float
+    paid: float
+    length: int
+    k1: float | None = None
+    kl: float | None = None
+    seconds: float | None = None
+    lane: int | None = None
+    seed: int | None = None
+    prompt: int | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def line(self) -> dict[str, Any]:
+        """What its line holds, the metrics last."""
+        named = {"return" if name == "paid" else name: value for name, value in self.__dict__.items()}
+        metrics = named.pop("metrics")
+        return named | {name: value for name, value in metrics.items() if name not in named}
+
+
+def metrics_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's metrics in the info of an episode's last step."""
+    return {name: value for name, value in info.items() if name not in NO_METRICS}
+
+
+def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line in a single write, so that processes may share a file.
+
+    Raises:
+        ValueError: the record holds something that JSON has no form for.
+    """
+    line = (json.dumps(record, ensure_ascii=False, allow_nan=False, default=plain) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number or array as JSON has it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ValueError(f"a record holds numbers, texts and lists of them, got {type(value).__name__}")
+
+
+def checked_path(path: str | Path) -> Path:
+    """The path of a record, whose folder must be there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    checked = Path(path)
+    if not checked.parent.is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, and its folder {str(checked.parent)!r} is not there")
+    return checked
