@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from klrl_envs.cli.options import ImportOption
+
+if TYPE_CHECKING:
+    from klrl_envs.results.check import Checked
 
 
 def check(
@@ -32,17 +35,15 @@ def check(
     from klrl_envs.results.check import check_file, files_of
 
     console = Console(soft_wrap=True, highlight=False)
-    paths = files_of(files)
-    if as_json:
-        checked = [check_file(path) for path in paths]
-        console.print(json.dumps([each.plain() for each in checked], indent=2), markup=False)
-    else:
-        checked = []
-        for path in paths:
-            each = check_file(path)
-            checked.append(each)
+    checked: list[Checked] = []
+    for path in files_of(files):
+        each = check_file(path)
+        checked.append(each)
+        if not as_json:  # a line as soon as it is known: optima may take a while
             console.print(f"{path}: {'holds' if each.holds else 'does not hold'}", markup=False)
             for problem in each.problems:
                 console.print(f"  {problem}", markup=False)
+    if as_json:
+        console.print(json.dumps([each.plain() for each in checked], indent=2), markup=False)
     if not all(each.holds for each in checked):
         raise typer.Exit(1)

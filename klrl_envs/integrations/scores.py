@@ -107,7 +107,8 @@ def undisturbed(module: Any) -> Generator[None]:
 
     modes = [(part, part.training) for part in module.modules()]
     devices = {parameter.device for parameter in module.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+    forked: Any = torch.random  # its annotations leave much unknown
+    with forked.fork_rng(devices=sorted(devices, key=str)):
         module.eval()
         try:
             yield

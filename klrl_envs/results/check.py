@@ -68,10 +68,9 @@ def files_of(places: Sequence[Path]) -> list[Path]:
         if not place.is_dir():
             found.append(place)
             continue
-        inside = [*place.rglob(FILE), *place.rglob(f"{ENTRIES}/*.json")]
-        if place.name == ENTRIES:
-            inside += place.glob("*.json")
+        entries = place.glob("*.json") if place.name == ENTRIES else place.rglob(f"{ENTRIES}/*.json")
+        inside = [*sorted(place.rglob(FILE)), *sorted(entries)]
         if not inside:
             raise ValueError(f"{str(place)!r} holds no {FILE} and no {ENTRIES}/*.json")
-        found += sorted(inside)
+        found += inside
     return list(dict.fromkeys(found))
