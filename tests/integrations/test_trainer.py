@@ -14,9 +14,10 @@ import pytest
 
 import klrl_envs
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 import torch
+import transformers
 
 from klrl_envs.integrations.trainer import ScoreCallback
 from klrl_envs.policies import CausalLMPolicy
