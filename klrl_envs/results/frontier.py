@@ -16,6 +16,9 @@ from klrl_envs.tasks.base import Task
 STEPS = (-3, -2, -1, 0, 1, 2, 3)
 """The frontier is asked at kl_coef times 2 to these powers."""
 
+LARGEST_ARGUMENT = 10_000
+"""The largest whole number among arguments of which a record is checked: an optimum costs time and memory."""
+
 CACHED_TASKS = 64
 """Tasks whose limits a process keeps: a few hundred numbers each."""
 
@@ -72,8 +75,14 @@ def limits_of(env_id: str, settings: str = "{}") -> Limits:
     Raises:
         ValueError: an unknown id, arguments that make no task, or a task whose optimum nobody certified.
     """
+    arguments = json.loads(settings)
+    for name, value in arguments.items():
+        if isinstance(value, (int, float)) and abs(value) > LARGEST_ARGUMENT:
+            raise ValueError(
+                f"env_kwargs.{name} must be at most {LARGEST_ARGUMENT:,} to be checked, not {value}"
+            )
     try:
-        task = evaluation_task(env_id, json.loads(settings))
+        task = evaluation_task(env_id, arguments)
         best = optimum_of(task)
     except (TypeError, LookupError, OSError, OverflowError, MemoryError) as error:
         raise ValueError(f"env_kwargs {settings} of {env_id} lead to no optimum: {error}") from error

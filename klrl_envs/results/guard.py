@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
 from klrl_envs.registry import find_row
-from klrl_envs.results.entry import Entry, Seed
+from klrl_envs.results.chance import ENOUGH
+from klrl_envs.results.entry import Entry
 from klrl_envs.results.frontier import Limits, limits_of
 from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
 from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
@@ -129,6 +130,12 @@ def of_the_seeds(entry: Entry) -> Iterator[str]:
     for seed in entry.seeds:
         if seed.seed not in declared:
             yield f"seed {seed.seed}: seeds of {entry.env_id} must be among {list(declared)}"
+        evaluation = seed.evaluation
+        if evaluation is not None and not evaluation.exact and evaluation.degrees_of_freedom < ENOUGH:
+            yield (
+                f"seed {seed.seed}: evaluation.episodes must be at least {ENOUGH + evaluation.prompts} in an "
+                f"entry, not {evaluation.episodes}"
+            )
     measured: dict[tuple[float, ...], int] = {}
     drawn: dict[int, int] = {}
     for seed in entry.seeds:
@@ -168,7 +175,8 @@ def of_the_mean(entry: Entry) -> Iterator[str]:
         if all(abs(seen - bound) <= slack for seen, bound in zip(entry.score_interval, bounds, strict=True)):
             return
     yield (
-        f"score_interval must be {list(expected)}, as follows from the seeds, not {list(entry.score_interval)}"
+        f"score_interval must be {list(expected)}, as follows from the seeds, "
+        f"not {list(entry.score_interval)}"
     )
 
 
@@ -180,7 +188,7 @@ def entry_interval(env_id: str, seeds: Sequence[Measured]) -> Bounds:
     return mean_interval(scores, shared_error_on(env_id, math.fsum(scores) / len(scores)))
 
 
-def older_interval(seeds: Sequence[Seed]) -> Bounds:
+def older_interval(seeds: Sequence[Measured]) -> Bounds:
     """The interval of entries of schema version 1: the mean of the seeds' own widened Student's."""
     scores, intervals = scores_of(seeds)
     if len(seeds) == 1:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from klrl_envs.results.chance import ROUNDING, UNSEEN, allowed_errors
+from klrl_envs.results.chance import ROUNDING, allowed_errors
 from klrl_envs.results.document import Document, Strict
 
 SCHEMA_VERSION = 2
@@ -19,10 +19,15 @@ SCORE_SLACK = 1e-6
 """Rounding: the optimum scores 1, and no interval may lie wholly above it."""
 OLDER_SLACK = 0.05
 """Of the scale: what chance may do to numbers without stated errors. Honest ones lay within 0.02."""
-UNRESOLVED_SLACK = 0.25
-"""Of the scale: what chance may do where too few rare events were seen for an error from their spread."""
+UNSEEN_SLACK = 0.25
+"""Of the scale: what rare events that a sample lacks may do, where the range of the reward is not known."""
+TINY = 1e-300
+"""Keeps infinitely many errors of size 0 from being no number."""
 LONGEST_NAME = 100
 MOST = 2**63 - 1
+"""Of a whole number."""
+LARGEST = 1e100
+"""Of a number: sums and products of such ones are still finite."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 EnvId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+-v[0-9]+$", max_length=LONGEST_NAME)]
@@ -30,8 +35,8 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 NonEmpty = Annotated[str, Field(min_length=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Bounds = tuple[Finite, Finite]
 """(lower, upper) of a 95 % interval."""
 
@@ -96,7 +101,7 @@ class Setup(Document):
     agent: Agent
     env_id: EnvId
     env_kwargs: dict[str, Any]
-    kl_coef: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    kl_coef: Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
     task_sha256: Sha256
     command: NonEmpty
 
@@ -239,7 +244,9 @@ def scale_of(measured: Measured, kl_coef: float) -> float:
     return max(abs(measured.expected_reward), abs(kl_coef * measured.kl), abs(measured.regret), abs(optimum))
 
 
-def check_objective(measured: Measured, kl_coef: float, *, same_estimate: bool = False) -> None:
+def check_objective(
+    measured: Measured, kl_coef: float, *, same_estimate: bool = False, unseen: float | None = None
+) -> None:
     """Raise ValueError unless objective = expected_reward - kl_coef kl within their own errors.
 
     The three may be estimated each in its best way, so they agree within sampling error only: that of the
@@ -250,6 +257,7 @@ def check_objective(measured: Measured, kl_coef: float, *, same_estimate: bool =
         measured: by one seed.
         kl_coef: of the environment.
         same_estimate: the objective was computed as this difference, so that nothing but rounding is allowed.
+        unseen: what rare events may do, in units of reward; None where the task is not known.
     """
     expected = measured.expected_reward - kl_coef * measured.kl
     scale = scale_of(measured, kl_coef)
@@ -257,10 +265,9 @@ def check_objective(measured: Measured, kl_coef: float, *, same_estimate: bool =
     allowed = ROUNDING * scale + 1e-9
     if evaluation is None:
         allowed += 0.0 if same_estimate else OLDER_SLACK * scale
-    elif evaluation.errors.difference > allowed:
-        allowed += allowed_errors(evaluation.degrees_of_freedom) * evaluation.errors.difference
-        unseen = UNSEEN / evaluation.episodes if evaluation.tail == "resolved" else UNRESOLVED_SLACK
-        allowed += unseen * scale
+    elif not (same_estimate or evaluation.exact):
+        allowed += UNSEEN_SLACK * scale if unseen is None else unseen
+        allowed += allowed_errors(evaluation.degrees_of_freedom) * (evaluation.errors.difference + TINY)
     if abs(measured.objective - expected) > allowed:
         raise ValueError(
             f"objective {measured.objective} is far from expected_reward - kl_coef kl = {expected} "

@@ -19,10 +19,11 @@ from functools import cached_property
 from klrl_envs.evaluation.assess import score_interval
 from klrl_envs.evaluation.estimators import Mean
 from klrl_envs.optima.certificate import NORMAL
-from klrl_envs.results.chance import ROUNDING, SIGMAS, UNSEEN, allowed_errors
+from klrl_envs.results.chance import ENOUGH, ROUNDING, SIGMAS, UNSEEN, allowed_errors
 from klrl_envs.results.frontier import Limits
 from klrl_envs.results.record import (
     OLDER_SLACK,
+    TINY,
     Bounds,
     Errors,
     EvaluationRecord,
@@ -34,7 +35,10 @@ from klrl_envs.results.record import (
 CONTROL = 1.5
 """By which a fitted control variate may enlarge an error that it was to lessen."""
 
-KL_ROUNDING = 1e-6
+WITH_FEW = 1000.0
+"""Times its KL that an error may be, where few texts have any KL and a control variate fits them ill."""
+
+KL_ROUNDING = 1e-4
 """Nats, of a network's float32 rows."""
 
 OLDER_STUDENT = 2.1
@@ -59,7 +63,7 @@ class Ties:
         """Yield what contradicts, each naming the number, its value and what was expected."""
         yield from self._of_the_score()
         try:
-            check_objective(self.measured, self.kl_coef, same_estimate=not self.limits.optimum.exact)
+            check_objective(self.measured, self.kl_coef, same_estimate=self.same_estimate, unseen=self.unseen)
         except ValueError as error:
             yield str(error)
         if self.measured.evaluation is None:
@@ -78,6 +82,18 @@ class Ties:
         best = self.limits.optimum
         size = max(scale_of(self.measured, self.kl_coef), abs(best.value), abs(best.reference_value))
         return ROUNDING * size + 1e-9
+
+    @property
+    def same_estimate(self) -> bool:
+        """Whether the objective was computed as expected_reward - kl_coef kl, and not from the regret."""
+        self_reported = self.measured.evaluation is not None and not self.by_rows
+        return not self.limits.optimum.exact or self_reported
+
+    @property
+    def unseen(self) -> float:
+        """What rare events that the episodes lack may do to a mean reward; 0 where that is not known."""
+        evaluation = self.measured.evaluation
+        return 0.0 if evaluation is None else UNSEEN * self.limits.spread / evaluation.episodes
 
     @property
     def by_rows(self) -> bool:
@@ -109,8 +125,8 @@ class Ties:
             return SIGMAS * error
         if evaluation.exact:
             return 0.0
-        rare = UNSEEN * self.limits.spread / evaluation.episodes if unseen else 0.0
-        return allowed_errors(evaluation.degrees_of_freedom) * error + rare
+        rare = self.unseen if unseen else 0.0
+        return allowed_errors(evaluation.degrees_of_freedom) * (error + TINY) + rare
 
     def _of_the_score(self) -> Iterator[str]:
         """The score and the objective follow from the regret."""
@@ -170,19 +186,20 @@ class Ties:
         most = {name: (total - getattr(errors, name), others) for name in names}
         most["kl"] = (total / beta - errors.kl, others)
         of_the_range = CONTROL * self.limits.spread / 2 / math.sqrt(evaluation.degrees_of_freedom)
-        caps = [("expected_reward", of_the_range, "by the range of the reward")]
-        resolved = self.by_rows and evaluation.tail == "resolved"
-        if self.limits.optimum.exact and self.by_rows:
+        enough = evaluation.degrees_of_freedom >= ENOUGH
+        resolved = enough and self.by_rows and evaluation.tail == "resolved"
+        caps = [("expected_reward", of_the_range, "by the range of the reward")] if enough else []
+        if not self.same_estimate:
             # a martingale: a step moves it by no more than the range of what is still to come
             steps = math.sqrt(self.limits.horizon)
-            caps.append(("difference", steps * of_the_range, "by the range of the reward"))
+            caps += [("difference", steps * of_the_range, "by the range of the reward")] if enough else []
             if resolved:
                 # the standard error of numbers that are not negative is at most their mean
-                caps.append(("objective", max(seed.regret, 0.0), "as the regret is no more"))
+                caps.append(("objective", CONTROL * max(seed.regret, 0.0), "as the regret is no more"))
         else:
             caps.append(("difference", 0.0, "where the objective is a difference"))
         if resolved:
-            caps.append(("kl", CONTROL * abs(seed.kl), f"{CONTROL} times the kl"))
+            caps.append(("kl", WITH_FEW * abs(seed.kl), "as the kl is no more"))
         for name, largest, why in caps:
             most[name] = min(most[name], (largest, why))
         return most
