@@ -31,8 +31,6 @@ class Arguments:
     """its arguments, as JSON"""
     imports: list[str] = field(default_factory=list, metadata={"flag": "--import"})
     """a module or file.py to import first, such as one that registers the environment; may be repeated"""
-    name: str | None = None
-    """what its results call it, so that a variant stands beside it; by default the module's name"""
     seed: int = 0
     """of everything that is drawn"""
     out: str = "runs/latest"
@@ -41,6 +39,8 @@ class Arguments:
     """tokens to write in training; by default the environment's budget"""
     episodes: int = 4096
     """episodes of the evaluation"""
+    name: str | None = None
+    """the agent's name on the leaderboard; by default its module's"""
     device: str = "auto"
     """auto (CUDA where there is one), cpu, cuda"""
     threads: int = 0

@@ -26,7 +26,7 @@ class Training:
 
     Args:
         args: the agent's.
-        agent: its module, whose name it has in the leaderboard where the arguments give no other.
+        agent: its module's name, and on the leaderboard, too, where the arguments give no other.
         budget: tokens to write; by default those of the arguments, or else the environment's.
 
     Attributes:
