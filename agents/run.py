@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -48,6 +49,7 @@ class Training:
         declared = self.row.token_budget if args.tokens is None else args.tokens
         self.budget = declared if budget is None else budget
         self.tokens = 0
+        self._episodes = 0
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
         for name in FILES:
@@ -92,14 +94,16 @@ class Training:
     def record(self, episodes: Sequence[Episode]) -> None:
         """Some of an update's episodes as lines of episodes.jsonl, in the recorder's form.
 
-        As many are kept as make ``RECORDED`` in the whole training, at least one, evenly among those given.
+        As many are kept as make ``RECORDED`` in the whole training, at least one, evenly among those given;
+        they are numbered anew, through the whole training.
         """
         if not episodes:
             return
+        first, self._episodes = self._episodes, self._episodes + len(episodes)
         spent = sum(episode.length for episode in episodes)
         kept = min(max(round(RECORDED * spent / max(self.budget, 1)), 1), len(episodes))
         for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
-            append_line(self.out / "episodes.jsonl", episodes[index].line())
+            append_line(self.out / "episodes.jsonl", replace(episodes[index], episode=first + index).line())
 
     def finish(
         self, policy: Any, *, features: bool = False, weights: Mapping[str, Any] | None = None

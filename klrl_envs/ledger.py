@@ -38,6 +38,8 @@ WIDTH = 16
 NUMBER = b"%16d"
 BETWEEN = b', "texts": '
 LINE_END = b', "tokens": ' + NUMBER + BETWEEN + NUMBER + b"}\n"
+BINARY = getattr(os, "O_BINARY", 0)
+"""Else Windows would write another line end."""
 
 _purpose: ContextVar[str] = ContextVar("klrl_purpose", default=PURPOSES[0])
 
@@ -109,35 +111,33 @@ class Mark:
 class Entry:
     """An account of a process: its numbers, and its line in the ledger's file, which is written in place."""
 
-    __slots__ = ("_memory", "_texts_at", "_tokens_at", "texts", "tokens")
+    __slots__ = ("_texts_at", "_tokens_at", "memory", "texts", "tokens")
 
     def __init__(self, account: Account, process: str, path: str | None) -> None:
         self.tokens = self.texts = 0
-        self._memory: mmap.mmap | None = None
+        self.memory: mmap.mmap | None = None
         if path is None:
             return
         head = json.dumps({"process": process, "pid": os.getpid(), **account._asdict()})[:-1].encode()
         line = head + LINE_END % (0, 0)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         try:
             os.write(descriptor, line)
             end = Path(path).read_bytes().index(head) + len(line)
             page = (end - len(line)) // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            self._memory = mmap.mmap(descriptor, end - page, offset=page)
+            self.memory = mmap.mmap(descriptor, end - page, offset=page)
         finally:
             os.close(descriptor)
         self._texts_at = slice(end - page - WIDTH - 2, end - page - 2)
         first = self._texts_at.start - len(BETWEEN)
         self._tokens_at = slice(first - WIDTH, first)
 
-    def add(self, tokens: int, texts: int) -> None:
-        """Add to the numbers, here and in the file."""
-        self.tokens += tokens
-        self.texts += texts
-        if self._memory is not None:
-            self._memory[self._tokens_at] = NUMBER % self.tokens
+    def write(self, texts: int) -> None:
+        """Put the numbers in the file; that of the texts only where some are new."""
+        if self.memory is not None:
+            self.memory[self._tokens_at] = NUMBER % self.tokens
             if texts:
-                self._memory[self._texts_at] = NUMBER % self.texts
+                self.memory[self._texts_at] = NUMBER % self.texts
 
 
 class Book:
@@ -145,10 +145,15 @@ class Book:
 
     Args:
         path: the file in which they are kept, too; its folder must be there.
+
+    Raises:
+        FileNotFoundError: it is not.
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self.path = path
+        self.path = None if path is None else os.path.abspath(path)
+        if self.path is not None and not os.path.isdir(os.path.dirname(self.path)):
+            raise FileNotFoundError(f"{VARIABLE} names {path}, and the folder of that file is not there")
         self.began = Mark()
         self.begin()
 
@@ -158,13 +163,19 @@ class Book:
         self._process = secrets.token_hex(8)
         self._entries: dict[tuple[str, str, str], Entry] = {}
 
-    def add(self, account: tuple[str, str, str], tokens: int, texts: int) -> None:
-        """Add to an account."""
+    def count(self, task: str, split: str, tokens: int, texts: int) -> None:
+        """Count texts that were rewarded, for the purpose that the program is at; it costs a microsecond."""
+        key = task, split, _purpose.get()
         with self._lock:
-            entry = self._entries.get(account)
+            entry = self._entries.get(key)
             if entry is None:
-                entry = self._entries[account] = Entry(Account(*account), self._process, self.path)
-            entry.add(tokens, texts)
+                if not (tokens or texts):
+                    return
+                entry = self._entries[key] = Entry(Account(*key), self._process, self.path)
+            entry.tokens += tokens
+            entry.texts += texts
+            if entry.memory is not None:
+                entry.write(texts)
 
     def counts(self) -> Counts:
         """What this process has counted."""
@@ -177,15 +188,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_book.begin)
 
 
+count = _book.count
+
+
 def book() -> Book:
     """The book of this process."""
     return _book
-
-
-def count(task: str, split: str, tokens: int, texts: int) -> None:
-    """Count texts that were rewarded, for the purpose that the program is at."""
-    if tokens or texts:
-        _book.add((task, split, _purpose.get()), tokens, texts)
 
 
 def counts() -> Counts:

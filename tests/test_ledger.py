@@ -188,7 +188,7 @@ def test_counts_add_and_subtract():
 def test_threads_lose_nothing():
     book = Book()
     threads = [
-        threading.Thread(target=lambda: [book.add(("a", "none", "training"), 2, 1) for _ in range(3000)])
+        threading.Thread(target=lambda: [book.count("a", "none", 2, 1) for _ in range(3000)])
         for _ in range(4)
     ]
     for thread in threads:
@@ -203,8 +203,8 @@ def test_books_share_a_file(tmp_path: Path):
     books = [Book(str(path)) for _ in range(3)]
     for turn in range(200):
         for place, book in enumerate(books):
-            book.add((f"task {turn % 40}", "none", "training"), place, turn % 2)
-    assert read_ledger(path).total() == Tally(600, 300)
+            book.count(f"task {turn % 40}", "none", place + 1, turn % 2)
+    assert read_ledger(path).total() == Tally(1200, 300)
     assert len(path.read_text().splitlines()) == 120, "a line for each book and account"
     assert read_ledger(tmp_path / "none.jsonl") == Counts()
     path.write_text('{"task": "a"}\n')
@@ -291,3 +291,16 @@ def test_the_single_environment_of_gymnasium_is_counted_through_its_wrappers():
     env: Any = gym.make(f"klrl/{GRID}")
     env.reset(seed=0)
     assert counted(lambda: env.step(0)) == {(GRID, "none", "training"): (1, 0)}
+
+
+def test_a_ledger_needs_its_folder_and_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"KLRL_LEDGER names .*none"):
+        Book(str(tmp_path / "none" / "ledger.jsonl"))
+    monkeypatch.chdir(tmp_path)
+    book = Book("ledger.jsonl")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    book.count("a", "none", 1, 0)
+    assert read_ledger(tmp_path / "ledger.jsonl").tokens == 1

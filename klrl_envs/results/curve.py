@@ -19,7 +19,7 @@ from klrl_envs.tasks.row import short_id
 EPISODES = "episodes.jsonl"
 """The recorder's file in a run's folder."""
 WINDOWS, SMALLEST = 40, 32
-"""A curve's windows, and the episodes that one of them has at least, unless asked otherwise."""
+"""A curve's windows, and the episodes that they have on average at least, unless asked otherwise."""
 
 
 class Means(NamedTuple):
@@ -30,23 +30,26 @@ class Means(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """Lines of a recorder, in the order of their tokens: int64 [E] and float64 [E] each, NaN where unknown."""
+    """Lines of a recorder, in the order of their tokens: int64 [E], float64 [E]; NaN where unknown."""
 
     tokens: IntArray
     reward: FloatArray
     k1: FloatArray
+    generation: int
+    """Tokens of the longest episode in every lane."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training wrote, window by window of consecutive episodes.
+    """What a training wrote, window by window.
 
     Attributes:
         env_id: the environment.
         agent: who wrote it.
         kl_coef: in units of reward per nat.
-        window: episodes of a window.
-        tokens: int64 [W], written in training by the last episode of each window.
+        window: tokens of a window.
+        tokens: int64 [W], written in training at the end of each window.
+        episodes: int64 [W], that were recorded in it.
         reward: of the task, without KL.
         kl: the mean of log pi - log pi0 of whole texts (k1), nats.
         objective: reward - kl_coef k1, by episode.
@@ -60,6 +63,7 @@ class Curve:
     kl_coef: float
     window: int
     tokens: IntArray
+    episodes: IntArray
     reward: Means
     kl: Means
     objective: Means
@@ -94,52 +98,72 @@ def learning_curve(
 
     Args:
         path: a run's folder, or a file that ``Recorder``, ``KLCallback`` or ``as_reward_fn`` has written.
-        window: episodes of a window; a fortieth of all, and at least 32, where None. What is left at the end
-            and fills no window is left out.
+        window: tokens of a window. By default a fortieth of all, or as many as hold 32 episodes, or as the
+            longest episode has in every lane: in less, short episodes and long ones would take turns. A
+            window of fewer than two episodes is left out, and so is the last where it is not full.
         env_id: the environment, and
         agent: who wrote it; by default what `result.json` in the same folder says.
         **env_kwargs: the environment's arguments, with an id.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: neither an id nor a `result.json`, lines of another form, or fewer episodes than a window.
+        ValueError: neither an id nor a `result.json`, lines of another form, or a window that none fills.
         NotCertified: a neural task whose optimum is not known for these arguments.
     """
     file = Path(path) / EPISODES if Path(path).is_dir() else Path(path)
     recorded = read_episodes(file)
-    if env_id is None or agent is None:
-        result = file.parent / FILE
-        known = RunRecord.load(result) if result.exists() else None
-        if known is None and env_id is None:
-            raise ValueError(
-                f"there is no {FILE} beside {file}: give env_id, and the environment's arguments"
-            )
-        agent = agent or (known.agent.name if known is not None else file.stem)
-        if env_id is None and known is not None:
-            env_id, env_kwargs = known.env_id, {**known.env_kwargs, **env_kwargs}
-    assert env_id is not None
-    size = max(len(recorded.tokens) // WINDOWS, SMALLEST) if window is None else window
-    if not 2 <= size <= len(recorded.tokens):
-        raise ValueError(f"window must be 2 to the {len(recorded.tokens)} episodes of {file}, got {size}")
+    env_id, agent, env_kwargs = whose(file, env_id, agent, env_kwargs)
+    size = default_window(recorded) if window is None else window
+    total = int(recorded.tokens.max(initial=0))
+    if not 1 <= size <= total:
+        raise ValueError(f"window must be 1 to the {total:,} tokens of {file}, got {size}")
+    place = (recorded.tokens - 1) // size
+    full = np.arange(total // size)
+    kept = full[np.bincount(place, minlength=len(full))[: len(full)] >= 2]
     task = evaluation_task(env_id, env_kwargs)
     best = optimum_of(task)
     objective = recorded.reward - task.kl_coef * recorded.k1
     score = None
     if best.gap is not None:
-        score = windowed((objective - best.reference_value) / best.gap, size)
-    count = len(recorded.tokens) // size
+        score = windowed((objective - best.reference_value) / best.gap, place, kept)
     return Curve(
         env_id=find_row(env_id).gym_id,
         agent=agent,
         kl_coef=task.kl_coef,
         window=size,
-        tokens=recorded.tokens[: count * size].reshape(count, size)[:, -1],
-        reward=windowed(recorded.reward, size),
-        kl=windowed(recorded.k1, size),
-        objective=windowed(objective, size),
+        tokens=(kept + 1) * size,
+        episodes=np.bincount(place)[kept],
+        reward=windowed(recorded.reward, place, kept),
+        kl=windowed(recorded.k1, place, kept),
+        objective=windowed(objective, place, kept),
         score=score,
         approximate=bool(task.prompt_length),
     )
+
+
+def whose(
+    file: Path, env_id: str | None, agent: str | None, env_kwargs: dict[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """The environment, the agent and the environment's arguments: as given, or of the record beside a file.
+
+    Raises:
+        ValueError: neither an id nor a record.
+    """
+    result = file.parent / FILE
+    record = RunRecord.load(result) if (env_id is None or agent is None) and result.exists() else None
+    agent = agent or (file.stem if record is None else record.agent.name)
+    if env_id is not None:
+        return env_id, agent, env_kwargs
+    if record is None:
+        raise ValueError(f"there is no {FILE} beside {file}: give env_id and the environment's arguments")
+    return record.env_id, agent, {**record.env_kwargs, **env_kwargs}
+
+
+def default_window(recorded: Recorded) -> int:
+    """Tokens of a window: see ``learning_curve``."""
+    total = int(recorded.tokens.max(initial=0))
+    windows = min(WINDOWS, len(recorded.tokens) // SMALLEST)
+    return min(max(-(-total // max(windows, 1)), recorded.generation), total)
 
 
 def read_episodes(path: Path) -> Recorded:
@@ -150,25 +174,30 @@ def read_episodes(path: Path) -> Recorded:
         ValueError: a line of another form.
     """
     rows: list[tuple[int, float, float]] = []
+    lanes, longest = {None}, 0
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             said = json.loads(line)
-            k1 = said["k1"]
-            rows.append(
-                (int(said["tokens"]), float(said["task_reward"]), np.nan if k1 is None else float(k1))
-            )
+            k1 = np.nan if said["k1"] is None else float(said["k1"])
+            rows.append((int(said["tokens"]), float(said["task_reward"]), k1))
+            lanes.add(said["lane"])
+            longest = max(longest, int(said["length"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: no line of a recorder: {line[:80]!r}") from error
     rows.sort(key=lambda row: row[0])  # several processes may share a file
     tokens, reward, k1 = zip(*rows) if rows else ((), (), ())
-    return Recorded(np.array(tokens, dtype=np.int64), np.array(reward), np.array(k1))
+    generation = max(len(lanes) - 1, 1) * longest
+    return Recorded(np.array(tokens, dtype=np.int64), np.array(reward), np.array(k1), generation)
 
 
-def windowed(values: FloatArray, size: int) -> Means:
-    """Means of consecutive windows of values float64 [E], with the standard errors of independent values."""
-    count = len(values) // size
-    windows = values[: count * size].reshape(count, size)
-    return Means(windows.mean(axis=1), windows.std(axis=1, ddof=1) / np.sqrt(size))
+def windowed(values: FloatArray, place: IntArray, kept: IntArray) -> Means:
+    """Means of the windows ``kept`` [W] of values float64 [E] that lie in windows ``place`` int64 [E], with
+    the standard errors of independent values.
+    """
+    count = np.bincount(place)
+    mean = np.bincount(place, values) / np.maximum(count, 1)
+    variance = np.bincount(place, (values - mean[place]) ** 2) / np.maximum(count - 1, 1)
+    return Means(mean[kept], np.sqrt(variance / np.maximum(count, 1))[kept])
 
 
 def title_of(curve: Curve) -> str:

@@ -12,8 +12,10 @@ import numpy as np
 from klrl_envs.results.curve import Curve, Means, title_of
 from klrl_envs.results.report_figure import INK, SOFT
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6b7484")
-"""Okabe and Ito's, which the colour-blind tell apart, and two more."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7A5195", INK)
+"""Okabe and Ito's, which the colour-blind tell apart, without the pale ones, and two more."""
+SALT = 30
+"""With it the names of the suite's agents have a colour each."""
 LOWEST = -0.5
 """A score below is cut off."""
 
@@ -82,7 +84,7 @@ def panels(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -> None:
     handles = {curve.agent: colours[curve.agent] for curve in curves}
     for agent, colour in sorted(handles.items()):
         score.plot([], [], color=colour, label=agent)
-    score.legend(loc="upper left", bbox_to_anchor=(0, 0.95), frameon=False, fontsize=9, labelcolor=INK)
+    score.legend(loc="best", frameon=False, fontsize=9, labelcolor=INK)
     axes[-1].set_xlabel("tokens written in training", color=INK)
     axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     axes[-1].set_xlim(left=0)
@@ -90,14 +92,8 @@ def panels(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -> None:
 
 def line(axes: Any, curve: Curve, means: Means, colour: str) -> None:
     """One run's means and their standard errors."""
-    axes.fill_between(
-        curve.tokens,
-        means.mean - means.stderr,
-        means.mean + means.stderr,
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
+    low, high = means.mean - means.stderr, means.mean + means.stderr
+    axes.fill_between(curve.tokens, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(curve.tokens, means.mean, color=colour, linewidth=1.4)
 
 
@@ -105,7 +101,7 @@ def colours_of(agents: Sequence[str]) -> dict[str, str]:
     """A colour for each agent: that of its name, or the next that is free where two names share one."""
     taken: dict[str, str] = {}
     for agent in sorted(set(agents)):
-        first = int.from_bytes(sha256(agent.encode()).digest()[:4], "big")
+        first = int.from_bytes(sha256(f"{SALT} {agent}".encode()).digest()[:4], "big")
         order = [COLOURS[(first + step) % len(COLOURS)] for step in range(len(COLOURS))]
         taken[agent] = next((colour for colour in order if colour not in taken.values()), order[0])
     return taken

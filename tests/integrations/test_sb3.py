@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +19,10 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+import klrl_envs
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
+from klrl_envs.ledger import counts
 
 GRID = "klrl/GridNavigationFeatures-v0"
 RIGHT = {"gamma": 1.0, "ent_coef": 0.0, "normalize_advantage": False}
@@ -150,3 +155,30 @@ def test_the_adapter_refuses_what_it_cannot_feed() -> None:
     with pytest.raises(TypeError, match="go with an id"):
         SB3VecEnv(same_step, num_envs=2)
     assert SB3VecEnv(same_step).num_envs == 2
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_callback_records_episodes_as_the_recorder_does(native: bool, tmp_path: Path) -> None:
+    """Reward, KL and length of each line, recomputed from its text, and the prompt that it began with."""
+    task = klrl_envs.make_task("Arithmetic-v0")
+    assert task.exact is not None
+    features = "klrl/ArithmeticFeatures-v0"
+    env: Any = SB3VecEnv(features, num_envs=3) if native else DummyVecEnv([lambda: gym.make(features)] * 3)
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=96, seed=0, **RIGHT)
+    path = tmp_path / "episodes.jsonl"
+    before = counts()
+    model.learn(96 * 2, callback=KLCallback(record=path))
+    assert (counts() - before).tokens == 192
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["episode"] for line in lines] == list(range(len(lines))) and len(lines) > 5
+    assert all(before["tokens"] <= after["tokens"] <= 192 for before, after in pairwise(lines))
+    assert any(abs(line["k1"]) > 1e-3 for line in lines)
+    for line in lines:
+        prompt = task.text(task.padded_prompts[line["prompt"]])
+        written = line["text"].removeprefix(prompt).strip()
+        assert line["text"].startswith(prompt)
+        assert line["task_reward"] == pytest.approx(task.text_rewards([prompt], [written])[0], abs=1e-6)
+        assert line["return"] == pytest.approx(line["task_reward"] - task.kl_coef * line["k1"], abs=1e-6)
+        assert 1 <= line["length"] <= task.horizon and line["kl"] is None
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        KLCallback(record=tmp_path / "none" / "episodes.jsonl")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -82,3 +84,17 @@ def test_rewards_for_trl_are_those_of_every_exact_environment(env_id: str) -> No
 
 def test_the_public_name() -> None:
     assert klrl_envs.as_reward_fn is as_reward_fn
+
+
+def test_texts_are_recorded_without_kl(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.jsonl"
+    reward = as_reward_fn("klrl/Keywords-v0", record=path)
+    word = reward.task.vocabulary.token_string(5)
+    paid = [*reward(["", ""], [word, f"{word} {word}"]), *reward([""], [word])]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["task_reward"] for line in lines] == paid
+    assert [line["tokens"] for line in lines] == [2, 5, 7], "with the end token of each"
+    assert [line["episode"] for line in lines] == [0, 1, 2] and lines[0]["text"] == word
+    assert all(line["k1"] is None for line in lines)
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        as_reward_fn("klrl/Keywords-v0", record=tmp_path / "none" / "x.jsonl")

@@ -126,5 +126,5 @@ def test_rewards_for_evaluation_prompts_are_told_at_once(tmp_path: Path):
 def test_a_ledger_counts_for_the_book_that_has_it(tmp_path: Path):
     """A second book of the same file is another process: nothing is summed twice."""
     book = Book(str(tmp_path / LEDGER))
-    book.add(("a", "none", "training"), 3, 1)
+    book.count("a", "none", 3, 1)
     assert book.counts() == klrl_envs.ledger.read_ledger(tmp_path / LEDGER)
