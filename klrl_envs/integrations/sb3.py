@@ -168,7 +168,7 @@ class ScoreCallback(BaseCallback):
         every: steps of the training between evaluations, over all lanes.
         episodes: of each, rounded up to a multiple of the evaluation prompts.
         out: a file that gets a line of JSON for each: steps, training tokens that the ledger has counted,
-            score with its interval, expected reward, KL, objective, episodes, seed.
+            score with its interval, expected reward, KL, objective, episodes, their tokens, seed.
 
     Attributes:
         scores: ``scores.latest`` is the last ``Evaluation``.

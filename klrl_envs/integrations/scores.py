@@ -3,8 +3,8 @@
 Each evaluation is ``klrl_envs.evaluate`` on the evaluation prompts, with a seed of its own that is drawn when
 it begins: the learner sees none of its texts, and the ledger counts them apart from the training's. To look
 at these numbers is free. To choose by them (a checkpoint, a moment to stop, a setting) is to learn from the
-evaluation prompts: what was chosen so is a "bound" and no "learner" on the leaderboard, which its record says
-by `agent={"name": ..., "kind": "bound"}`.
+evaluation prompts: what was chosen so adds their tokens to its own and is a "bound", no "learner", on the
+leaderboard, which its record says by `agent={"name": ..., "kind": "bound"}`.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def line_of(evaluation: Evaluation) -> dict[str, Any]:
         **scalars(evaluation),
         "score_interval": None if score is None else [score.lower, score.upper],
         "episodes": evaluation.episodes,
+        "evaluation_tokens": evaluation.tokens,
         "seed": evaluation.seed,
     }
 

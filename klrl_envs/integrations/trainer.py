@@ -36,7 +36,7 @@ class ScoreCallback(TrainerCallback):
         every: optimizer steps between evaluations.
         episodes: of each, rounded up to a multiple of the evaluation prompts.
         out: a file that gets a line of JSON for each: steps, training tokens that the ledger has counted,
-            score with its interval, expected reward, KL, objective, episodes, seed.
+            score with its interval, expected reward, KL, objective, episodes, their tokens, seed.
         log: gets klrl/score, klrl/expected_reward, klrl/kl and klrl/objective; ``trainer.log`` sends them to
             TensorBoard or whatever the trainer reports to.
         start_token: precedes every text, as it does in training; by default the reference's, if it has one.
