@@ -14,8 +14,6 @@ from klrl_envs.results.record import NOT_SAID, Measured, RunRecord, Setup
 
 BUDGET_SLACK = 1.01
 """The last batch may run over the token budget by this factor."""
-LEAST_EPISODES = 1024
-"""Of a learner's evaluation."""
 
 
 @cache
@@ -48,7 +46,6 @@ def check_rules(entry: Entry) -> None:
         raise ValueError(f"env_kwargs must be empty on the leaderboard, not {entry.env_kwargs}")
     check_price(entry)
     check_budget(entry.env_id, entry.seeds)
-    check_episodes(entry)
     if entry.agent.url is None:
         raise ValueError("agent.url must be that of the git repository with the agent's code, not None")
     if entry.agent.license == NOT_SAID:
@@ -56,16 +53,6 @@ def check_rules(entry: Entry) -> None:
     for commit in {entry.commit, *(seed.commit or entry.commit for seed in entry.seeds)}:
         if not re.fullmatch(r"[0-9a-f]{40}", commit):
             raise ValueError(f"commit must be the 40 digits of one that can be checked out, not {commit!r}")
-
-
-def check_episodes(entry: Entry) -> None:
-    """Raise ValueError where a learner was evaluated on too few episodes; of bounds each may be dear."""
-    for seed in entry.seeds:
-        if entry.agent.kind == "learner" and seed.evaluation and seed.evaluation.episodes < LEAST_EPISODES:
-            raise ValueError(
-                f"seed {seed.seed} was evaluated on {seed.evaluation.episodes:,} episodes; "
-                f"at least {LEAST_EPISODES:,} are needed"
-            )
 
 
 def check_price(setup: Setup) -> None:

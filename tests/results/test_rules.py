@@ -4,7 +4,7 @@ import pytest
 
 from klrl_envs.registry import find_row, make_task
 from klrl_envs.results.rules import check_rules, check_run, task_sha256
-from tests.results.records import EVALUATION, entry, record
+from tests.results.records import entry, record
 
 
 def test_a_run_with_settings_is_checked_against_them():
@@ -35,14 +35,6 @@ def test_an_entry_is_of_commits_that_can_be_checked_out():
     for commit in ("unknown", f"{'0' * 40}-dirty"):
         with pytest.raises(ValueError, match="commit must be the 40 digits"):
             check_rules(entry(commit=commit))
-
-
-def test_a_learner_is_evaluated_on_enough_episodes():
-    few = {"evaluation": {**EVALUATION, "episodes": 1000}}
-    with pytest.raises(ValueError, match="seed 0 was evaluated on 1,000 episodes; at least 1,024"):
-        check_rules(entry(**few))
-    bound = {"name": "toy", "url": "https://example.org/toy.git", "license": "MIT", "kind": "bound"}
-    check_rules(entry(agent=bound, **few))
 
 
 def test_an_entry_says_where_its_code_is_and_under_which_licence():

@@ -44,7 +44,7 @@ def test_a_record_is_what_was_measured(tmp_path: Path):
     assert (record.env_id, record.kl_coef) == (MODES, evaluation.kl_coef)
     assert record.task_sha256 == task_sha256(MODES)
     assert (record.seed, record.tokens, record.seconds) == (3, 1000, 1.235)
-    assert record.agent == Agent(**MINE) and record.command == "python -m mine"
+    assert record.agent == Agent.model_validate(MINE) and record.command == "python -m mine"
     assert record.versions.klrl_envs == klrl_envs.__version__ and record.hardware.cores >= 1
     assert record.commit == "unknown", "a folder that is no checkout"
 
