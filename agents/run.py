@@ -42,12 +42,17 @@ class Training:
             klrl_envs.import_module(module)
         self.args = args
         self.module = agent
-        # made here, so that a name which no result may have does not fail when the training is over
-        self.agent = klrl_envs.results.Agent(name=args.name or agent, url=f"agents/{agent}.py", license="MIT")
         self.row = klrl_envs.find_row(args.env_id)
         self.task = self.row.make(**args.env_kwargs)
         declared = self.row.token_budget if args.tokens is None else args.tokens
         self.budget = declared if budget is None else budget
+        # made here, so that a name which no result may have does not fail when the training is over
+        self.agent = klrl_envs.results.Agent(
+            name=args.name or agent,
+            url=f"agents/{agent}.py",
+            license="MIT",
+            kind="learner" if self.budget else "bound",
+        )
         self.tokens = 0
         self._episodes = 0
         self.out = Path(args.out)

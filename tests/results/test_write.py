@@ -26,7 +26,7 @@ def written(out: Path, policy: Any, env_id: str, env_kwargs: dict[str, Any] | No
     evaluation = klrl_envs.evaluate(policy, env_id, episodes=256, seed=3, **(env_kwargs or {}))
     record = write_result(
         evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456, since=mark(),
-        env_kwargs=env_kwargs, checkout=out,
+        seed=3, env_kwargs=env_kwargs, checkout=out,
     )  # fmt: skip
     assert RunRecord.load(out / "result.json") == record
     return record
