@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.arguments import Arguments, parse
 from agents.run import Training, mean, report

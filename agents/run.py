@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -42,11 +42,17 @@ class Training:
             klrl_envs.import_module(module)
         self.args = args
         self.module = agent
-        self.agent = args.name or agent
         self.row = klrl_envs.find_row(args.env_id)
         self.task = self.row.make(**args.env_kwargs)
         declared = self.row.token_budget if args.tokens is None else args.tokens
         self.budget = declared if budget is None else budget
+        # made here, so that a name which no result may have does not fail when the training is over
+        self.agent = klrl_envs.results.Agent(
+            name=args.name or agent,
+            url=f"agents/{agent}.py",
+            license="MIT",
+            kind="learner" if self.budget else "bound",
+        )
         self.tokens = 0
         self._episodes = 0
         self.out = Path(args.out)
@@ -55,7 +61,7 @@ class Training:
             (self.out / name).unlink(missing_ok=True)
         self._began = klrl_envs.ledger.mark()
         self._bar = tqdm(
-            total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent} {self.row.task_id}",
+            total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent.name} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
         )  # fmt: skip
 
@@ -127,7 +133,7 @@ class Training:
         klrl_envs.write_result(
             evaluation,
             self.out,
-            agent={"name": self.agent, "url": f"agents/{self.module}.py", "license": "MIT", "kind": kind},
+            agent=self.agent,
             command=command_of(self.args, self.module),
             since=self._began,
             seed=self.args.seed,

@@ -6,14 +6,13 @@ A run is done once: it is left out where its `result.json` is valid and of the s
 where the committed entries hold it already. After every seed the entry is written anew, so that a kill
 loses one seed's work at the most and another machine can go on from what was committed. A failed run does
 not stop the others, but the benchmark then ends with exit code 1 and says which failed, with the end of
-each log.
+each log. For an agent of one's own `klrl benchmark` does the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,8 @@ from pathlib import Path
 from benchmarks.suites import RESULTS_ONLY, SUITES
 from klrl_envs import import_module
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.plan import PlannedRun, choose, expand
-from klrl_envs.results.runner import report_failures, run_suite
+from klrl_envs.results.plan import choose, expand
+from klrl_envs.results.session import print_commands, run_session
 from klrl_envs.results.suites import load_suite
 from leaderboard.folder import ENTRIES
 
@@ -74,21 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if options.dry_run:
         return print_commands(runs, benchmark)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the commands end with the benchmark
-    try:
-        failures = run_suite(runs, benchmark, jobs=options.jobs)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    report_failures(failures)
-    return 1 if failures else 0
-
-
-def print_commands(runs: Sequence[PlannedRun], benchmark: Benchmark) -> int:
-    """Print the commands of runs."""
-    for run in runs:
-        print(run.template.replace("{seed}", str(run.seed)).replace("{out}", str(benchmark.folder(run))))
-    return 0
+    return run_session(runs, benchmark, jobs=options.jobs)
 
 
 if __name__ == "__main__":

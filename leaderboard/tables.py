@@ -133,4 +133,5 @@ def mark(entry: Entry, doubted: Doubted = frozenset()) -> str:
 def link(entry: Entry, root: str) -> str:
     """Where an agent's code is; `root` leads from the page to the repository's root."""
     url = entry.agent.url
+    assert url is not None  # the leaderboard's rules ask for it
     return url if "://" in url else root + url

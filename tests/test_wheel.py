@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from klrl_envs.results.entry import load_entries
+from leaderboard.build import verify
 from tests.imports import ROOT
+from tests.readme import own_agent
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +121,33 @@ def test_the_command_lists_and_evaluates(python: Path, tmp_path: Path) -> None:
 def test_stable_baselines_trains(python: Path, tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
     assert run(python, "-c", TRAINING, cwd=tmp_path).strip() == "klrl/GridNavigation-v0"
+
+
+def test_an_agent_of_ones_own_is_run_checked_and_reported_as_the_readme_says(
+    python: Path, tmp_path: Path
+) -> None:
+    code, commands = own_agent()
+    (tmp_path / "mine.py").write_text(code)
+    names = {
+        f"GIT_{who}_{what}": "someone@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {**names, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    said: dict[str, str] = {}
+    for command in commands:
+        ran = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}\n{ran.stderr}"
+        said[" ".join(command.split()[:2])] = ran.stdout
+    assert set(said) >= {"git init", "klrl benchmark", "klrl check", "klrl report"}
+    assert "would not take" not in said["klrl benchmark"] and "not final" in said["klrl benchmark"]
+    assert said["klrl check"].count(": holds\n") == 9 and "does not" not in said["klrl check"]
+    entries = load_entries(tmp_path / "runs" / "mine" / "entries")
+    verify(entries)  # the leaderboard takes them
+    assert len(entries) == 3 and all(entry.score is not None and entry.score > 0.3 for entry in entries)
+    assert all(seed.budget == "counted" for entry in entries for seed in entry.seeds)
+    page = (tmp_path / "runs" / "mine" / "report" / "report.md").read_text(encoding="utf-8")
+    assert all(f"| {entry.env_id.removeprefix('klrl/')} | mine | 0, 1 |" in page for entry in entries)

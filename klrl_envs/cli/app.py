@@ -14,6 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from klrl_envs.cli.benchmark import EPILOG, benchmark
+from klrl_envs.cli.check import check
+from klrl_envs.cli.options import ImportOption
+
 ERRORS = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 
 
@@ -44,15 +48,6 @@ app = typer.Typer(
 )
 
 
-def import_modules(modules: list[str] | None) -> list[str] | None:
-    """Import modules, which register environments of one's own."""
-    from klrl_envs.registry import import_module
-
-    for module in modules or []:
-        import_module(module)
-    return modules
-
-
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
 KlCoefOption = Annotated[
     float | None, typer.Option(help="Units of reward per nat; the environment's own by default.")
@@ -62,16 +57,6 @@ ReferenceOption = Annotated[str | None, typer.Option(help="pi0: a name, a folder
 SettingOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
-]
-ImportOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--import",
-        metavar="MODULE",
-        callback=import_modules,
-        is_eager=True,
-        help="A module, or file.py, that registers environments of your own; may be repeated.",
-    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
 
@@ -214,6 +199,10 @@ def evaluate(
     score_policy(env_id, arguments, policy, episodes, seed, Console(), as_json=as_json)
 
 
+app.command(epilog=EPILOG)(benchmark)
+app.command()(check)
+
+
 @app.command()
 def report(
     results: Annotated[
@@ -223,20 +212,21 @@ def report(
         list[str] | None, typer.Option(help="Show this agent only; may be repeated. All by default.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where report.md, .png and .svg go; RESULTS/report by default.")
+        Path | None, typer.Option(help="Where the page and the figures go; RESULTS/report by default.")
     ] = None,
+    modules: ImportOption = None,
 ) -> None:
-    """Say what an agent can and cannot do, from its runs on the diagnostics.
+    """Say what an agent can and cannot do, from its runs.
 
     Each diagnostic tests one property: does the score fall with longer
     texts, rarer or later rewards, more noise? Each becomes a number in
     \\[0, 1] (0 as the reference, 1 as the optimum), a line of a figure and
-    a sentence; what was not run stays open. A checkout makes the runs with
-    python -m benchmarks.run --suite diagnostics --out runs/diagnostics,
-    and --only agent=ppo for one agent. The figure needs
-    pip install 'klrl-envs\\[plots]'.
+    a sentence; what was not run stays open. Runs on other environments
+    become a table and a figure of scores. klrl benchmark --suite diagnostics
+    makes the runs. The page is written without matplotlib, too; figures
+    need pip install 'klrl-envs\\[plots]'.
 
-    Example: [bold]klrl report runs/diagnostics --agent ppo[/]
+    Example: [bold]klrl report runs/mine[/]
     """
     from klrl_envs.results.report import make_report
 

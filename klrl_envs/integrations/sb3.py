@@ -1,4 +1,5 @@
-"""Stable-Baselines3: a callback that pays the KL, and an adapter for the native vector environment.
+"""Stable-Baselines3: callbacks that pay the KL and that say the score, and an adapter for the native vector
+environment.
 
     from stable_baselines3 import PPO
     from klrl_envs.integrations.sb3 import KLCallback, SB3VecEnv
@@ -35,7 +36,9 @@ except ImportError as error:
     ) from error
 
 from klrl_envs.envs.vector_env import TokenVectorEnv, as_autoreset_mode
+from klrl_envs.integrations.scores import Scores, undisturbed
 from klrl_envs.kl import check_kl_coef
+from klrl_envs.policies import SB3Policy
 from klrl_envs.registry import find_row
 from klrl_envs.wrappers.episodes import Episode, append_line, checked_path, metrics_of
 
@@ -152,6 +155,64 @@ class KLCallback(BaseCallback):
         if self._in_rollout:
             self.logger.record("klrl/kl_nats", float(np.mean(self._in_rollout)))
         self._in_rollout = []
+
+
+class ScoreCallback(BaseCallback):
+    """Evaluates the policy before the training, every so many steps, and at the end.
+
+    Logs klrl/score, klrl/expected_reward, klrl/kl and klrl/objective to the algorithm's logger, and so to
+    TensorBoard where it has a ``tensorboard_log``. The training is what it would be without. To look is free;
+    see ``klrl_envs.integrations.scores`` for what choosing by it means.
+
+    Args:
+        every: steps of the training between evaluations, over all lanes.
+        episodes: of each, rounded up to a multiple of the evaluation prompts.
+        out: a file that gets a line of JSON for each: steps, training tokens that the ledger has counted,
+            score with its interval, expected reward, KL, objective, episodes, their tokens, seed.
+
+    Attributes:
+        scores: ``scores.latest`` is the last ``Evaluation``.
+
+    Raises:
+        ValueError: every or episodes below 1, a folder that is not there, or (when training starts)
+            observations that are normalised.
+        TypeError (when training starts): not an environment of klrl_envs, or a model without a distribution.
+    """
+
+    def __init__(
+        self, every: int = 50_000, episodes: int = 256, out: str | Path | None = None, verbose: int = 0
+    ) -> None:
+        super().__init__(verbose)
+        self.scores = Scores(every, episodes, out)
+
+    def _on_training_start(self) -> None:
+        env: Any = self.training_env
+        while isinstance(env, VecEnvWrapper):
+            if isinstance(env, VecNormalize) and env.norm_obs:
+                raise ValueError(
+                    "VecNormalize must have norm_obs=False, got True: evaluations show them plain"
+                )
+            env = env.venv
+        self._policy = SB3Policy(self.model)
+        self._env = self.training_env.get_attr("unwrapped", indices=0)[0]
+        self.scores.begin()
+        self._look()
+
+    def _on_step(self) -> bool:
+        self._look()
+        return True
+
+    def _on_training_end(self) -> None:
+        self._look(last=True)
+
+    def _look(self, *, last: bool = False) -> None:
+        if not self.scores.due(self.num_timesteps, last=last):
+            return
+        with undisturbed(self.model.policy):
+            numbers = self.scores.evaluate(self._policy, self._env, self.num_timesteps)
+        for name, value in numbers.items():
+            self.logger.record(name, value)
+        self.logger.dump(self.num_timesteps)
 
 
 class SB3VecEnv(VecEnv):

@@ -88,11 +88,10 @@ def expand(suite: Sequence[Experiment], registry: Sequence[Row] | None = None) -
         settings = json.dumps(dict(each.settings), sort_keys=True)
         for row in _rows(each, known):
             _check_settings(each, row)
-            usual = NEURAL_SEEDS if "neural" in row.tags else EXACT_SEEDS
             tokens = row.token_budget if each.tokens is None else each.tokens
             runs += [
                 PlannedRun(each.agent, each.command, row.gym_id, seed, tokens, settings)
-                for seed in (usual if each.seeds is None else each.seeds)
+                for seed in (usual_seeds(row) if each.seeds is None else each.seeds)
             ]
     counts = Counter((*run.group, run.seed) for run in runs)
     twice = sorted(key for key, count in counts.items() if count > 1)
@@ -101,6 +100,11 @@ def expand(suite: Sequence[Experiment], registry: Sequence[Row] | None = None) -
             f"a suite runs an agent, environment, settings and seed once, but these come twice: {twice}"
         )
     return runs
+
+
+def usual_seeds(row: Row) -> tuple[int, ...]:
+    """The seeds that an entry on an environment has when it is final."""
+    return NEURAL_SEEDS if "neural" in row.tags else EXACT_SEEDS
 
 
 def _check_settings(experiment: Experiment, row: Row) -> None:

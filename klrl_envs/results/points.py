@@ -76,7 +76,7 @@ def average(values: Sequence[float | None], name: str) -> float:
 
 
 def read_records(folder: Path) -> list[RunRecord]:
-    """The records of runs on diagnostics among all `result.json` under a folder.
+    """The records of runs in all `result.json` under a folder.
 
     Raises:
         ValueError: no such folder, a damaged file, two files of one run, or nothing to report.
@@ -88,9 +88,9 @@ def read_records(folder: Path) -> list[RunRecord]:
     records: list[RunRecord] = []
     for path in paths:
         record = RunRecord.load(path)
-        if record.env_id not in sweeps():
-            continue
-        identity = (record.agent.name, record.env_id, key(record.env_id, record.env_kwargs), record.seed)
+        known = record.env_id in sweeps()
+        settings = key(record.env_id, record.env_kwargs) if known else repr(sorted(record.env_kwargs.items()))
+        identity = (record.agent.name, record.env_id, settings, record.seed)
         if identity in found:
             raise ValueError(
                 f"{found[identity]} and {path} are both seed {record.seed} of {record.agent.name} on "
@@ -100,8 +100,7 @@ def read_records(folder: Path) -> list[RunRecord]:
         records.append(record)
     if not records:
         raise ValueError(
-            f"{str(folder)!r} holds {len(paths)} result.json, none of them on a diagnostic: "
-            "python -m benchmarks.run --suite diagnostics makes them"
+            f"{str(folder)!r} holds no {FILE}: klrl benchmark --suite diagnostics --out {folder} makes them"
         )
     return records
 

@@ -1,9 +1,10 @@
-"""Where a run came from: the machine, the libraries and the commit of its code."""
+"""Where a run came from: the command, the machine, the libraries and the commit of its code."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ from pathlib import Path
 import gymnasium
 
 from klrl_envs.results.record import Hardware, Versions
+
+
+def command_line() -> str:
+    """What started this process, as a shell reads it; `python` for the interpreter, wherever it lies."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def hardware(device: str = "auto") -> Hardware:

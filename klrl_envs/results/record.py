@@ -48,8 +48,9 @@ Tier = Literal["older", "submitted", "verified", "reproduced"]
 
 
 class Agent(Strict):
-    """Who ran: a unique name, where its code is (on the web, or a path of this repository), its licence.
+    """Who ran: a unique name, where its code is (a git url, or a path of this repository), its licence.
 
+    Url and licence may be left out of a record; the leaderboard asks for both.
     A "learner" learns from what it writes; a "bound" knows what learners must find out (the optimum, the
     reward's weights), or learns nothing, and stands beside them. `observes` and `trains` say in a few words
     what it is shown and which weights move; `tuned` is "untuned" for an agent whose settings were not chosen
@@ -57,8 +58,8 @@ class Agent(Strict):
     """
 
     name: Name
-    url: Annotated[str, Field(pattern=r"^(https?://[^\s()<>]+|[A-Za-z0-9_-][A-Za-z0-9_./-]*)$")]
-    license: NonEmpty
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s()<>]+|[A-Za-z0-9_-][A-Za-z0-9_./-]*)$")] | None = None
+    license: NonEmpty = NOT_SAID
     kind: Literal["learner", "bound"] = "learner"
     observes: NonEmpty = NOT_SAID
     trains: NonEmpty = NOT_SAID

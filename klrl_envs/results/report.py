@@ -1,4 +1,4 @@
-"""`klrl report`: a folder of results as a figure, a page and a table of what each agent can and cannot do."""
+"""`klrl report`: a folder of results as figures, a page and tables of what each agent can and cannot do."""
 
 from __future__ import annotations
 
@@ -9,43 +9,83 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import CAPABILITIES
 from klrl_envs.results.capability import Findings
 from klrl_envs.results.findings import findings_of
+from klrl_envs.results.outcome import Outcome, summary_table
 from klrl_envs.results.points import read_records
+from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_figure import draw
-from klrl_envs.results.report_page import page, shown_number
+from klrl_envs.results.report_page import capabilities_part, shown_number
+from klrl_envs.results.report_scores import draw_scores, scores_of, scores_part
 
 
 def make_report(results: Path, agents: Sequence[str], out: Path | None, console: Console) -> None:
-    """Read results, write `report.md`, `report.png` and `report.svg`, and print the table.
+    """Read results, write `report.md` and, with matplotlib, figures, and print tables.
 
     Args:
         results: a folder with `result.json` files at any depth.
         agents: the names to show; all where there are none.
         out: the folder to write to; by default `report` in the first.
-        console: where the table goes.
+        console: where the tables go.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: nothing to report, a damaged file, or an agent that has no results.
     """
-    if find_spec("matplotlib") is None:
-        raise ImportError("klrl report draws with matplotlib: pip install 'klrl-envs[plots]'")
     runs = read_records(results)
     names = sorted({run.agent.name for run in runs})
     unknown = [name for name in agents if name not in names]
     if unknown:
         raise ValueError(f"--agent must be one of {', '.join(names)}, got {unknown[0]!r}")
     runs = [run for run in runs if not agents or run.agent.name in agents]
-    findings = findings_of(runs)
+    tested = [run for run in runs if run.env_id in sweeps()]
+    findings, scores = findings_of(tested), scores_of(runs)
     folder = results / "report" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    draw(findings, folder)
-    (folder / "report.md").write_text(page(findings, runs), encoding="utf-8")
-    console.print(console_table(findings))
-    for name in ("report.md", "report.png", "report.svg"):
+    drawn = find_spec("matplotlib") is not None
+    written = ["report.md"]
+    if drawn and findings:
+        draw(findings, folder)
+        written += ["report.png", "report.svg"]
+    if drawn and any(outcome.score is not None for outcome in scores):
+        draw_scores(scores, folder)
+        written += ["scores.png", "scores.svg"]
+    (folder / "report.md").write_text(page(findings, tested, scores, written), encoding="utf-8")
+    if findings:
+        console.print(console_table(findings))
+    if scores:
+        console.print(summary_table(scores))
+    for name in written:
         console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
+    if not drawn:
+        text = "figures need matplotlib: pip install 'klrl-envs[plots]'"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def page(
+    findings: Findings,
+    tested: Sequence[RunRecord],
+    scores: Sequence[Outcome] = (),
+    figures: Sequence[str] = ("report.png", "scores.png"),
+) -> str:
+    """The report as Markdown.
+
+    Args:
+        findings: of each agent; empty where none was run on a diagnostic.
+        tested: the runs on diagnostics.
+        scores: the outcomes that have a line in the table of scores.
+        figures: the files beside it.
+    """
+    names = dict.fromkeys([*findings, *sorted({outcome.agent for outcome in scores})])
+    lines = [f"# {', '.join(names)}: {'one property at a time' if findings else 'scores'}", ""]
+    if findings:
+        lines += capabilities_part(findings, tested, figure="report.png" in figures)
+    if findings and scores:
+        lines += ["", "## Scores", ""]
+    if scores:
+        lines += scores_part(scores, figure="scores.png" in figures)
+    return "\n".join(lines) + "\n"
 
 
 def console_table(findings: Findings) -> Table:

@@ -15,6 +15,7 @@ INK, SOFT, TRACK, BAND = "#1d2433", "#6b7484", "#e3e7ed", "#f6f7f9"
 BAR = "#56B4E9"  # of Okabe and Ito's colours, which the colour-blind tell apart too
 DOTS = "Blues"  # light for the first setting, dark for the last: told apart by lightness alone
 ACROSS = 4  # strips side by side
+LOOK: Any = {"svg.hashsalt": "klrl", "font.size": 10, "ytick.color": INK, "xtick.color": SOFT}
 
 
 def draw(findings: Findings, folder: Path) -> None:
@@ -25,11 +26,10 @@ def draw(findings: Findings, folder: Path) -> None:
     from matplotlib import pyplot
 
     plots: Any = pyplot  # its stubs leave much unknown
-    look: Any = {"svg.hashsalt": "klrl", "font.size": 10, "ytick.color": INK, "xtick.color": SOFT}
     alone = len(findings) == 1
     across = min(len(findings), ACROSS)
     down = -(-len(findings) // across)
-    with plots.rc_context(look):
+    with plots.rc_context(LOOK):
         figure, grid = plots.subplots(
             down,
             across,
@@ -56,9 +56,14 @@ def draw(findings: Findings, folder: Path) -> None:
             fontsize=9,
             color=SOFT,
         )
-        figure.savefig(folder / "report.png", dpi=150, metadata={"Software": None})
-        figure.savefig(folder / "report.svg", metadata={"Creator": None, "Date": None})
+        save(figure, folder, "report")
         plots.close(figure)
+
+
+def save(figure: Any, folder: Path, name: str) -> None:
+    """A figure as PNG and SVG, which are the same on every day."""
+    figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+    figure.savefig(folder / f"{name}.svg", metadata={"Creator": None, "Date": None})
 
 
 def strip(axes: Any, findings: Sequence[Finding], *, named: bool) -> None:

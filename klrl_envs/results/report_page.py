@@ -1,4 +1,4 @@
-"""The report as Markdown."""
+"""The report's capabilities as Markdown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from klrl_envs.results.record import RunRecord
 from klrl_envs.results.sentences import LEVEL
 
 
-def page(findings: Findings, runs: Sequence[RunRecord]) -> str:
-    """The report as Markdown."""
+def capabilities_part(findings: Findings, runs: Sequence[RunRecord], *, figure: bool = True) -> list[str]:
+    """The lines on what the agents can and cannot do, one property at a time.
+
+    Args:
+        findings: of each agent.
+        runs: on diagnostics, those among them whose settings are in no sweep.
+        figure: whether there is one.
+    """
     lines = [
-        f"# {', '.join(findings)}: one property at a time",
-        "",
-        "![A strip of capabilities for each agent](report.png)",
-        "",
+        *(["![A strip of capabilities for each agent](report.png)", ""] if figure else []),
         "A score is 0 for the reference and 1 for the optimum pi\\*, which each environment knows exactly.",
         "Each capability is a number in [0, 1], the mean over the settings of its sweep; how a setting",
         "becomes a number is said below. What was not run has no number: it is no zero. Scores that differ",
@@ -32,7 +35,7 @@ def page(findings: Findings, runs: Sequence[RunRecord]) -> str:
     for name, found in findings.items():
         lines += [
             "",
-            f"## {name}",
+            f"## What {name} can do",
             "",
             *(f"- **{each.capability.title}.** {cell(each.sentence)}" for each in found),
         ]
@@ -54,7 +57,7 @@ def page(findings: Findings, runs: Sequence[RunRecord]) -> str:
         lines += ["", "## Passed over", "", "These runs have settings that are in no sweep:", ""]
         lines += [f"- {run.agent.name} on `{run.env_id}` with `{run.env_kwargs}`, seed {run.seed}"
                   for run in passed_over]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def point_row(name: str, finding: Finding, point: SweepPoint) -> str:

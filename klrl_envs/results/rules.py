@@ -10,7 +10,7 @@ from functools import cache
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.registry import REGISTRY, find_row
 from klrl_envs.results.entry import Entry
-from klrl_envs.results.record import Measured, RunRecord, Setup
+from klrl_envs.results.record import NOT_SAID, Measured, RunRecord, Setup
 
 BUDGET_SLACK = 1.01
 """The last batch may run over the token budget by this factor."""
@@ -37,7 +37,7 @@ def check_rules(entry: Entry) -> None:
     """Raise ValueError where an entry breaks a rule of the leaderboard.
 
     It is of a task of the suite as it is registered, at the declared kl_coef, within the token budget, from
-    commits that can be checked out.
+    commits that can be checked out of where the agent says that its code is.
     """
     known = [row.gym_id for row in REGISTRY]
     if entry.env_id not in known:
@@ -46,6 +46,10 @@ def check_rules(entry: Entry) -> None:
         raise ValueError(f"env_kwargs must be empty on the leaderboard, not {entry.env_kwargs}")
     check_price(entry)
     check_budget(entry.env_id, entry.seeds)
+    if entry.agent.url is None:
+        raise ValueError("agent.url must be that of the git repository with the agent's code, not None")
+    if entry.agent.license == NOT_SAID:
+        raise ValueError(f"agent.license must be that of the agent's code, such as MIT, not {NOT_SAID!r}")
     for commit in {entry.commit, *(seed.commit or entry.commit for seed in entry.seeds)}:
         if not re.fullmatch(r"[0-9a-f]{40}", commit):
             raise ValueError(f"commit must be the 40 digits of one that can be checked out, not {commit!r}")

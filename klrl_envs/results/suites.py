@@ -10,7 +10,7 @@ enters on equal terms. A suite of one's own is a JSON file with a list of experi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,11 @@ from typing import Any, cast
 from klrl_envs.registry import sweeps
 
 SWEEP_SEEDS = (0, 1, 2)
+
+QUICK_ENVIRONMENTS = tuple(f"klrl/Diagnostic{name}-v0" for name in ("Delay", "Gold", "Modes"))
+"""Exact environments that a small agent moves in within seconds."""
+QUICK_SEEDS = (0, 1)
+QUICK_TOKENS = 20_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,21 @@ class Experiment:
 Suite = tuple[Experiment, ...]
 
 
+def core(agent: str, command: str) -> Suite:
+    """An agent on every environment of the suite, with all seeds and the whole budget: what the leaderboard
+    shows.
+    """
+    return (Experiment(agent, command),)
+
+
+def quick(agent: str, command: str) -> Suite:
+    """An agent on a few environments with a tenth of the budget and two seeds: does it run, does it learn?
+
+    Minutes on a laptop; the entries that it makes are not final.
+    """
+    return (Experiment(agent, command, QUICK_ENVIRONMENTS, QUICK_SEEDS, QUICK_TOKENS),)
+
+
 def over_sweeps(agent: str, command: str, env_ids: Sequence[str] | None = None) -> Suite:
     """An agent on diagnostics, all by default, over the sweep of each."""
     known = sweeps()
@@ -52,6 +72,14 @@ def over_sweeps(agent: str, command: str, env_ids: Sequence[str] | None = None) 
         for env_id in (known if env_ids is None else env_ids)
         for settings in known[env_id]
     )
+
+
+SUITES_OF_AN_AGENT: Mapping[str, Callable[[str, str], Suite]] = {
+    "core": core,
+    "diagnostics": over_sweeps,
+    "quick": quick,
+}
+"""Name -> (agent, command) -> the suite: what `klrl benchmark` knows."""
 
 
 def load_suite(name: str, suites: Mapping[str, Suite]) -> Suite:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from klrl_envs import ledger
 from klrl_envs.results.ledger import budget_of
-from klrl_envs.results.provenance import commit, hardware, versions
+from klrl_envs.results.provenance import command_line, commit, hardware, versions
 from klrl_envs.results.record import (
     FILE,
     SCHEMA_VERSION,
@@ -34,8 +34,8 @@ def write_result(
     evaluation: Evaluation,
     out: str | Path,
     *,
-    agent: Agent | Mapping[str, str],
-    command: str,
+    agent: Agent | Mapping[str, Any] | str,
+    command: str | None = None,
     tokens: int | None = None,
     seconds: float | None = None,
     since: Mark | None = None,
@@ -50,8 +50,9 @@ def write_result(
     Args:
         evaluation: of the trained policy.
         out: the folder; made where it is not there.
-        agent: `name` (unique), `url` (where its code is), `license`.
-        command: what does this run again.
+        agent: `name` (unique), `url` (of its git repository), `license` and what else ``Agent`` has; or its
+            name alone, which is enough for all but the leaderboard.
+        command: what does this run again; this process's own command line where None.
         tokens: written in training, and in any search or selection; None for what the ledger has counted,
             which the record calls "counted": in all processes of the run under ``KLRL_LEDGER``, as the
             benchmark sets it, and else in this process alone.
@@ -74,9 +75,9 @@ def write_result(
         seconds = time.monotonic() - (ledger.book().began if since is None else since).moment
     record = RunRecord(
         **measured(evaluation),
-        agent=Agent.model_validate(agent),
+        agent=Agent(name=agent) if isinstance(agent, str) else Agent.model_validate(agent),
         env_kwargs=as_json(env_kwargs or {}),
-        command=command,
+        command=command_line() if command is None else command,
         seed=seed,
         tokens=spent,
         seconds=round(seconds, 3),

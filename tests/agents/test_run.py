@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import klrl_envs
-from agents import ppo, q_learning
+from agents import ppo, q_learning, reference
+from agents.arguments import Arguments
 from agents.ppo import PPOArguments
 from agents.q_learning import QArguments
 from agents.run import Training, scheduled
@@ -29,6 +30,20 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         q_learning.train(QArguments(env_id="klrl/Keywords-v0", tokens=10, out=str(tmp_path)))
     with pytest.raises(ValueError, match="q_learning needs an exact environment"):
         q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))
+
+
+def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
+    env_id = "klrl/DiagnosticModes-v0"
+    reference.train(Arguments(env_id=env_id, episodes=16, out=str(tmp_path), name="reference-twice"))
+    record = RunRecord.load(tmp_path / "result.json")
+    assert (record.agent.name, record.agent.url) == ("reference-twice", "agents/reference.py")
+    assert (
+        record.command.startswith("python -m agents.reference ")
+        and "--name reference-twice" in record.command
+    )
+    with pytest.raises(ValueError, match="name"):
+        reference.train(Arguments(env_id=env_id, out=str(tmp_path / "never"), name="no name"))
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])

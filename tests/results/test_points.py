@@ -7,7 +7,7 @@ import pytest
 
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.points import key, outside, read_records
-from klrl_envs.results.report_page import page
+from klrl_envs.results.report import page
 from tests.results.diagnostics import LENGTH, diagnostic, diagnostic_fields, finding, write
 
 AGENT = {"name": "toy", "url": "https://example.org", "license": "MIT"}
@@ -24,13 +24,14 @@ def test_settings_are_alike_where_defaults_say_the_same():
     assert "- toy on `klrl/DiagnosticDelay-v0` with `{'delay': 5}`, seed 0" in page(findings_of(runs), runs)
 
 
-def test_results_of_other_environments_are_passed_over(tmp_path: Path):
+def test_results_of_all_environments_are_read(tmp_path: Path):
     write(
         tmp_path,
         diagnostic_fields("klrl/Keywords-v0", 0.3),
+        diagnostic_fields("me/Unknown-v0", 0.3),
         diagnostic_fields(LENGTH, 0.5, env_kwargs={"horizon": 4}),
     )
-    assert [run.env_id for run in read_records(tmp_path)] == [LENGTH]
+    assert [run.env_id for run in read_records(tmp_path)] == ["klrl/Keywords-v0", "me/Unknown-v0", LENGTH]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,6 @@ def test_results_of_other_environments_are_passed_over(tmp_path: Path):
             json.dumps({"schema_version": 1, "agent": AGENT}),
             "env_id: Field required",
         ),
-        (
-            json.dumps(diagnostic_fields("klrl/Keywords-v0", 0.3)),
-            "1 result.json, none of them on a diagnostic",
-        ),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, text: str, message: str):
@@ -62,7 +59,7 @@ def test_damaged_files_are_named(tmp_path: Path, text: str, message: str):
 def test_folders_that_cannot_be_reported_are_named(tmp_path: Path):
     with pytest.raises(ValueError, match="there is no folder"):
         read_records(tmp_path / "none")
-    with pytest.raises(ValueError, match=r"0 result\.json"):
+    with pytest.raises(ValueError, match=r"holds no result\.json: klrl benchmark"):
         read_records(tmp_path)
     write(tmp_path, diagnostic_fields(LENGTH, 0.5), diagnostic_fields(LENGTH, 0.6))
     with pytest.raises(ValueError, match=r"run-0.* and .*run-1.* are both seed 0 of toy"):

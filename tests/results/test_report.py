@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from klrl_envs.cli.app import app
+from klrl_envs.results.statistics import mean_interval
 from tests.results.diagnostics import GOLD, comparison, diagnostic, lengths, write
+from tests.results.records import record
 
 
 def klrl(*arguments: str) -> Any:
@@ -49,8 +51,49 @@ def test_the_command_writes_page_and_figure(tmp_path: Path):
     )
 
 
-def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_scores_of_any_environment_are_a_table_and_a_figure(tmp_path: Path):
     pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    seeds = [record(seed=seed, score=score) for seed, score in enumerate((0.46, 0.5, 0.54))]
+    beaten = record(env_id="klrl/Brackets-v0", score=-3.0, score_interval=[-3.1, -2.9])
+    write(tmp_path, *seeds, beaten, *lengths(0.5, 0.6))
+    ran = klrl("report", str(tmp_path))
+    assert ran.exit_code == 0, ran.output
+    interval = mean_interval([0.46, 0.5, 0.54], 0.0)
+    wanted = f"0.500 [{interval[0]:.3f}, {interval[1]:.3f}]"
+    assert wanted in ran.output and "not final" in ran.output
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert f"| GridNavigation-v0 | toy | 0, 1, 2 | {wanted} | 66 | 2 | 31 | 1,000 |" in page
+    assert "| Brackets-v0 | toy | 0 | -3.000 [-3.100, -2.900] |" in page
+    scores = page.partition("## Scores")[2]
+    assert "DiagnosticLength" in page and "DiagnosticLength" not in scores, "sweeps are capabilities"
+    with Image.open(tmp_path / "report" / "scores.png") as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert (pixels == (0x00, 0x72, 0xB2)).all(axis=1).sum() > 100, "the marks"
+
+    alone = write(tmp_path / "alone", beaten)
+    ran = klrl("report", str(alone))
+    assert ran.exit_code == 0 and "Long texts" not in ran.output
+    assert sorted(path.name for path in (alone / "report").iterdir()) == [
+        "report.md",
+        "scores.png",
+        "scores.svg",
+    ]
+
+
+def test_without_matplotlib_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    write(tmp_path, record(), *lengths(0.5))
+    ran = klrl("report", str(tmp_path))
+    assert ran.exit_code == 0 and "pip install 'klrl-envs[plots]'" in ran.output
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.md"]
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| Long texts | 0.50 (1 of 4) |" in page and "| GridNavigation-v0 | toy |" in page
+    assert ".png" not in page
+
+
+def test_errors_are_one_line(tmp_path: Path):
     write(tmp_path, *lengths(0.5))
     for arguments, message in (
         ([str(tmp_path), "--agent", "nobody"], "--agent must be one of toy, got 'nobody'"),
@@ -58,7 +101,4 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ):
         ran = klrl("report", *arguments)
         assert ran.exit_code == 2 and message in ran.stderr and len(ran.stderr.splitlines()) == 1
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    ran = klrl("report", str(tmp_path))
-    assert ran.exit_code == 2 and "pip install 'klrl-envs[plots]'" in ran.stderr
     assert not (tmp_path / "report").exists()

@@ -37,6 +37,16 @@ def test_an_entry_is_of_commits_that_can_be_checked_out():
             check_rules(entry(commit=commit))
 
 
+def test_an_entry_says_where_its_code_is_and_under_which_licence():
+    check_rules(entry(agent={"name": "toy", "url": "https://example.org/toy.git", "license": "MIT"}))
+    for agent, message in (
+        ({"name": "toy", "license": "MIT"}, "agent.url must be that of the git repository"),
+        ({"name": "toy", "url": "https://example.org/toy.git"}, "agent.license must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_rules(entry(agent=agent))
+
+
 def test_the_task_is_that_of_the_evaluation_prompts():
     assert task_sha256("klrl/GridNavigation-v0") == make_task("GridNavigation-v0").fingerprint
     with_prompts = make_task("Sentiment-v0", prompts="evaluation", horizon=16)

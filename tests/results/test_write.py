@@ -1,6 +1,9 @@
 """The writer: a record from an evaluation, as it was measured and where."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from klrl_envs.ledger import mark
 from klrl_envs.results import Agent
 from klrl_envs.results.rules import check_run, task_sha256
 
+ROOT = Path(__file__).resolve().parents[2]
 MINE = {"name": "mine", "url": "https://example.org/mine", "license": "MIT"}
 MODES = "klrl/DiagnosticModes-v0"
 
@@ -21,9 +25,8 @@ def written(out: Path, policy: Any, env_id: str, env_kwargs: dict[str, Any] | No
     """The record of a policy, written and read again."""
     evaluation = klrl_envs.evaluate(policy, env_id, episodes=256, seed=3, **(env_kwargs or {}))
     record = write_result(
-        evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456, seed=3,
-        since=mark(),
-        env_kwargs=env_kwargs, checkout=out,
+        evaluation, out, agent=MINE, command="python -m mine", tokens=1000, seconds=1.23456, since=mark(),
+        seed=3, env_kwargs=env_kwargs, checkout=out,
     )  # fmt: skip
     assert RunRecord.load(out / "result.json") == record
     return record
@@ -41,9 +44,27 @@ def test_a_record_is_what_was_measured(tmp_path: Path):
     assert (record.env_id, record.kl_coef) == (MODES, evaluation.kl_coef)
     assert record.task_sha256 == task_sha256(MODES)
     assert (record.seed, record.tokens, record.seconds) == (3, 1000, 1.235)
-    assert record.agent == Agent(**MINE) and record.command == "python -m mine"
+    assert record.agent == Agent.model_validate(MINE) and record.command == "python -m mine"
     assert record.versions.klrl_envs == klrl_envs.__version__ and record.hardware.cores >= 1
     assert record.commit == "unknown", "a folder that is no checkout"
+
+
+def test_a_name_is_enough_of_an_agent_and_the_command_is_what_was_typed(tmp_path: Path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys, klrl_envs\n"
+        f"evaluation = klrl_envs.evaluate('reference', '{MODES}', episodes=16)\n"
+        "klrl_envs.write_result(evaluation, sys.argv[2], agent='mine', tokens=0, seconds=1.0)\n"
+    )
+    subprocess.run([sys.executable, "mine.py", "--out", "a folder"], cwd=tmp_path, check=True,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    record = RunRecord.load(tmp_path / "a folder" / "result.json")
+    assert record.agent == Agent(name="mine") and record.agent.url is None
+    assert record.command == "python mine.py --out 'a folder'"
+    module = ["-m", "mine", "--out", "other"]
+    subprocess.run([sys.executable, *module], cwd=tmp_path, check=True,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert RunRecord.load(tmp_path / "other" / "result.json").command == "python -m mine --out other"
 
 
 def test_a_record_compares_with_the_optimum(tmp_path: Path):
