@@ -197,8 +197,9 @@ class Task:
         """
         own = None if tokens is None else self.own_tokens(completion, tokens)
         written = own or self.vocabulary.encode(completion)[: self.horizon]
-        ended = self.end_token is None or len(written) == self.horizon or self.end_token in written
-        return written if ended else [*written, self.end_token]
+        if self.end_token is None or len(written) == self.horizon or self.end_token in written:
+            return written
+        return [*written, self.end_token]
 
     def token_counts(
         self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
