@@ -39,6 +39,10 @@ class Arguments:
     """tokens to write in training; by default the environment's budget"""
     episodes: int = 4096
     """episodes of the evaluation"""
+    evaluation_seed: int | None = None
+    """of the evaluation; by default drawn when the policy is there, as every row that ranks needs"""
+    tuned: str = "by hand, on the suite; what that cost was not recorded"
+    """how the settings were chosen and what that cost in tokens, or \"untuned\", for the record"""
     name: str | None = None
     """the agent's name on the leaderboard; by default its module's"""
     device: str = "auto"

@@ -18,6 +18,7 @@ from klrl_envs import Evaluation, RejectionSampler, optimal_policy
 def train(args: Arguments) -> Evaluation:
     """Solve or sample, and evaluate."""
     training = Training(args, "posterior", budget=0)
+    training.describe("the reward itself", "nothing")
     best = klrl_envs.optimum(training.row.gym_id, **args.env_kwargs)
     policy = optimal_policy(training.evaluation_task, best)
     evaluation = training.finish(policy)

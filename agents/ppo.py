@@ -214,6 +214,7 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
         objective = returns.mean() - task.kl_coef * nats.mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
     average.apply()
+    training.describe(ppo.policy.observes, ppo.policy.trains)
     return ppo.policy
 
 

@@ -115,6 +115,7 @@ def train(args: QArguments) -> Evaluation:
         if terminated.any():
             index, _ = env.reset(options={"reset_mask": terminated})
     training.record(episodes)
+    training.describe("context, automaton's state, time", "a table")
     return training.finish(table, network=table)
 
 

@@ -9,7 +9,9 @@ from klrl_envs import Evaluation
 
 def train(args: Arguments) -> Evaluation:
     """Evaluate pi0."""
-    return Training(args, "reference", budget=0).finish("reference")
+    training = Training(args, "reference", budget=0)
+    training.describe("pi0", "nothing")
+    return training.finish("reference")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def train(args: ReinforceArguments) -> Evaluation:
         objective = task.kl_coef * paid.sum(1).mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
     average.apply()
+    training.describe(policy.observes, policy.trains)
     scored, features = policy.for_evaluation(training.evaluation_task)
     return training.finish(scored, features=features, network=policy)
 

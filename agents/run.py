@@ -51,7 +51,8 @@ class Training:
             name=args.name or agent,
             url=f"agents/{agent}.py",
             license="MIT",
-            kind="learner" if self.budget else "bound",
+            kind="learner" if self.budget else "bound",  # who may write nothing learns nothing
+            tuned=args.tuned if self.budget else "untuned",
         )
         self.tokens = 0
         self._episodes = 0
@@ -84,6 +85,10 @@ class Training:
     def seconds(self) -> float:
         """Since the training began."""
         return round(time.monotonic() - self._began.moment, 3)
+
+    def describe(self, observes: str, trains: str) -> None:
+        """Say what the agent is shown and which weights move: it stands beside its score."""
+        self.agent = self.agent.model_copy(update={"observes": observes, "trains": trains})
 
     def count(self, tokens: int) -> None:
         """Tokens were written."""
@@ -120,16 +125,15 @@ class Training:
         """
         self._bar.close()
         env_id = self.row.gym_features_id if features else self.row.gym_id
-        arguments = {"episodes": self.args.episodes, "seed": self.args.seed, **self.args.env_kwargs}
-        evaluation = klrl_envs.evaluate(policy, env_id, **arguments)
+        episodes, seed = self.args.episodes, self.args.evaluation_seed
+        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
         if network is not None:
             klrl_envs.save_policy(network, self.out / "policy.safetensors")
         self.write_result(evaluation)
         return evaluation
 
     def write_result(self, evaluation: Evaluation) -> None:
-        """result.json, with the command that does this run again; who may write nothing learns nothing."""
-        kind = "learner" if self.budget else "bound"
+        """result.json, with the command that does this run again."""
         klrl_envs.write_result(
             evaluation,
             self.out,

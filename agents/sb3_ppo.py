@@ -109,6 +109,8 @@ def train(args: SB3Arguments) -> Evaluation:
     penalty = KLCallback()
     model.learn(updates * rollout, callback=CallbackList([penalty, TrainingCallback(training, penalty)]))
     model.policy.to("cpu")
+    exact = training.task.exact is not None
+    training.describe("automaton's state, time" if exact else "pi0's hidden state, time", "heads on pi0")
     network = cast(ResidualActorCriticPolicy, model.policy).network
     return training.finish(SB3Policy(model), features=True, network=network)
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 VARIABLE = "KLRL_LEDGER"
-PURPOSES = ("training", "evaluation", "certify")
+PURPOSES = ("training", "search", "evaluation", "certify")
 WIDTH = 16
 NUMBER = b"%16d"
 BETWEEN = b', "texts": '
@@ -50,7 +50,8 @@ class Account(NamedTuple):
     Attributes:
         task: the task's id.
         split: "train", "evaluation", or "none" where a task has no prompts.
-        purpose: "training", "evaluation" (inside ``evaluate``) or "certify" (certificates and cards).
+        purpose: "training", "evaluation" (the episodes of ``evaluate``), "search" (what a policy has rewarded
+            while it is evaluated, as best-of-n does) or "certify" (certificates and cards).
     """
 
     task: str
@@ -82,8 +83,8 @@ class Counts:
 
     @property
     def tokens(self) -> int:
-        """What counts in a budget: the tokens of training."""
-        return self.total(purpose="training").tokens
+        """What counts in a budget: the tokens of training, and of searches while a policy is evaluated."""
+        return self.total(purpose="training").tokens + self.total(purpose="search").tokens
 
     @property
     def misplaced(self) -> int:

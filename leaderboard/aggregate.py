@@ -30,8 +30,9 @@ class AggregateRow(Strict):
 
     `score` is the mean over environments, `lowest` the smallest of their mean scores and `lowest_on` where
     that is; `tier` is the weakest of its entries; `final` says that every environment has its declared seeds.
-    `complete` says that it has every environment of the group. `rank` is for learners that are complete:
-    among those of a trusted tier where `tier` is one, otherwise the place among all.
+    `complete` says that it has every environment of the group, `believed` that none of its scores is
+    self-reported or a bound. `rank` is for learners that are both: among those of a trusted tier where `tier`
+    is one, otherwise the place among all.
     """
 
     agent: Name
@@ -45,6 +46,12 @@ class AggregateRow(Strict):
     lowest_on: EnvId
     tier: Tier
     final: bool
+    believed: bool
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it has a place among the others."""
+        return self.kind == "learner" and self.complete and self.believed
 
     @property
     def trusted(self) -> bool:
@@ -122,6 +129,7 @@ def _row(own: Sequence[Entry], group: Sequence[str], shared_error: SharedError) 
         lowest_on=lowest_on,
         tier=weakest(entry.tier for entry in own),
         final=all(is_final(entry) for entry in own),
+        believed=all(is_believed(entry) for entry in own),
     )
 
 
@@ -130,10 +138,19 @@ def _rank(row: AggregateRow, rows: Sequence[AggregateRow]) -> int | None:
 
     What nobody reproduced cannot push down what was: trusted rows count the trusted above them, others all.
     """
-    if row.kind == "bound" or not row.complete:
+    if not row.ranks:
         return None
-    rivals = [other for other in rows if other.kind == "learner" and other.complete]
+    rivals = [other for other in rows if other.ranks]
     return 1 + sum(other.score > row.score and (other.trusted or not row.trusted) for other in rivals)
+
+
+def is_believed(entry: Entry) -> bool:
+    """Whether the library itself saw the log-probs that a score rests on, and they are no bounds.
+
+    Older entries, which do not say, are of policies by rows.
+    """
+    found = [seed.evaluation for seed in entry.seeds if seed.evaluation is not None]
+    return all((each.log_probs, each.bound) == ("checked", "exact") for each in found)
 
 
 def weakest(tiers: Iterable[Tier]) -> Tier:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from klrl_envs.results.chance import SIGMAS
 from klrl_envs.results.entry import Seed
-from klrl_envs.results.record import SIGMAS, Errors
+from klrl_envs.results.record import Errors
 from leaderboard.contained import Measurement
 
 CONFIDENCE = 0.99

@@ -15,7 +15,7 @@ from klrl_envs.results.document import Document, Strict
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.record import Bounds, Date, EnvId, Finite, Name, NonEmpty, Tier
 from klrl_envs.tasks.row import short_id
-from leaderboard.aggregate import is_final
+from leaderboard.aggregate import is_believed, is_final
 from leaderboard.tables import Table, shown_score
 
 Tokens = Annotated[int, Field(ge=0)]
@@ -63,9 +63,8 @@ def extended(history: History, entries: Sequence[Entry]) -> History:
 
 def counts(entry: Entry) -> bool:
     """Whether an entry may set a record."""
-    found = [seed.evaluation for seed in entry.seeds]
-    checked = all(each is None or (each.log_probs, each.bound) == ("checked", "exact") for each in found)
-    return entry.agent.kind == "learner" and entry.score is not None and is_final(entry) and checked
+    scored = entry.agent.kind == "learner" and entry.score is not None
+    return scored and is_final(entry) and is_believed(entry)
 
 
 def record_of(entry: Entry) -> Record:

@@ -27,6 +27,18 @@ KEPT = re.compile(
 READY = "ready"
 
 
+class DisagreementError(ValueError):
+    """Runs that were done again and do not bear an entry out.
+
+    Attributes:
+        records: of the new runs.
+    """
+
+    def __init__(self, message: str, records: Sequence[RunRecord]) -> None:
+        super().__init__(message)
+        self.records = records
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Where an entry is run again: clone and environment of each commit, and a folder for each seed.
@@ -59,6 +71,8 @@ class Workplace:
         commits = [[seed.seed, seed.commit or entry.commit] for seed in entry.seeds]
         digest = hashlib.sha256(json.dumps([url, entry.command, commits]).encode()).hexdigest()
         folder = work.absolute() / f"{file_stem(entry.env_id, entry.agent.name)}-{digest[:8]}"
+        if url is None:
+            raise ValueError("agent.url must say where the code is, and the entry has none")
         if "://" not in url:
             return cls(folder, str(checkout), https=False)
         if not url.startswith("https://"):
@@ -111,16 +125,17 @@ def rerun(entry: Entry, seed: Seed, place: Workplace, say: Callable[[str], None]
 
 
 def check_rerun(entry: Entry, records: Sequence[RunRecord]) -> None:
-    """Raise ValueError unless runs repeat the seeds on record, or may have their mean by Welch's test."""
+    """Raise DisagreementError unless runs repeat the seeds on record, or Welch's test finds one mean."""
     on_record = {seed.seed: seed.objective for seed in entry.seeds}
     pairs = [(on_record[record.seed], record.objective) for record in records]
     if all(abs(first - second) <= rounding(first, second) for first, second in pairs):
         return
     claimed, again = list(on_record.values()), [second for _, second in pairs]
     if not same_mean(claimed, again):
-        raise ValueError(
+        raise DisagreementError(
             f"the objectives on record have the mean {sum(claimed) / len(claimed):.6g}, those run again "
-            f"{sum(again) / len(again):.6g}, and Welch's test at {CONFIDENCE:.0%} tells them apart"
+            f"{sum(again) / len(again):.6g}, and Welch's test at {CONFIDENCE:.0%} tells them apart",
+            records,
         )
 
 

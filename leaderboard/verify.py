@@ -14,7 +14,8 @@ was distilled from the optimum verifies at 1.
 `--rerun` clones the entry's commit, installs it in a fresh virtual environment, and runs the command of each
 seed. That executes its author's code, with your rights: unless the code is of this repository it asks for
 --yes-run-foreign-code, and a machine that holds nothing else is the place for it. What was run is kept in
---work, so that a run that was interrupted goes on.
+--work, so that a run that was interrupted goes on. Where the runs disagree with the entry, that is published
+beside the row, as a challenge (see leaderboard/challenge.py).
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
 from klrl_envs.networks.files import SUFFIXES
 from klrl_envs.results.entry import Entry, Seed, file_stem
+from klrl_envs.results.guard import check_entry, entry_interval
 from klrl_envs.results.record import SCHEMA_VERSION, Tier
-from klrl_envs.results.rules import check_rules, task_sha256
 from leaderboard.agreement import check_claim
+from leaderboard.challenge import Challenge, Run, challenge_path
 from leaderboard.contained import CHECKOUT, Limits, Measurement, evaluate_file
-from leaderboard.rerun import Workplace, check_rerun, rerun
-from leaderboard.statistics import mean_interval
+from leaderboard.rerun import DisagreementError, Workplace, check_rerun, rerun
 
 EPISODES = 4096
 LARGEST_BESIDE = 4_000_000
@@ -91,14 +93,6 @@ def policies_of(entry: Entry, beside: Path, given: Mapping[int, Path]) -> dict[i
     return found
 
 
-def check_entry(entry: Entry) -> None:
-    """Raise ValueError where an entry breaks a rule, or is of a task that has changed since."""
-    check_rules(entry)
-    current = task_sha256(entry.env_id)
-    if entry.task_sha256 != current:
-        raise ValueError(f"task_sha256 is {entry.task_sha256}, but {entry.env_id} is now {current}")
-
-
 def verify(
     entry: Entry, policies: Mapping[int, Path], *, episodes: int, limits: Limits, say: Say = print
 ) -> Entry:
@@ -129,7 +123,6 @@ def verify(
 def with_seeds(entry: Entry, seeds: Sequence[Seed], tier: Tier) -> Entry:
     """The entry with other seeds, their mean and its interval, and at least this tier; checked anew."""
     scores = [seed.score for seed in seeds if seed.score is not None]
-    intervals = [seed.score_interval for seed in seeds if seed.score_interval is not None]
     tiers = get_args(Tier)
     return Entry.model_validate(
         {
@@ -137,7 +130,7 @@ def with_seeds(entry: Entry, seeds: Sequence[Seed], tier: Tier) -> Entry:
             "schema_version": SCHEMA_VERSION,
             "seeds": [seed.plain() for seed in seeds],
             "score": math.fsum(scores) / len(scores) if scores else None,
-            "score_interval": mean_interval(scores, intervals) if scores else None,
+            "score_interval": entry_interval(entry.env_id, seeds) if scores else None,
             "tier": max(entry.tier, tier, key=tiers.index),
         }
     )
@@ -165,6 +158,11 @@ def reproduce(entry: Entry, place: Workplace, only: Sequence[int] | None, limits
         )
     records = [rerun(entry, seed, place, say) for seed in entry.seeds if seed.seed in chosen]
     for record, path in ((record, place.policy_of(record.seed)) for record in records):
+        if path is None and place.https:
+            raise ValueError(
+                f"seed {record.seed}: the run left no policy{' or policy'.join(SUFFIXES)}, and what foreign "
+                "code writes of itself is not believed"
+            )
         if path is not None:  # what it wrote of itself is held to what it left
             measured = evaluate_file(path, entry.env_id, episodes=EPISODES, limits=limits)
             check_claim(
@@ -175,6 +173,24 @@ def reproduce(entry: Entry, place: Workplace, only: Sequence[int] | None, limits
         say(f"{len(chosen)} of {len(numbers)} seeds were run again and agree; the tier asks for all")
         return entry
     return with_seeds(entry, entry.seeds, "reproduced")
+
+
+def challenge_of(entry: Entry, found: DisagreementError, by: str) -> Challenge:
+    """A failed reproduction as the board shows it."""
+    on_record = {seed.seed: seed.objective for seed in entry.seeds}
+    return Challenge(
+        env_id=entry.env_id,
+        agent=entry.agent.name,
+        commit=entry.commit,
+        task_sha256=entry.task_sha256,
+        runs=tuple(
+            Run(seed=record.seed, claimed=on_record[record.seed], found=record.objective)
+            for record in found.records
+        ),
+        reason=str(found),
+        by=by,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
 
 
 def read_policy(text: str) -> tuple[int, Path]:
@@ -220,6 +236,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=Path("runs/rerun"),
         help="with --rerun, the folder (default: %(default)s)",
     )
+    add("--by", default="the maintainers", help="with --rerun, whom a challenge names (default: %(default)s)")
     add(
         "--yes-run-foreign-code",
         action="store_true",
@@ -240,7 +257,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             policies = policies_of(entry, options.entry.parent, dict(options.policy))
             result = verify(entry, policies, episodes=options.episodes, limits=limits)
+        check_entry(result)
     except (ValueError, ImportError) as error:
+        if isinstance(error, DisagreementError):
+            one = challenge_of(entry, error, options.by)
+            one.save(challenge_path(one, options.entry.absolute().parent.parent))
+            print("published beside the row: run `python -m leaderboard.build`", file=sys.stderr)
         print(
             f"{options.entry}: not {'reproduced' if options.rerun else 'verified'}: {error}", file=sys.stderr
         )

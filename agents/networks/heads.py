@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ class TextPolicy(TextHeads, PolicyNetwork):
         size: of the evidence's embeddings.
         width: of the heads' two hidden layers.
     """
+
+    observes: ClassVar = "pi0's hidden state, sums over the tokens, time"
 
     def __init__(self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256) -> None:
         super().__init__(task, size, width, pairs=int(critic))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,13 @@ class PolicyNetwork(nn.Module, ABC):
     """A policy that starts at the reference: its logits are log pi0(.|s) plus a residual, zero at first.
 
     Where the task names an initial policy, it starts there, and the residual is the difference at first.
+
+    Attributes:
+        observes, trains: what it is shown and which weights move, in a few words.
     """
+
+    observes: ClassVar[str]
+    trains: ClassVar[str] = "heads on pi0"
 
     @abstractmethod
     def actor_weights(self) -> list[nn.Parameter]:

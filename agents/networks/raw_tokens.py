@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
         size: of the embeddings.
         width: of the recurrent state and of the head's hidden layers.
     """
+
+    observes: ClassVar = "raw tokens, time"
+    trains: ClassVar = "a recurrent network beside pi0"
 
     def __init__(self, task: Task, *, critic: bool = True, size: int = 64, width: int = 128) -> None:
         super().__init__(task, size, width)

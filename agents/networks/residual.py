@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         task: an exact task.
         width: of the two hidden layers.
     """
+
+    observes: ClassVar = "automaton's state, time"
 
     def __init__(self, task: Task, width: int = 128) -> None:
         super().__init__(task, width)

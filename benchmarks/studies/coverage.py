@@ -1,6 +1,6 @@
 """Do the intervals of an evaluation cover? Simulated against policies whose truth is known without sampling.
 
-    python -m benchmarks.studies.coverage [--runs 4000] [--out benchmarks/studies/coverage]
+    python -m benchmarks.studies.coverage [--runs 2000] [--out benchmarks/studies/coverage]
 
 Each setting is a policy on an exact task. Evaluations of it are redrawn thousands of times from a large pool
 of its episodes, and it is counted how often the 95 % intervals of score, expected reward and KL hold the
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.studies.coverage",
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--runs", type=int, default=4000, help="evaluations of each setting and size")
+    parser.add_argument("--runs", type=int, default=2000, help="evaluations of each setting and size")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md")
     options = parser.parse_args(arguments)
     rows = [row for setting in tqdm(SETTINGS) for row in simulate(setting, options.runs)]

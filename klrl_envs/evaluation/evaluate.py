@@ -29,7 +29,7 @@ from klrl_envs.evaluation.seeds import fresh_seed
 from klrl_envs.evaluation.truth import Truth, check_truth, known, truth_of
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.optimum import Optimum, optimum_of
-from klrl_envs.policies import LogProbKind, OptimalPolicy, Policy, as_policy
+from klrl_envs.policies import LogProbKind, OptimalPolicy, Policy, PolicyName, PolicyObject, as_policy
 from klrl_envs.tasks.base import Task
 
 BOUND_OF: dict[LogProbKind, LogProbKind] = {"exact": "exact", "upper": "lower", "lower": "upper"}
@@ -74,15 +74,27 @@ def evaluate(
     if "kl_coef" in kwargs:
         check_kl_coef(kwargs["kl_coef"])
     task = evaluation_task(env_or_id, kwargs)
+    draw = (fresh_seed(), True) if seed is None else (seed, False)
+    return evaluate_task(as_policy(policy), task, episodes, draw, features=shows_features(env_or_id, task))
+
+
+def evaluate_task(
+    policy: PolicyObject | PolicyName, task: Task, episodes: int, draw: tuple[int, bool], *, features: bool
+) -> Evaluation:
+    """``evaluate`` on a task with its evaluation prompts.
+
+    Args:
+        policy: an object, or a name.
+        task: what it is evaluated on.
+        episodes: to be rounded up.
+        draw: the seed, and whether it was drawn when the policy was there.
+        features: whether the policy is shown the observations of the features id.
+    """
     best = optimum_of(task)
-    policy = as_policy(policy)
-    fresh = seed is None
-    seed = fresh_seed() if seed is None else seed
     if policy == "optimal":
         policy = optimal_policy(task, best)
     solution = None if best.policy is None else OptimalPolicy(best.policy)
-    features = shows_features(env_or_id, task)
-    episodes = rounded_up(episodes, len(task.prompts.tokens))
+    episodes, seed = rounded_up(episodes, len(task.prompts.tokens)), draw[0]
     began = time.perf_counter()
     sampled = roll_out(
         policy, task.without_noise(), episodes=episodes, seed=seed, features=features, other=solution
@@ -112,7 +124,7 @@ def evaluate(
         tokens=int(sampled.length.sum()),
         seconds=seconds,
         seed=seed,
-        fresh=fresh,
+        fresh=draw[1],
         task_sha256=task.fingerprint,
         comparison=found,
     )

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs import ledger
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import TokenObserver, observer_of
 from klrl_envs.evaluation.seeds import evaluation_stream
@@ -222,6 +223,12 @@ def named_rows(name: PolicyName, engine: Engine) -> RowSource:
     raise ValueError("policy must be 'reference', 'uniform' or an object here, got 'optimal'")
 
 
+def asked(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """What a policy answers. Texts that it has rewarded meanwhile are a search, and count in its budget."""
+    with ledger.counting_as("search"):
+        return answer(*arguments)
+
+
 class TokenPlayer:
     """Plays a policy that has rows."""
 
@@ -243,7 +250,7 @@ class TokenPlayer:
         while active.any():
             lanes = np.flatnonzero(active)
             shape = (len(lanes), engine.task.vocab_size)
-            rows = TokenRows(self._rows(lanes, tokens), shape, "the policy")
+            rows = TokenRows(asked(self._rows, lanes, tokens), shape, "the policy")
             whole = engine.reference_log_probs()
             reference = whole if len(lanes) == engine.lanes else whole[lanes]
             chosen = rows.sample(self._rng)
@@ -274,7 +281,7 @@ class SequencePlayer:
     def __call__(self, size: int) -> Batch:
         engine, task = self._engine, self._engine.task
         prompts = engine.tokens[:size, : task.prompt_length].copy()
-        tokens, log_prob = self._policy.sample(prompts, self._rng)
+        tokens, log_prob = asked(self._policy.sample, prompts, self._rng)
         tokens, log_prob = np.asarray(tokens), np.asarray(log_prob, dtype=np.float64)
         if tokens.ndim != 2 or len(tokens) != size or log_prob.shape != (size,):
             raise ValueError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klrl_envs import ledger
+from klrl_envs.results.curve import EPISODES, learning_curve
 from klrl_envs.results.ledger import budget_of
 from klrl_envs.results.provenance import command_line, commit, hardware, versions
 from klrl_envs.results.record import (
@@ -82,6 +83,7 @@ def write_result(
         tokens=spent,
         seconds=round(seconds, 3),
         budget=budget,
+        **milestones(Path(out), evaluation.env_id, env_kwargs or {}),
         hardware=hardware(device),
         versions=versions(),
         commit=commit(Path(checkout), code),
@@ -89,6 +91,15 @@ def write_result(
     )
     record.save(Path(out) / FILE)
     return record
+
+
+def milestones(out: Path, env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens after which the learning curve in a run's folder first reached .5 and .9, if it has one."""
+    path = out / EPISODES
+    if not path.is_file() or path.stat().st_size == 0:
+        return {}
+    curve = learning_curve(path, env_id=env_id, agent="", **env_kwargs)
+    return {"tokens_to_half": curve.tokens_to(0.5), "tokens_to_nine_tenths": curve.tokens_to(0.9)}
 
 
 def measured(evaluation: Evaluation) -> dict[str, Any]:

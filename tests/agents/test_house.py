@@ -17,6 +17,7 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.evidence",
     "klrl_envs.networks.hidden_state",
     "klrl_envs.networks.perceptron",
+    "klrl_envs.networks.raw_tokens",
     "klrl_envs.networks.residual",
     "klrl_envs.networks.table",
     "klrl_envs.networks.text_heads",

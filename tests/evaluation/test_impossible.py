@@ -1,6 +1,6 @@
 """Policies that bend the number: each is refused, or marked, and honest ones are not."""
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
-# pyright: reportOptionalSubscript=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOperatorIssue=false
 
 from __future__ import annotations
 

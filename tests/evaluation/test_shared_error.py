@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from klrl_envs.evaluation.assess import score_interval
-from klrl_envs.evaluation.estimators import Mean
+from klrl_envs.evaluation.comparison import exact_interval
 from klrl_envs.evaluation.shared_error import shared_score_error
 from klrl_envs.optima.optimum import optimum
 
@@ -21,7 +21,7 @@ def test_an_exact_optimum_brings_no_error():
 @pytest.mark.parametrize("score", [-2.0, 0.0, 0.4, 1.0, 1.2])
 def test_it_is_what_an_evaluation_without_an_error_of_its_own_has(score: float):
     assert CERTIFIED.gap is not None
-    found = score_interval(Mean((1 - score) * CERTIFIED.gap, 0.0, np.inf), CERTIFIED)
+    found = score_interval(exact_interval((1 - score) * CERTIFIED.gap), CERTIFIED)
     assert found is not None and found.estimate == pytest.approx(score)
     assert found.upper - score == pytest.approx(1.959964 * shared_score_error(score, CERTIFIED), rel=1e-5)
 

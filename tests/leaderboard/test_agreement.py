@@ -7,9 +7,9 @@ import pytest
 
 from klrl_envs.results.entry import Seed
 from klrl_envs.results.record import EvaluationRecord
+from klrl_envs.results.statistics import t_interval
 from leaderboard.agreement import check_claim, same_mean
 from leaderboard.contained import Measurement
-from leaderboard.statistics import t_interval
 from tests.results.records import EVALUATION, entry
 
 KL_COEF = 8.0

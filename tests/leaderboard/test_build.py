@@ -10,6 +10,7 @@ from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.build import EMPTY, build, problems, readme_text
 from leaderboard.folder import ENTRIES
+from leaderboard.history import History
 from leaderboard.look import styles
 from leaderboard.page import page_text
 from leaderboard.plots import draw_all
@@ -89,9 +90,9 @@ def test_no_entries_make_an_empty_table(tmp_path: Path):
 
 
 def test_a_readme_without_markers_is_left_alone():
-    assert readme_text("# Title\n", [entry()], EMPTY) == "# Title\n"
+    assert readme_text("# Title\n", [entry()], EMPTY, frozenset()) == "# Title\n"
     with pytest.raises(ValueError, match="needs both"):
-        readme_text(f"{END} {BEGIN}", [entry()], EMPTY)
+        readme_text(f"{END} {BEGIN}", [entry()], EMPTY, frozenset())
 
 
 def test_the_committed_leaderboard_is_up_to_date():
@@ -127,7 +128,7 @@ def test_the_page_shows_every_table(tmp_path: Path):
         made("ours", keywords, [0.5, 0.6]),
         made("theirs", keywords, [0.1, 0.2]),
     ]
-    text = page_text(entries, aggregate(entries), tmp_path)
+    text = page_text(entries, aggregate(entries), tmp_path, History(), [])
     for part in ("Apart", "figures/profiles.svg", "Which of two wins", "1 of 2: Keywords-v0", "<td>(1)</td>"):
         assert part in text
     assert text.count("<details") == 3

@@ -30,11 +30,11 @@ def test_a_record_is_better_than_all_before_it():
 
 
 def test_bounds_missing_seeds_and_self_reported_scores_set_none():
-    reported = {"evaluation": {**EVALUATION, "log_probs": "self-reported"}}
+    reported = {**EVALUATION, "log_probs": "self-reported"}
     entries = [
         seeds("posterior", 1.0, "2026-01-01", kind="bound"),
         seeds("few", 0.9, "2026-01-01", count=2),
-        seeds("boast", 0.9, "2026-01-01", **reported),
+        seeds("boast", 0.9, "2026-01-01", evaluation=reported),
     ]
     assert extended(History(), entries).records == ()
 

@@ -14,9 +14,9 @@ import klrl_envs
 from agents.reinforce import ReinforceArguments, train
 from klrl_envs.networks.table import Table
 from klrl_envs.results.entry import Entry, entry_path, merge
+from klrl_envs.results.guard import entry_interval
 from klrl_envs.results.record import RunRecord
 from leaderboard.contained import Limits, evaluate_file
-from leaderboard.statistics import mean_interval
 from leaderboard.verify import main, policies_folder
 from tests.networks.policies import GRID
 
@@ -40,12 +40,7 @@ def entry_of(runs: Path, seeds: tuple[int, ...] = (0, 1), **changes: Any) -> Ent
     records = [RunRecord.load(runs / str(seed) / "result.json") for seed in seeds]
     records = [record.model_copy(update={"commit": "0" * 40}) for record in records]
     records[0] = RunRecord.model_validate({**records[0].plain(), **changes})
-    scores, intervals = [], []
-    for record in records:
-        assert record.score is not None and record.score_interval is not None
-        scores.append(record.score)
-        intervals.append(record.score_interval)
-    interval = mean_interval(scores, intervals)
+    interval = entry_interval(records[0].env_id, records)
     return merge(records, command=COMMAND, tier="submitted", score_interval=interval)
 
 

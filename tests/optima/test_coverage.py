@@ -96,6 +96,7 @@ def test_few_effective_samples_make_wide_intervals(law, kl_coef, prompts, sample
             rng.beta(a[:, None], b[:, None], size=size) if law == "beta" else rng.random(size) < a[:, None]
         )
         found = certificate(rewards).optimum(kl_coef)
+        assert found.effective_samples is not None
         seen.append(found.effective_samples)
         intervals = ((found.lower, found.upper), found.expected_reward_interval, found.kl_interval)
         held += [low <= known <= high for (low, high), known in zip(intervals, truth)]

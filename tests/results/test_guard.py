@@ -1,10 +1,8 @@
 """The guard: what ties the numbers of records and entries together, one by one and by hypothesis.
 
-Numbers that stand free, because nothing in an entry or its task says what they must be: seconds, hardware,
-versions, the commit's digits, dates (days of the calendar), tokens above 0 within the budget, the
-evaluation's seed, whether it was fresh and, within what the errors allow, its episodes; a standard error
-that only shrinks, but for the regret's, which the interval shows; and expected_reward and kl together along
-the line on which the objective stays, as far as the frontier goes.
+What stands free, as nothing says what it must be: seconds, hardware, versions, commit, date, tokens within the
+budget, the evaluation's seed and freshness, its episodes within what the errors allow; an error that only
+shrinks, but for the regret's; reward and kl together along the objective's line.
 """
 
 from __future__ import annotations
