@@ -168,12 +168,36 @@ def test_evaluate_counts_apart_and_certificates_too(tmp_path: Path):
         lambda: certify(text_task("evaluation"), samples_per_prompt=2, out=tmp_path / "x.safetensors")
     )
     assert set(made) == {("Tiny-v0", "evaluation", "certify")}
-    with pytest.raises(ValueError, match="purpose must be one of"), ledger.counting_as("search"):
+    with pytest.raises(ValueError, match="purpose must be one of"), ledger.counting_as("play"):
         pass
     with pytest.raises(ValueError, match="episodes must be"):
         klrl_envs.evaluate("reference", "klrl/Arithmetic-v0", episodes=0)
     (account,) = counted(lambda: klrl_envs.make_task("Keywords-v0").text_rewards([""], [""]))
     assert account[2] == "training", "an evaluation that failed leaves nothing behind"
+
+
+class Searching:
+    """Writes 4 texts for each that it hands over, and takes the one that pays most."""
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+
+    def sample(self, prompts: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+        drawn = rng.integers(1, self.task.vocab_size, size=(len(prompts), 4, self.task.horizon))
+        texts = [self.task.vocabulary.decode(row.tolist()) for row in drawn.reshape(-1, self.task.horizon)]
+        rewards = self.task.text_rewards([""] * len(texts), texts).reshape(len(prompts), 4)
+        best = drawn[np.arange(len(prompts)), rewards.argmax(axis=1)]
+        return best, np.full(len(prompts), -self.task.horizon * np.log(self.task.vocab_size))
+
+
+def test_a_search_while_a_policy_is_evaluated_is_in_its_budget():
+    task = klrl_envs.evaluation_task("klrl/DiagnosticModes-v0")
+    before = counts()
+    klrl_envs.evaluate(Searching(task), "klrl/DiagnosticModes-v0", episodes=16)
+    found = counts() - before
+    assert found.total(purpose="search").texts == 4 * 16
+    assert found.tokens == found.total(purpose="search").tokens >= 4 * 16 * task.horizon
+    assert found.misplaced == 0 and found.total(purpose="evaluation").texts == 16
 
 
 def test_counts_add_and_subtract():

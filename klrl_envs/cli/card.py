@@ -20,7 +20,8 @@ from klrl_envs.evaluation.comparison import metrics_along_frontier
 from klrl_envs.evaluation.evaluate import optimal_policy
 from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.rollout import row_source
-from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
+from klrl_envs.optima.certificate import TRUSTED_SAMPLES
+from klrl_envs.optima.optimum import FrontierPoint, NotCertified, Optimum, optimum
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
@@ -64,15 +65,23 @@ def show_solution(
     metrics: list[dict[str, float]] = [{} for _ in coefficients]
     if best.exact:
         metrics = metrics_along_frontier(env_id, coefficients, **arguments)
-    names = [escape(f"E*[{name}]") for name in metrics[0]]
+    names = [escape(f"E*[{name}]") for name in metrics[0]] if best.exact else ["effective samples"]
     table = Table(
         "kl_coef", escape("E*[r]"), "KL* (nats)", "J*", *names, title="frontier of reward against KL"
     )
     for point, means in zip(best.frontier(coefficients), metrics):
         style = "bold" if point.kl_coef == best.kl_coef else None
         values = (point.kl_coef, point.expected_reward, point.kl, point.value, *means.values())
-        table.add_row(*(f"{value:.5g}" for value in values), style=style)
+        table.add_row(*(f"{value:.5g}" for value in values), *samples_of(point), style=style)
     console.print(table)
+
+
+def samples_of(point: FrontierPoint) -> list[str]:
+    """The effective samples that a sampled point rests on, and whether they are too few; nothing if exact."""
+    if point.effective_samples is None:
+        return []
+    few = " (too few to trust)" if point.effective_samples < TRUSTED_SAMPLES else ""
+    return [f"{point.effective_samples:,.0f}{few}"]
 
 
 def spaces_of(gym_id: str, features_id: str, arguments: dict[str, Any]) -> dict[str, str]:
@@ -92,6 +101,12 @@ def short_space(space: Any) -> str:
     return str(space)
 
 
+def with_interval(value: float, bounds: tuple[float, float]) -> str:
+    """A number, and its 95 % interval where it has a width."""
+    lower, upper = bounds
+    return f"{value:.6g}" + (f"  (95 %: {lower:.6g} to {upper:.6g})" if upper > lower else "")
+
+
 def optimum_numbers(best: Optimum) -> dict[str, str]:
     """An optimum in words and numbers."""
     value = f"{best.value:.6g}"
@@ -102,8 +117,8 @@ def optimum_numbers(best: Optimum) -> dict[str, str]:
         "kl_coef": f"{best.kl_coef:g}",
         "J(pi0), the reference": f"{best.reference_value:.6g}",
         "J*, the optimum": value,
-        "E*[r], its expected reward": f"{best.expected_reward:.6g}",
-        "KL*, its KL to pi0 (nats)": f"{best.kl:.6g}",
+        "E*[r], its expected reward": with_interval(best.expected_reward, best.expected_reward_interval),
+        "KL*, its KL to pi0 (nats)": with_interval(best.kl, best.kl_interval),
     }
     if best.effective_samples is not None:
         numbers["effective samples"] = f"{best.effective_samples:.4g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from klrl_envs import ledger
 from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.policies import LogProbKind
@@ -58,7 +57,6 @@ class RejectionSampler:
         """Of the reference samples seen so far, the share kept; NaN before the first."""
         return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
 
-    @ledger.counting_as("evaluation")
     def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
         """Exact draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from klrl_envs import ledger
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.observation import TokenObserver, observer_of
+from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.seeds import evaluation_stream
 from klrl_envs.policies import (
     CachedPolicy,
@@ -223,9 +224,9 @@ def named_rows(name: PolicyName, engine: Engine) -> RowSource:
     raise ValueError("policy must be 'reference', 'uniform' or an object here, got 'optimal'")
 
 
-def asked(answer: Callable[..., Any], *arguments: Any) -> Any:
+def asked(purpose: str, answer: Callable[..., Any], *arguments: Any) -> Any:
     """What a policy answers. Texts that it has rewarded meanwhile are a search, and count in its budget."""
-    with ledger.counting_as("search"):
+    with ledger.counting_as(purpose):
         return answer(*arguments)
 
 
@@ -250,7 +251,7 @@ class TokenPlayer:
         while active.any():
             lanes = np.flatnonzero(active)
             shape = (len(lanes), engine.task.vocab_size)
-            rows = TokenRows(asked(self._rows, lanes, tokens), shape, "the policy")
+            rows = TokenRows(asked("search", self._rows, lanes, tokens), shape, "the policy")
             whole = engine.reference_log_probs()
             reference = whole if len(lanes) == engine.lanes else whole[lanes]
             chosen = rows.sample(self._rng)
@@ -277,11 +278,13 @@ class SequencePlayer:
 
     def __init__(self, policy: SequencePolicy, engine: Engine, rng: np.random.Generator) -> None:
         self._policy, self._engine, self._rng = policy, engine, rng
+        # rejection is how pi* is drawn where it has no rows: a bound, outside any budget
+        self._purpose = "evaluation" if type(policy) is RejectionSampler else "search"
 
     def __call__(self, size: int) -> Batch:
         engine, task = self._engine, self._engine.task
         prompts = engine.tokens[:size, : task.prompt_length].copy()
-        tokens, log_prob = asked(self._policy.sample, prompts, self._rng)
+        tokens, log_prob = asked(self._purpose, self._policy.sample, prompts, self._rng)
         tokens, log_prob = np.asarray(tokens), np.asarray(log_prob, dtype=np.float64)
         if tokens.ndim != 2 or len(tokens) != size or log_prob.shape != (size,):
             raise ValueError(

@@ -166,7 +166,11 @@ def of_the_seeds(entry: Entry) -> Iterator[str]:
 
 
 def of_the_tier(entry: Entry) -> Iterator[str]:
-    """What states no errors is old."""
+    """What states no errors is old, and what was seen here was evaluated with a seed that nobody knew."""
+    if entry.tier in ("verified", "reproduced"):
+        for seed in entry.seeds:
+            if seed.evaluation is not None and not seed.evaluation.fresh:
+                yield f"seed {seed.seed}: evaluation.fresh must be true in tier {entry.tier!r}, not false"
     if entry.tier != "older":
         return
     if entry.schema_version != 1:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from klrl_envs import optimum
 from tests.cli.commands import GRID, SMALL, SMALL_ARGUMENTS, klrl, succeeded
 
@@ -15,6 +17,14 @@ def test_show_is_the_card():
     best = optimum(f"klrl/{GRID}", **SMALL_ARGUMENTS)
     assert "E*[r]" in output and f"{best.value:.6g}" in output and f"{best.reference_value:.6g}" in output
     assert output == succeeded(klrl("show", GRID, *SMALL)), "texts are drawn from a seed"
+
+
+@pytest.mark.slow
+def test_a_sampled_frontier_says_where_samples_are_few():
+    output = succeeded(klrl("solve", "klrl/Sentiment-v0", "--frontier", ".0125,.2"))
+    lines = [line for line in output.splitlines() if "│ 0.0125 " in line or "│ 0.2 " in line]
+    assert ["too few to trust" in line for line in lines] == [True, False]
+    assert "E*[r], its expected reward" in output and output.count("(95 %") >= 3
 
 
 def test_solve_states_optimum_and_frontier():

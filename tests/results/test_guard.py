@@ -1,8 +1,8 @@
 """The guard: what ties the numbers of records and entries together, one by one and by hypothesis.
 
-What stands free, as nothing says what it must be: seconds, hardware, versions, commit, date, tokens within the
-budget, the evaluation's seed and freshness, its episodes within what the errors allow; an error that only
-shrinks, but for the regret's; reward and kl together along the objective's line.
+What stands free, as nothing says what it must be: seconds, hardware, versions, commit, date, tokens within
+the budget, the evaluation's seed and freshness, its episodes within what the errors allow; an error that
+only shrinks, but for the regret's; reward and kl together along the objective's line.
 """
 
 from __future__ import annotations
