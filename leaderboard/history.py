@@ -56,8 +56,9 @@ def extended(history: History, entries: Sequence[Entry]) -> History:
     records = list(history.records)
     for entry in sorted(filter(counts, entries), key=lambda entry: (entry.date, -(entry.score or 0.0))):
         best = max((each.score for each in records if each.env_id == entry.env_id), default=-float("inf"))
-        if entry.score is not None and entry.score > best:
-            records.append(record_of(entry))
+        record = record_of(entry)
+        if record.score > best:
+            records.append(record)
     return History(records=tuple(sorted(records, key=lambda each: (each.env_id, each.score))))
 
 

@@ -48,7 +48,6 @@ class Benchmark:
         threads: threads that a run may use.
         interval_of_mean: see ``IntervalOfMean``; what entries of several seeds state.
         shared_error: maps an environment's id and a mean score to the error that its seeds share.
-        tier: who runs it, written into the entries.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
         check: raises ValueError where a record contradicts itself or a rule that holds with any settings.
         rules: raises ValueError where an entry contradicts itself or the leaderboard's rules.
@@ -60,7 +59,6 @@ class Benchmark:
     threads: int
     interval_of_mean: IntervalOfMean = mean_interval
     shared_error: Callable[[str, float], float] = shared_error_on
-    tier: str = "submitted"
     fingerprint: Callable[[str, str], str] = task_sha256
     check: Callable[[RunRecord], None] = check_record
     rules: Callable[[Entry], None] = check_entry
@@ -165,18 +163,18 @@ class Benchmark:
             A failure where the seeds together make no valid entry, else nothing.
         """
         path = self.entry(run)
-        if path is None or not records:
-            return []
+        there = self.recorded(run)
+        new = [record for record in records if record.seed not in {seed.seed for seed in there}]
+        if path is None or not new:
+            return []  # what is on record stays, with the tier that it may have earned
         try:
-            seeds = list({record.seed: record for record in [*self.recorded(run), *records]}.values())
-            entry = merge(
-                seeds, command=run.template, tier=self.tier, score_interval=self.score_interval(seeds)
-            )
+            seeds = [*there, *new]
+            interval = self.score_interval(seeds)
+            entry = merge(seeds, command=run.template, tier="submitted", score_interval=interval)
             self.rules(entry)
         except ValueError as error:
             return [Failure(run, f"makes no valid entry {path}: {error}", self.folder(run) / LOG)]
-        if not path.exists() or path.read_text(encoding="utf-8") != entry.to_json():
-            entry.save(path)
+        entry.save(path)
         return []
 
     def score_interval(self, seeds: Sequence[RunRecord]) -> Bounds | None:

@@ -21,7 +21,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result of the reference, and its entry, which is of a commit that nobody can check out."""
     folder = tmp_path_factory.mktemp("runs")
     evaluation = klrl_envs.evaluate("reference", MODES, episodes=64)
-    record = klrl_envs.write_result(evaluation, folder / "run", agent=AGENT, command="mine", checkout=folder)
+    record = klrl_envs.write_result(
+        evaluation,
+        folder / "run",
+        agent=AGENT,
+        command="mine",
+        checkout=folder,
+        since=klrl_envs.ledger.mark(),
+    )
     entry = merge([record], command=COMMAND, tier="submitted", score_interval=record.score_interval)
     entry.save(folder / "entries" / "DiagnosticModes-v0--mine.json")
     return folder

@@ -20,7 +20,7 @@ def test_a_record_is_better_than_all_before_it():
     entries = [
         seeds("first", 0.5, "2026-01-01"),
         seeds("worse", 0.4, "2026-01-02"),
-        seeds("best", 0.7, "2026-01-03", tokens_to_half=400, tokens_to_nine_tenths=None),
+        seeds("best", 0.70000004, "2026-01-03", tokens_to_half=400, tokens_to_nine_tenths=None),
         seeds("second", 0.6, "2026-01-03"),
     ]
     history = extended(History(), entries)

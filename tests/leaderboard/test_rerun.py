@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from klrl_envs.results.entry import Entry, entry_path, merge
+from klrl_envs.results.guard import entry_interval
+from klrl_envs.results.record import Measured
 from klrl_envs.results.rules import task_sha256
+from leaderboard.challenge import load_challenges
 from leaderboard.rerun import Workplace, check_rerun, last_line, prepared, run
 from leaderboard.verify import main, make_parser
+from tests.results.guarded import fresh_record
 from tests.results.records import fields, record
 
 GRID = "klrl/GridNavigation-v0"
@@ -28,9 +32,9 @@ if arguments["--mode"] == "fail":
 result = json.loads(pathlib.Path("template.json").read_text())
 shift = {"drift": 0.3, "cheat": 20.0}.get(arguments["--mode"], 0.0)
 seed = int(arguments["--seed"])
+result |= json.loads(pathlib.Path("numbers.json").read_text())[seed]
 for name, sign in (("objective", 1), ("expected_reward", 1), ("regret", -1)):
-    result[name] += sign * (seed + shift)
-result["seed"] = seed
+    result[name] += sign * shift
 if arguments["--mode"] == "other":
     result["env_id"] = "klrl/Keywords-v0"
 out = pathlib.Path(arguments["--out"])
@@ -42,8 +46,9 @@ if arguments["--mode"] != "silent":
 
 
 def numbers(seed: int) -> dict[str, Any]:
-    """What the toy measures without a shift."""
-    return {"seed": seed, "objective": 50.0 + seed, "expected_reward": 66.0 + seed, "regret": 31.0 - seed}
+    """What the toy measures without a shift: those of a policy that was really evaluated."""
+    plain = fresh_record(GRID, seed).plain()
+    return {name: plain[name] for name in Measured.model_fields}
 
 
 def git(folder: Path, *words: str) -> str:
@@ -59,6 +64,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "toy.py").write_text(TOY)
     template = fields(agent=AGENT, task_sha256=task_sha256(GRID))
     (folder / "template.json").write_text(json.dumps(template))
+    (folder / "numbers.json").write_text(json.dumps([numbers(seed) for seed in range(3)]))
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "The toy")
     git(folder, "tag", "good")
@@ -88,9 +94,11 @@ def start(checkout: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     def make(mode: str, seeds: int = 3, **changes: Any) -> tuple[Path, list[str]]:
         commit = git(checkout, "rev-parse", "good")
         shared = {"agent": AGENT, "task_sha256": task_sha256(GRID), "commit": commit, **changes}
-        records = [record(**shared, **numbers(seed)) for seed in range(seeds)]
+        records = [record(**{**shared, **numbers(seed)}) for seed in range(seeds)]
         command = f"python toy.py --mode {mode} --seed {{seed}} --out {{out}} ; touch pwned"
-        entry = merge(records, command=command, tier="submitted", score_interval=(0.4, 0.6))
+        entry = merge(
+            records, command=command, tier="submitted", score_interval=entry_interval(GRID, records)
+        )
         path = entry_path(GRID, "toy", tmp_path / "entries")
         entry.save(path)
         folder = Workplace.of(entry, tmp_path / "work", checkout, foreign=False).folder
@@ -111,7 +119,7 @@ def test_a_command_that_does_it_again_is_reproduced(
     assert main(arguments) == 0
     after = Entry.load(path)
     assert after.tier == "reproduced" and after.seeds == before.seeds
-    assert "objective 51 on record" in capsys.readouterr().out
+    assert "seed 1: objective" in capsys.readouterr().out
     place = path.parents[1] / "work"
     assert not list(place.rglob("pwned")), "no shell reads the command"
     # what was run is not run again
@@ -149,9 +157,14 @@ def test_what_does_not_repeat_is_refused(
     path, arguments = start(mode)
     before = path.read_bytes()
     assert main(arguments) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert "not reproduced: " in line and message in line
     assert path.read_bytes() == before
+    challenges = list((path.parents[1] / "challenges").glob("*.json"))
+    assert len(challenges) == (mode == "cheat")
+    if challenges:
+        (one,) = load_challenges(path.parents[1])
+        assert one.open and message in one.reason and one.concerns(Entry.load(path)) and len(one.runs) == 3
 
 
 @pytest.mark.slow

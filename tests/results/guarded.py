@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import klrl_envs
-from klrl_envs import make_task, write_result
+from klrl_envs import ledger, make_task, write_result
 from klrl_envs.policies import LanesPolicy
 from klrl_envs.results.entry import Entry, entry_path, merge
 from klrl_envs.results.guard import check_entry, entry_interval
@@ -85,7 +85,7 @@ def fresh_record(env_id: str, number: int) -> RunRecord:
         agent = {"name": "mine", "url": "https://example.org/mine", "license": "MIT"}
         written = write_result(
             evaluation, out, agent=agent, command="python -m mine", tokens=1000 + number,
-            seconds=1.0, seed=number, checkout=out,
+            seconds=1.0, seed=number, checkout=out, since=ledger.mark(),
         )  # fmt: skip
     return written.model_copy(update={"commit": COMMIT})
 

@@ -51,6 +51,8 @@ def fields(**changes: Any) -> dict[str, Any]:
         "seconds": 12.5,
         "budget": "declared",
         "evaluation": EVALUATION,
+        "tokens_to_half": None,
+        "tokens_to_nine_tenths": None,
         "hardware": {"cpu": "a|cpu", "cores": 2, "gpu": None, "memory_gb": 16.0},
         "versions": {"python": "3.11.7", "klrl_envs": "0.1.0", "torch": None, "gymnasium": "1.2.2"},
         "commit": "0123456789" * 4,

@@ -87,12 +87,14 @@ def test_a_torn_result_is_run_anew(tmp_path: Path, dummy: str, calls: Path):
     assert RunRecord.load(result).seed == 0
 
 
-def test_seeds_of_others_are_not_called_reproduced(tmp_path: Path, dummy: str, calls: Path):
-    run_suite(runs_of(dummy, 1), bench(tmp_path))
-    own = bench(tmp_path, out="elsewhere")
-    own.tier = "reproduced"
-    run_suite(runs_of(dummy, 1), own)
-    assert len(calls.read_text().splitlines()) == 2
+def test_what_is_on_record_keeps_the_tier_that_it_earned(tmp_path: Path, dummy: str):
+    run_suite(runs_of(dummy, 2), bench(tmp_path))
+    path = tmp_path / "entries" / "Toy-v0--dummy.json"
+    Entry.load(path).model_copy(update={"tier": "verified"}).save(path)
+    run_suite(runs_of(dummy, 2), bench(tmp_path))
+    assert Entry.load(path).tier == "verified"
+    run_suite(runs_of(dummy, 3), bench(tmp_path))
+    assert Entry.load(path).tier == "submitted" and len(Entry.load(path).seeds) == 3
 
 
 def test_environments_of_users_make_no_entry(tmp_path: Path, dummy: str):

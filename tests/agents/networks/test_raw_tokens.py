@@ -107,7 +107,7 @@ def test_reinforce_learns_from_raw_tokens_and_leaves_its_policy(tmp_path: Path) 
     for out in ("a", "b"):
         args = ReinforceArguments(
             env_id="klrl/DiagnosticCoefficient-v0", tokens=24_000, episodes=256, threads=1,
-            out=str(tmp_path / out), observe="tokens", name="reinforce-tokens",
+            out=str(tmp_path / out), observe="tokens", name="reinforce-tokens", evaluation_seed=0,
         )  # fmt: skip
         evaluation = reinforce.train(args)
         record = RunRecord.load(tmp_path / out / "result.json")
