@@ -26,11 +26,10 @@ import numpy as np
 from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, student, with_control
 from klrl_envs.evaluation.impossible import (
     UNSEEN,
-    price_errors,
+    lines_above,
     refuse_above,
     refuse_difference,
     sigmas,
-    trusted_prices,
 )
 from klrl_envs.evaluation.rollout import Episodes, Spread
 from klrl_envs.evaluation.shared_error import shared_score_error
@@ -146,11 +145,10 @@ def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) ->
     if sampled.kind != "lower":
         net, error = estimates.net, best.value_stderr
         refuse_above("the objective J", net, best.value, error=error, unit=beta, episodes=count)
-        prices = trusted_prices(best)
-        for point, price, error in zip(best.frontier(prices), prices, price_errors(best, prices)):
+        for price, value, error in lines_above(best):
             net = stratified_mean(estimates.reward - price * estimates.kl, sampled.prompt)
-            name = f"expected reward - {price:.3g} KL, a line under which the frontier lies,"
-            refuse_above(name, net, point.value, error=error, unit=price, episodes=count)
+            name = f"expected reward - {price:.3g} KL"
+            refuse_above(name, net, value, error=error, unit=price, episodes=count)
     if sampled.other_spread is not None:
         difference = estimates.difference
         error = max(difference.error, beta * predicted_error(sampled.other_spread))

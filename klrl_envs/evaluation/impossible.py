@@ -12,6 +12,7 @@ draw that nobody knows: ``evaluate`` makes its seed when the policy is there.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from klrl_envs.evaluation.estimators import Mean, student
 from klrl_envs.evaluation.rollout import Episodes
@@ -120,17 +121,14 @@ def sigmas(degrees_of_freedom: float) -> float:
     return student(degrees_of_freedom, 1.0 - CHANCE)
 
 
-def trusted_prices(best: Optimum) -> list[float]:
-    """Prices of KL around the task's own at which the frontier is known well enough to refuse by it."""
+@lru_cache(maxsize=8)
+def lines_above(best: Optimum) -> tuple[tuple[float, float, float], ...]:
+    """Prices of KL around the task's own, J* at each and its standard error: no policy's reward less price KL
+    is above that. Prices at which too few samples know it are left out.
+    """
     prices = [best.kl_coef * factor for factor in AROUND]
     if best.certificate is None:
-        return prices
-    trusted = best.certificate.trusted
-    return [price for price in prices if trusted(price)]
-
-
-def price_errors(best: Optimum, prices: list[float]) -> list[float]:
-    """Standard errors of J* at prices of KL; 0 where exact."""
-    if best.certificate is None:
-        return [0.0] * len(prices)
-    return [best.certificate.value_stderr(price) for price in prices]
+        return tuple((point.kl_coef, point.value, 0.0) for point in best.frontier(prices))
+    known = best.certificate
+    prices = [price for price in prices if known.trusted(price)]
+    return tuple((at.kl_coef, at.value, known.value_stderr(at.kl_coef)) for at in known.frontier(prices))
