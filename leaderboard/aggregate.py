@@ -31,8 +31,8 @@ class AggregateRow(Strict):
     `score` is the mean over environments, `lowest` the smallest of their mean scores and `lowest_on` where
     that is; `tier` is the weakest of its entries; `final` says that every environment has its declared seeds.
     `complete` says that it has every environment of the group, `believed` that none of its scores is
-    self-reported or a bound. `rank` is for learners that are both: among those of a trusted tier where `tier`
-    is one, otherwise the place among all.
+    self-reported, a bound, or by a seed that was known before. `rank` is for learners that are both: among
+    those of a trusted tier where `tier` is one, otherwise the place among all.
     """
 
     agent: Name
@@ -145,12 +145,12 @@ def _rank(row: AggregateRow, rows: Sequence[AggregateRow]) -> int | None:
 
 
 def is_believed(entry: Entry) -> bool:
-    """Whether the library itself saw the log-probs that a score rests on, and they are no bounds.
+    """Whether a score is the library's own: of log-probs that it saw, no bounds, by a draw that nobody knew.
 
     Older entries, which do not say, are of policies by rows.
     """
     found = [seed.evaluation for seed in entry.seeds if seed.evaluation is not None]
-    return all((each.log_probs, each.bound) == ("checked", "exact") for each in found)
+    return all((each.log_probs, each.bound, each.fresh) == ("checked", "exact", True) for each in found)
 
 
 def weakest(tiers: Iterable[Tier]) -> Tier:

@@ -50,6 +50,7 @@ def evaluated(entry: Entry) -> str:
             continue
         limits = [f"{found.bound} bound"] if found.bound != "exact" else []
         limits += ["tail unresolved"] if found.tail == "unresolved" else []
+        limits += [] if found.fresh else ["seed known before"]
         words.append(", ".join([found.log_probs, *limits]))
     return "; ".join(dict.fromkeys(words))
 

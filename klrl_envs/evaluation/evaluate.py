@@ -169,7 +169,7 @@ def exact_numbers(truth: Truth, best: Optimum) -> dict[str, Any]:
     """What was computed over all states: the same fields, without error."""
     regret = exact_interval(truth.regret)
     return {
-        "objective": exact_interval(best.value - truth.regret),
+        "objective": exact_interval(truth.objective),
         "expected_reward": exact_interval(truth.expected_reward),
         "kl": exact_interval(truth.kl),
         "score": score_interval(regret, best),

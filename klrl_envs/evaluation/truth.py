@@ -18,8 +18,9 @@ MEANING = "the policy does not do over all states what it does in its episodes, 
 
 @dataclass(frozen=True)
 class Truth:
-    """E[r], KL(pi || pi0) in nats, and J* - J(pi), computed over all states."""
+    """J(pi), E[r], KL(pi || pi0) in nats, and J* - J(pi), computed over all states."""
 
+    objective: float
     expected_reward: float
     kl: float
     regret: float
@@ -27,7 +28,7 @@ class Truth:
 
 def truth_of(own: MarkovEvaluation, kl_coef: float) -> Truth:
     """Of a policy that was evaluated by a forward pass, compared with pi* first."""
-    return Truth(own.expected_reward, own.kl, kl_coef * own.divergences[0])
+    return Truth(own.objective, own.expected_reward, own.kl, kl_coef * own.divergences[0])
 
 
 def known(policy: PolicyObject | PolicyName, best: Optimum) -> Truth | None:
@@ -35,9 +36,9 @@ def known(policy: PolicyObject | PolicyName, best: Optimum) -> Truth | None:
     if best.policy is None:
         return None
     if policy == "reference":
-        return Truth(best.reference_value, 0.0, best.value - best.reference_value)
+        return Truth(best.reference_value, best.reference_value, 0.0, best.value - best.reference_value)
     if type(policy) is OptimalPolicy and policy.solution is best.policy:
-        return Truth(best.expected_reward, best.kl, 0.0)
+        return Truth(best.value, best.expected_reward, best.kl, 0.0)
     return None
 
 
