@@ -22,8 +22,8 @@ SUITES: dict[str, Suite] = {
     "core": (
         Experiment("reference", "python -m agents.reference"),
         Experiment("posterior", "python -m agents.posterior", "exact"),
-        # two texts a prompt: each takes a thousand draws on average
-        Experiment("posterior", "python -m agents.posterior --episodes 128", "neural"),
+        # three texts a prompt: each takes a thousand draws on average
+        Experiment("posterior", "python -m agents.posterior --episodes 192", "neural"),
         Experiment("q_learning", "python -m agents.q_learning", "grid"),
         Experiment("reinforce", "python -m agents.reinforce"),
         # the others see the automaton's state; this one has to find it in the text

@@ -6,20 +6,17 @@ interquartile mean of all scores, say) an environment of few seeds drops out, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 from klrl_envs.registry import REGISTRY, find_row
 from klrl_envs.results.document import Document, Strict
 from klrl_envs.results.entry import Entry, digest_of_entries
-from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
+from klrl_envs.results.plan import usual_seeds
 from klrl_envs.results.record import Bounds, EnvId, Finite, Name, Tier
-from klrl_envs.results.statistics import shared_error_on
+from klrl_envs.results.statistics import SharedError, shared_error_on
 from leaderboard.pairwise import DIGITS, Pair, compare_pairs, scores_of
 from leaderboard.statistics import mean_over_environments
-
-SharedError = Callable[[str, float], float]
-"""(an environment's id, a mean score) -> the standard error that its seeds share."""
 
 TRUSTED = "reproduced"
 """The tier from which a learner's rank is written plainly."""
@@ -161,5 +158,4 @@ def weakest(tiers: Iterable[Tier]) -> Tier:
 
 def is_final(entry: Entry) -> bool:
     """Whether an entry has every declared seed of its environment."""
-    declared = NEURAL_SEEDS if "neural" in find_row(entry.env_id).tags else EXACT_SEEDS
-    return set(declared) <= {seed.seed for seed in entry.seeds}
+    return set(usual_seeds(find_row(entry.env_id))) <= {seed.seed for seed in entry.seeds}

@@ -1,6 +1,6 @@
 """Challenges: a reproduction that failed is published beside the row that it doubts.
 
-    leaderboard/challenges/<environment>--<agent>--<date>.json
+    leaderboard/challenges/<environment>--<agent>--<date>.json     (-2, -3, ... of the same day)
 
 `python -m leaderboard.verify ENTRY --rerun` writes one where the runs do not bear the entry out; somebody who
 has found it elsewhere sends one by hand. The row then says "challenged" until its author answers: with a run
@@ -9,6 +9,7 @@ that agrees, by a corrected entry, or by taking it off. A challenge that was ans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -58,8 +59,15 @@ class Challenge(Document):
 
 
 def challenge_path(challenge: Challenge, folder: Path) -> Path:
-    """Where a challenge lies, in a folder of the leaderboard."""
-    return folder / FOLDER_NAME / f"{file_stem(challenge.env_id, challenge.agent)}--{challenge.date}.json"
+    """Where a new challenge is to lie, in a folder of the leaderboard: none is overwritten."""
+    stem = stem_of(challenge)
+    taken = len(list((folder / FOLDER_NAME).glob(f"{stem}*.json")))
+    return folder / FOLDER_NAME / f"{stem}{f'-{taken + 1}' if taken else ''}.json"
+
+
+def stem_of(challenge: Challenge) -> str:
+    """What the files of a day's challenges of an entry begin with."""
+    return f"{file_stem(challenge.env_id, challenge.agent)}--{challenge.date}"
 
 
 def load_challenges(folder: Path) -> list[Challenge]:
@@ -71,10 +79,8 @@ def load_challenges(folder: Path) -> list[Challenge]:
     found: list[Challenge] = []
     for path in sorted((folder / FOLDER_NAME).glob("*.json")):
         challenge = Challenge.load(path)
-        if challenge_path(challenge, folder) != path:
-            raise ValueError(
-                f"{path}: this challenge's file must be {challenge_path(challenge, folder).name}"
-            )
+        if not re.fullmatch(re.escape(stem_of(challenge)) + "(-[0-9]+)?", path.stem):
+            raise ValueError(f"{path}: this challenge's file must be called {stem_of(challenge)}.json")
         found.append(challenge)
     return found
 

@@ -85,24 +85,14 @@ def limit(limits: Limits) -> None:
 def measure(path: Path, env_id: str, episodes: int) -> Measurement:
     """The evaluation itself, in this process."""
     import klrl_envs
-    from klrl_envs.results.write import evaluation_record
+    from klrl_envs.results.write import measured
 
     row, task = klrl_envs.find_row(env_id), klrl_envs.evaluation_task(env_id)
     policy, features = klrl_envs.load_policy(path, task)
     shown_id = row.gym_features_id if features else row.gym_id
     found = klrl_envs.evaluate(policy, shown_id, episodes=episodes)
-    return Measurement(
-        score=found.score_estimate,
-        score_interval=None if found.score is None else (found.score.lower, found.score.upper),
-        objective=found.objective.estimate,
-        expected_reward=found.expected_reward.estimate,
-        kl=found.kl.estimate,
-        regret=found.regret.estimate,
-        evaluation=evaluation_record(found),
-        optimum=found.optimum.estimate,
-        reference_value=found.reference_value,
-        task_sha256=found.task_sha256,
-    )
+    own = {name: value for name, value in measured(found).items() if name in Measurement.model_fields}
+    return Measurement(**own, optimum=found.optimum.estimate, reference_value=found.reference_value)
 
 
 def main(words: list[str]) -> int:

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from klrl_envs.results.document import Document, Strict
 from klrl_envs.results.entry import Entry
+from klrl_envs.results.outcome import shown_score
 from klrl_envs.results.record import Bounds, Date, EnvId, Finite, Name, NonEmpty, Tier
 from klrl_envs.tasks.row import short_id
 from leaderboard.aggregate import is_believed, is_final
-from leaderboard.tables import Table, shown_score
+from leaderboard.tables import Table
 
 Tokens = Annotated[int, Field(ge=0)]
 
@@ -54,12 +55,17 @@ def extended(history: History, entries: Sequence[Entry]) -> History:
     An entry counts that ranks: of a learner, with every seed, and with log-probs that were checked.
     """
     records = list(history.records)
+    there = {(entry.env_id, entry.agent.name) for entry in entries}
     for entry in sorted(filter(counts, entries), key=lambda entry: (entry.date, -(entry.score or 0.0))):
-        best = max((each.score for each in records if each.env_id == entry.env_id), default=-float("inf"))
+        rivals = (each for each in records if each.env_id == entry.env_id)
+        # what was taken off keeps its line, and nobody has to beat it
+        best = max(
+            (each.score for each in rivals if (each.env_id, each.agent) in there), default=-float("inf")
+        )
         record = record_of(entry)
         if record.score > best:
             records.append(record)
-    return History(records=tuple(sorted(records, key=lambda each: (each.env_id, each.score))))
+    return History(records=tuple(sorted(records, key=lambda each: (each.env_id, each.date, each.score))))
 
 
 def counts(entry: Entry) -> bool:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klrl_envs.results.entry import Entry
+from klrl_envs.results.look import INK, SOFT, Style
 from klrl_envs.results.statistics import t_interval
-from leaderboard.look import INK, SOFT, Style
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import FrontierPoint, Optimum
 
-LEAST_EFFECTIVE_SAMPLES = 100  # of the worst prompt: below, a frontier beyond the declared optimum is noise
 FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
 
 
@@ -89,10 +88,7 @@ def frontier(optimum: Optimum, points: int = 60) -> list[FrontierPoint]:
     certificate = optimum.certificate
     if certificate is not None:
         kl_coefs = [
-            kl_coef
-            for kl_coef in kl_coefs
-            if kl_coef >= optimum.kl_coef
-            or float(certificate.effective_sample_size(kl_coef).min()) >= LEAST_EFFECTIVE_SAMPLES
+            kl_coef for kl_coef in kl_coefs if kl_coef >= optimum.kl_coef or certificate.trusted(kl_coef)
         ]
     return optimum.frontier(kl_coefs)
 

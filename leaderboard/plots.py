@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
+from klrl_envs.results.look import INK, LOOK, METADATA, Style, styles
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.folder import ENTRIES, FOLDER, figure_path, profiles_path
-from leaderboard.look import INK, LOOK, METADATA, Style, styles
 from leaderboard.plane import draw_plane
 from leaderboard.profiles import ACROSS, draw_profiles
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.entry import Entry
+from klrl_envs.results.look import INK, SOFT, Style
 from leaderboard.aggregate import Aggregate
-from leaderboard.look import INK, SOFT, Style
 from leaderboard.pairwise import scores_of
 from leaderboard.shares import mean_share_interval
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from klrl_envs.ledger import VARIABLE
 from klrl_envs.networks.files import SUFFIXES
 from klrl_envs.results.entry import SHARED, Entry, Seed, file_stem
+from klrl_envs.results.ledger import LEDGER, check_ledger, read_ledger
 from klrl_envs.results.processes import words_of
 from klrl_envs.results.record import FILE, RunRecord
+from klrl_envs.results.rules import check_run
 from leaderboard.agreement import CONFIDENCE, rounding, same_mean
 
 KEPT = re.compile(
@@ -46,12 +50,14 @@ class Workplace:
     Attributes:
         folder: of all that.
         source: what is cloned.
-        https: whether it comes from elsewhere.
+        https: whether it is cloned from elsewhere.
+        foreign: whether the command is not this repository's, so that what it says of itself is not believed.
     """
 
     folder: Path
     source: str
     https: bool
+    foreign: bool = False
 
     @classmethod
     def of(cls, entry: Entry, work: Path, checkout: Path, *, foreign: bool) -> Self:
@@ -74,7 +80,16 @@ class Workplace:
         if url is None:
             raise ValueError("agent.url must say where the code is, and the entry has none")
         if "://" not in url:
-            return cls(folder, str(checkout), https=False)
+            # the command is its author's word: of this repository is one that starts the file of the url
+            words = shlex.split(entry.command)
+            module = url.removesuffix(".py").replace("/", ".")
+            own = words[:2] == ["python", url] or words[:3] == ["python", "-m", module]
+            if not own and not foreign:
+                raise ValueError(
+                    f"running it again executes a command that does not start {url}: "
+                    "--yes-run-foreign-code allows that"
+                )
+            return cls(folder, str(checkout), https=False, foreign=not own)
         if not url.startswith("https://"):
             raise ValueError(
                 f"agent.url must be an https url of a git repository, or a path of this one, not {url!r}"
@@ -84,7 +99,7 @@ class Workplace:
                 f"running it again executes code of {url}, which is not of this repository: "
                 "--yes-run-foreign-code allows that"
             )
-        return cls(folder, url, https=True)
+        return cls(folder, url, https=True, foreign=True)
 
     def out(self, seed: int) -> Path:
         """The folder that a seed writes to."""
@@ -110,7 +125,9 @@ def rerun(entry: Entry, seed: Seed, place: Workplace, say: Callable[[str], None]
         python = str(interpreter(clone.with_name("venv")))
         values = {"{seed}": str(seed.seed), "{out}": str(out), "python": python, "python3": python}
         say(f"seed {seed.seed}: running at {commit[:12]}, with what it says in {out / 'log.txt'}")
-        run(words_of(entry.command, values), clone, out / "log.txt")
+        # what an earlier, failed run counted is not of this one
+        (out / LEDGER).unlink(missing_ok=True)
+        run(words_of(entry.command, values), clone, out / "log.txt", {VARIABLE: str(out / LEDGER)})
         if not (out / FILE).exists():
             raise ValueError(f"seed {seed.seed}: the command ended well and left no {out / FILE}")
     record = RunRecord.load(out / FILE)
@@ -120,6 +137,8 @@ def rerun(entry: Entry, seed: Seed, place: Workplace, say: Callable[[str], None]
             raise ValueError(f"seed {seed.seed}: the run says {name} {seen}")
     if (record.agent.name, record.seed) != (entry.agent.name, seed.seed):
         raise ValueError(f"seed {seed.seed}: the run is of {record.agent.name}, seed {record.seed}")
+    check_run(record)
+    check_ledger(record, read_ledger(out / LEDGER))
     say(f"seed {seed.seed}: objective {seed.objective:.6g} on record, {record.objective:.6g} again")
     return record
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from klrl_envs.results.entry import Entry
-from klrl_envs.results.record import NOT_SAID, Bounds
+from klrl_envs.results.outcome import shown_score
+from klrl_envs.results.record import NOT_SAID
 from klrl_envs.tasks.row import short_id
 from leaderboard.aggregate import is_final
 
@@ -20,13 +21,6 @@ def number(value: float, digits: int = 3) -> str:
         return "0"
     magnitude = math.floor(math.log10(abs(value))) + 1
     return f"{value:,.{max(0, digits - magnitude)}f}"
-
-
-def shown_score(score: float | None, bounds: Bounds | None) -> str:
-    """A score with its interval."""
-    if score is None or bounds is None:
-        return "none (J* = J(pi0))"
-    return f"{score:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
 def short_commit(commit: str) -> str:

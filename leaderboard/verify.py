@@ -158,7 +158,7 @@ def reproduce(entry: Entry, place: Workplace, only: Sequence[int] | None, limits
         )
     records = [rerun(entry, seed, place, say) for seed in entry.seeds if seed.seed in chosen]
     for record, path in ((record, place.policy_of(record.seed)) for record in records):
-        if path is None and place.https:
+        if path is None and place.foreign:
             raise ValueError(
                 f"seed {record.seed}: the run left no policy{' or policy'.join(SUFFIXES)}, and what foreign "
                 "code writes of itself is not believed"

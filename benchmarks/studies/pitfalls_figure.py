@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.studies.laws import best_of, of_law, tilt
 from benchmarks.studies.mistakes import KINDS, ONE_PRICE, Kind, Mistake, task_and_optimum
 from klrl_envs.reference.arrays import FloatArray
-from leaderboard.look import INK, LOOK, METADATA, SOFT
+from klrl_envs.results.look import INK, LOOK, METADATA, SOFT
 
 COLOURS: dict[Kind, str] = {
     "right": "#009E73",

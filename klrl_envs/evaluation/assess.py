@@ -131,8 +131,12 @@ def never_leaves(sampled: Episodes) -> bool:
 
 
 def reward_range(task: Task) -> tuple[float, float]:
-    """Bounds of an episode's mean reward, by definition of the task; noise, which has mean zero, left out."""
-    return task.reward_range if task.exact is None else task.exact.automaton.range_within(task.horizon)
+    """Bounds of the reward without its noise: the declared ones, or the automaton's where narrower."""
+    low, high = task.reward_range
+    if task.exact is not None:
+        lowest, highest = task.exact.automaton.range_within(task.horizon)
+        low, high = np.fmax(low, lowest), np.fmin(high, highest)
+    return float(low), float(high)
 
 
 def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) -> None:

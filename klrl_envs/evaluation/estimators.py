@@ -43,10 +43,6 @@ class Mean:
         """Whether enough events were seen for Student's interval."""
         return self.events >= FEWEST_EVENTS
 
-    def plus(self, error: float) -> Mean:
-        """With an independent error added."""
-        return Mean(self.value, math.hypot(self.error, error), self.degrees_of_freedom, self.events)
-
     def interval(self) -> Interval:
         """Student's 95 % interval."""
         half = student(self.degrees_of_freedom) * self.error

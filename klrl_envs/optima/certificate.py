@@ -191,9 +191,11 @@ class Certificate:
         kind = "delta-method interval"
         if tilt.effective < TRUSTED_SAMPLES:
             lower, upper = min(rigorous[0], point.value), max(rigorous[1], point.value)
-            reward = self.reward_bounds(kl_coef, CONFIDENCE)
-            reward = min(reward[0], point.expected_reward), max(reward[1], point.expected_reward)
-            kl = max((reward[0] - upper) / kl_coef, 0.0), max((reward[1] - lower) / kl_coef, point.kl)
+            reward = spanned(self.reward_bounds(kl_coef, CONFIDENCE), point.expected_reward)
+            half = (1.0 + CONFIDENCE) / 2  # KL* = (E*[r] - J*) / beta: either may fail
+            value, top = self.bounds(kl_coef, half), self.reward_bounds(kl_coef, half)
+            kl = max((top[0] - value[1]) / kl_coef, 0.0), (top[1] - value[0]) / kl_coef
+            kl = spanned(kl, point.kl)
             stderr, reward_stderr, kl_stderr = (
                 (high - low) / (2 * NORMAL) for low, high in ((lower, upper), reward, kl)
             )
@@ -240,7 +242,7 @@ class Certificate:
         numerator from above and the denominator from below, prompt by prompt.
         """
         low, high = self.reward_range
-        failure = (1.0 - confidence) / (12 * self.prompts)
+        failure = (1.0 - confidence) / (6 * self.prompts)  # two inequalities each for three one-sided bounds
         weights = np.exp((self._values - high) / check_kl_coef(kl_coef))
         share = (self._values - low) / (high - low)
         least = np.maximum(mean_bounds(weights, failure)[0], np.finfo(float).tiny)
@@ -306,6 +308,11 @@ class Certificate:
 def around(value: float, stderr: float) -> tuple[float, float]:
     """The normal law's 95 % interval."""
     return value - NORMAL * stderr, value + NORMAL * stderr
+
+
+def spanned(bounds: tuple[float, float], value: float) -> tuple[float, float]:
+    """Bounds that hold an estimate, too."""
+    return min(bounds[0], value), max(bounds[1], value)
 
 
 def mean_stderr(variances: FloatArray) -> float:

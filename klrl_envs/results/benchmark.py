@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from klrl_envs.networks.files import SUFFIXES
+from klrl_envs.results.curve import EPISODES
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.entry import Entry, entry_path, file_stem, merge
-from klrl_envs.results.guard import check_entry, check_record
+from klrl_envs.results.guard import check_entry, check_record, entry_interval
 from klrl_envs.results.ledger import LEDGER, check_ledger, read_ledger
 from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.processes import Processes, end_orphan, words_of
 from klrl_envs.results.record import FILE, Bounds, RunRecord
 from klrl_envs.results.rules import task_sha256
-from klrl_envs.results.statistics import mean_interval, shared_error_on
+from klrl_envs.results.statistics import SharedError, shared_error_on
 from klrl_envs.tasks.row import NAMESPACE
 
 LOG = "log.txt"
 STAMP = "run.json"
 COMMAND_SLACK = 1.25
 """Over the command's tokens: the last batch weighs more in a small budget than in the environment's own."""
-
-IntervalOfMean = Callable[[Sequence[float], float], Bounds]
-"""(the seeds' scores, the standard error that they share) -> the interval of the mean score."""
 
 
 @dataclass
@@ -46,8 +44,7 @@ class Benchmark:
         out: where runs write, `<env>--<agent>/seed-<n>/`, or `<env>--<agent>--<settings>/seed-<n>/`.
         entries: the folder of entries, or None to write and trust none.
         threads: threads that a run may use.
-        interval_of_mean: see ``IntervalOfMean``; what entries of several seeds state.
-        shared_error: maps an environment's id and a mean score to the error that its seeds share.
+        shared_error: see ``SharedError``.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
         check: raises ValueError where a record contradicts itself or a rule that holds with any settings.
         rules: raises ValueError where an entry contradicts itself or the leaderboard's rules.
@@ -57,8 +54,7 @@ class Benchmark:
     out: Path
     entries: Path | None
     threads: int
-    interval_of_mean: IntervalOfMean = mean_interval
-    shared_error: Callable[[str, float], float] = shared_error_on
+    shared_error: SharedError = shared_error_on
     fingerprint: Callable[[str, str], str] = task_sha256
     check: Callable[[RunRecord], None] = check_record
     rules: Callable[[Entry], None] = check_entry
@@ -111,7 +107,8 @@ class Benchmark:
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         end_orphan(folder)
-        for name in (FILE, STAMP, LEDGER, "policy.safetensors"):
+        policies = (f"policy{suffix}" for suffix in SUFFIXES)
+        for name in (FILE, STAMP, LEDGER, EPISODES, *policies):  # lines would be added to those of before
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / STAMP, json.dumps(self.stamp(run), indent=2) + "\n")
         log = folder / LOG
@@ -178,14 +175,7 @@ class Benchmark:
         return []
 
     def score_interval(self, seeds: Sequence[RunRecord]) -> Bounds | None:
-        """The interval of the mean score of an entry's seeds: a single seed's is its own.
-
-        None where a seed has no score.
-        """
-        scores = [seed.score for seed in seeds if seed.score is not None]
-        if len(scores) < len(seeds):
+        """The interval of the mean score of an entry's seeds; None where a seed has no score."""
+        if any(seed.score is None for seed in seeds):
             return None
-        if len(seeds) == 1:
-            return seeds[0].score_interval
-        mean = math.fsum(scores) / len(scores)
-        return self.interval_of_mean(scores, self.shared_error(seeds[0].env_id, mean))
+        return entry_interval(seeds[0].env_id, seeds, self.shared_error)

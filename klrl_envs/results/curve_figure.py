@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from klrl_envs.results.curve import Curve, Means, title_of
-from klrl_envs.results.report_figure import INK, SOFT
+from klrl_envs.results.look import INK, LOOK, METADATA, SOFT, styles
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7A5195", INK)
-"""Okabe and Ito's, which the colour-blind tell apart, without the pale ones, and two more."""
-SALT = 51
-"""With it the names of the suite's agents have a colour each."""
 LOWEST = -0.5
 """A score below is cut off."""
 
@@ -46,12 +41,8 @@ def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
 
     plots: Any = pyplot  # its stubs leave much unknown
     titles = list(dict.fromkeys(title_of(curve) for curve in curves))
-    colours = colours_of([curve.agent for curve in curves])
-    look: Any = {
-        "svg.hashsalt": "klrl", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT,
-    }  # fmt: skip
-    with plots.rc_context(look):
+    colours = {name: colour for name, (colour, _) in styles(curve.agent for curve in curves).items()}
+    with plots.rc_context(LOOK):
         figure, grid = plots.subplots(
             3, len(titles), figsize=(1.5 + 5 * len(titles), 7.5), squeeze=False, sharex="col",
             layout="constrained", height_ratios=(2, 1, 1),
@@ -62,7 +53,7 @@ def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
             grid[0, column].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
         for axes, label in zip(grid[:, 0], ("score", "reward", "KL (nats)")):
             axes.set_ylabel(label, color=INK)
-        metadata = {"Software": None} if str(out).endswith(".png") else {"Creator": None, "Date": None}
+        metadata = {".png": {"Software": None}, ".svg": METADATA}.get(Path(out).suffix)
         figure.savefig(out, dpi=150, metadata=metadata)
         plots.close(figure)
 
@@ -95,13 +86,3 @@ def line(axes: Any, curve: Curve, means: Means, colour: str) -> None:
     low, high = means.mean - means.stderr, means.mean + means.stderr
     axes.fill_between(curve.tokens, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(curve.tokens, means.mean, color=colour, linewidth=1.4)
-
-
-def colours_of(agents: Sequence[str]) -> dict[str, str]:
-    """A colour for each agent: that of its name, or the next that is free where two names share one."""
-    taken: dict[str, str] = {}
-    for agent in sorted(set(agents)):
-        first = int.from_bytes(sha256(f"{SALT} {agent}".encode()).digest()[:4], "big")
-        order = [COLOURS[(first + step) % len(COLOURS)] for step in range(len(COLOURS))]
-        taken[agent] = next((colour for colour in order if colour not in taken.values()), order[0])
-    return taken

@@ -6,15 +6,10 @@ import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-
 from klrl_envs.envs.lookup import evaluation_task
-from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate
+from klrl_envs.evaluation.assess import reward_range
+from klrl_envs.evaluation.impossible import lines_above
 from klrl_envs.optima.optimum import Optimum, optimum_of
-from klrl_envs.tasks.base import Task
-
-STEPS = (-3, -2, -1, 0, 1, 2, 3)
-"""The frontier is asked at kl_coef times 2 to these powers."""
 
 LARGEST_ARGUMENT = 10_000
 """The largest whole number among arguments of which a record is checked: an optimum costs time and memory."""
@@ -99,26 +94,4 @@ def limits_of(env_id: str, settings: str = "{}") -> Limits:
 def edges(best: Optimum) -> tuple[Edge, ...]:
     """The frontier around an optimum's kl_coef, where it can be trusted."""
     own = Edge(best.kl_coef, best.value, best.value_stderr)
-    others = [best.kl_coef * 2.0**step for step in STEPS if step]
-    if best.certificate is not None:
-        return (own, *certified_edges(best.certificate, others))
-    return (own, *(Edge(point.kl_coef, point.value, 0.0) for point in best.frontier(others)))
-
-
-def certified_edges(certificate: Certificate, kl_coefs: list[float]) -> list[Edge]:
-    """The frontier from samples, where enough of them count."""
-    found = [certificate.optimum(kl_coef) for kl_coef in kl_coefs]
-    return [
-        Edge(best.kl_coef, best.value, best.value_stderr)
-        for best in found
-        if best.effective_samples is not None and best.effective_samples >= TRUSTED_SAMPLES
-    ]
-
-
-def reward_range(task: Task) -> tuple[float, float]:
-    """Bounds of the reward without its noise: the declared ones, or the automaton's where narrower."""
-    low, high = task.reward_range
-    if task.exact is not None:
-        lowest, highest = task.exact.automaton.range_within(task.horizon)
-        low, high = np.fmax(low, lowest), np.fmin(high, highest)
-    return float(low), float(high)
+    return own, *(Edge(*line) for line in lines_above(best))

@@ -20,10 +20,10 @@ from klrl_envs.registry import find_row
 from klrl_envs.results.chance import ENOUGH
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.frontier import Limits, limits_of
-from klrl_envs.results.plan import EXACT_SEEDS, NEURAL_SEEDS
+from klrl_envs.results.plan import usual_seeds
 from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
 from klrl_envs.results.rules import check_rules, check_run, task_sha256
-from klrl_envs.results.statistics import mean_interval, shared_error_on
+from klrl_envs.results.statistics import SharedError, mean_interval, shared_error_on
 from klrl_envs.results.ties import KL_ROUNDING, Ties
 
 INTERVAL_SLACK = 1e-6
@@ -137,7 +137,7 @@ def of_the_curve(seed: Measured) -> Iterator[str]:
 
 def of_the_seeds(entry: Entry) -> Iterator[str]:
     """The seeds are declared ones, and none is the copy of another."""
-    declared = NEURAL_SEEDS if "neural" in find_row(entry.env_id).tags else EXACT_SEEDS
+    declared = usual_seeds(find_row(entry.env_id))
     for seed in entry.seeds:
         if seed.seed not in declared:
             yield f"seed {seed.seed}: seeds of {entry.env_id} must be among {list(declared)}"
@@ -192,12 +192,14 @@ def of_the_mean(entry: Entry) -> Iterator[str]:
         )
 
 
-def entry_interval(env_id: str, seeds: Sequence[Measured]) -> Bounds:
+def entry_interval(
+    env_id: str, seeds: Sequence[Measured], shared_error: SharedError = shared_error_on
+) -> Bounds:
     """The interval of the mean score, as the runner computes it; a single seed's is its own."""
     scores, intervals = scores_of(seeds)
     if len(seeds) == 1:
         return intervals[0]
-    return mean_interval(scores, shared_error_on(env_id, math.fsum(scores) / len(scores)))
+    return mean_interval(scores, shared_error(env_id, math.fsum(scores) / len(scores)))
 
 
 def scores_of(seeds: Sequence[Measured]) -> tuple[list[float], list[Bounds]]:

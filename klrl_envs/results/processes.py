@@ -24,9 +24,11 @@ def words_of(template: str, values: Mapping[str, str]) -> list[str]:
     """A command's words, with values where words are names; python is the interpreter that has klrl_envs.
 
     Raises:
-        ValueError: a command that no shell could read.
+        ValueError: a command that no shell could read, or that is empty.
     """
     words = [values.get(word, word) for word in shlex.split(template)]
+    if not words:
+        raise ValueError(f"command must name a program, got {template!r}")
     if words[0] in ("python", "python3"):
         words[0] = sys.executable
     return words

@@ -10,8 +10,9 @@ from typing import Any
 from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import clip
 from klrl_envs.results.capability import Finding, Findings
+from klrl_envs.results.look import INK, SOFT
 
-INK, SOFT, TRACK, BAND = "#1d2433", "#6b7484", "#e3e7ed", "#f6f7f9"
+TRACK, BAND = "#e3e7ed", "#f6f7f9"
 BAR = "#56B4E9"  # of Okabe and Ito's colours, which the colour-blind tell apart too
 DOTS = "Blues"  # light for the first setting, dark for the last: told apart by lightness alone
 ACROSS = 4  # strips side by side

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from klrl_envs.registry import sweeps
+from klrl_envs.results.look import INK, SOFT, Style, styles
 from klrl_envs.results.outcome import Outcome, outcomes_of, shown_score
 from klrl_envs.results.record import RunRecord
-from klrl_envs.results.report_figure import BAND, INK, LOOK, SOFT, save
+from klrl_envs.results.report_figure import BAND, LOOK, save
 from klrl_envs.results.report_page import cell, markdown_row
 
 HEADINGS = (
@@ -22,9 +23,6 @@ HEADINGS = (
     "regret",
     "tokens",
 )
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, which the colour-blind tell apart too; the shapes repeat at another period."""
-SHAPES = ("o", "s", "^", "D", "v")
 LOWEST = -0.5
 """The left end of the axis: what scores less stands there as an arrow."""
 
@@ -68,6 +66,7 @@ def draw_scores(scores: Sequence[Outcome], folder: Path) -> None:
     shown = [outcome for outcome in scores if outcome.score is not None]
     labels = list(dict.fromkeys(outcome.label for outcome in shown))
     agents = sorted({outcome.agent for outcome in shown})
+    style = styles(agents)
     with plots.rc_context(LOOK):
         figure, axes = plots.subplots(figsize=(8, 1.3 + 0.45 * len(labels)), layout="constrained")
         for line in range(0, len(labels), 2):
@@ -75,7 +74,7 @@ def draw_scores(scores: Sequence[Outcome], folder: Path) -> None:
         for number, agent in enumerate(agents):
             own = [outcome for outcome in shown if outcome.agent == agent]
             place = (number + 0.5) / len(agents) - 0.5
-            mark(axes, own, [labels.index(each.label) + 0.7 * place for each in own], number)
+            mark(axes, own, [labels.index(each.label) + 0.7 * place for each in own], style[agent])
         for score in (0, 1):
             axes.axvline(score, color=SOFT, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_yticks(range(len(labels)), labels)
@@ -94,9 +93,9 @@ def draw_scores(scores: Sequence[Outcome], folder: Path) -> None:
         plots.close(figure)
 
 
-def mark(axes: Any, own: Sequence[Outcome], heights: Sequence[float], number: int) -> None:
+def mark(axes: Any, own: Sequence[Outcome], heights: Sequence[float], style: Style) -> None:
     """The scores of one agent, with their intervals; an arrow at the left end for what lies below it."""
-    colour, shape = COLOURS[number % len(COLOURS)], SHAPES[number % len(SHAPES)]
+    colour, shape = style
     name: str | None = own[0].agent
     for outcome, height in zip(own, heights):
         score, bounds = outcome.score, outcome.interval

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from klrl_envs.optima.optimum import optimum
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.registry import find_row
 from klrl_envs.results.record import Bounds
+
+SharedError = Callable[[str, float], float]
+"""(an environment's id, a mean score) -> the standard error that its seeds share."""
 
 
 def t_interval(scores: npt.ArrayLike) -> Bounds:

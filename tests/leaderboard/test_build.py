@@ -6,12 +6,12 @@ import pytest
 
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.entry import Entry, load_entries
+from klrl_envs.results.look import styles
 from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.build import EMPTY, build, problems, readme_text
 from leaderboard.folder import ENTRIES
 from leaderboard.history import History
-from leaderboard.look import styles
 from leaderboard.page import page_text
 from leaderboard.plots import draw_all
 from tests.leaderboard.entries import better, made, write

@@ -30,12 +30,14 @@ def challenge(**changes: Any) -> Challenge:
 def test_the_row_says_that_it_is_challenged(tmp_path: Path):
     write(tmp_path, entry())
     one = challenge()
-    one.save(challenge_path(one, tmp_path))
+    path = challenge_path(one, tmp_path)
+    one.save(path)
     build(tmp_path, tmp_path / "README.md", verifier=lambda entries: None)
     for text in ((tmp_path / name).read_text() for name in ("TABLE.md", "index.html")):
         assert "(challenged)" in text and "41, failed" in text and "a reader" in text
     answered = challenge(answer="the pinned library was wrong; see the new commit")
-    answered.save(challenge_path(answered, tmp_path))
+    assert challenge_path(answered, tmp_path).name == "GridNavigation-v0--toy--2026-02-01-2.json"
+    answered.save(path)
     build(tmp_path, tmp_path / "README.md", verifier=lambda entries: None)
     text = (tmp_path / "TABLE.md").read_text()
     assert "(challenged)" not in text and "the pinned library was wrong" in text
@@ -49,5 +51,5 @@ def test_a_challenge_concerns_one_commit_of_one_entry():
 
 def test_files_have_the_names_of_what_they_hold(tmp_path: Path):
     challenge().save(tmp_path / "challenges" / "x.json")
-    with pytest.raises(ValueError, match=r"must be GridNavigation-v0--toy--2026-02-01\.json"):
+    with pytest.raises(ValueError, match=r"must be called GridNavigation-v0--toy--2026-02-01\.json"):
         load_challenges(tmp_path)

@@ -43,7 +43,7 @@ def test_what_was_taken_off_stays_as_withdrawn():
     history = extended(History(), [seeds("first", 0.5, "2026-01-01")])
     later = extended(history, [seeds("second", 0.4, "2026-01-02")])
     _, rows = history_table(later, [])
-    assert [row[2] for row in rows] == ["first (withdrawn)"]
+    assert [row[2] for row in rows] == ["first (withdrawn)", "second (withdrawn)"]
 
 
 def test_the_build_keeps_the_history(tmp_path: Path):

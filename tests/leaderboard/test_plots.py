@@ -6,8 +6,8 @@ import pytest
 
 import klrl_envs
 from klrl_envs.results.entry import digest_of_entries, merge
+from klrl_envs.results.look import styles
 from leaderboard.aggregate import aggregate
-from leaderboard.look import styles
 from leaderboard.plots import draw, draw_all, main
 from tests.leaderboard.entries import better, made
 from tests.results.records import COMMAND, entry, record

@@ -176,7 +176,12 @@ def test_a_commit_that_is_not_there_is_refused(start: Start, capsys: pytest.Capt
 
 def of_url(url: str) -> Entry:
     agent = {**AGENT, "url": url}
-    return merge([record(agent=agent)], command="x {seed} {out}", tier="submitted", score_interval=(0.4, 0.6))
+    return merge(
+        [record(agent=agent)],
+        command="python toy.py {seed} {out}",
+        tier="submitted",
+        score_interval=(0.4, 0.6),
+    )
 
 
 def test_code_from_elsewhere_is_run_only_where_it_is_allowed(tmp_path: Path) -> None:
@@ -188,13 +193,13 @@ def test_code_from_elsewhere_is_run_only_where_it_is_allowed(tmp_path: Path) -> 
     assert Workplace.of(of_url(url), tmp_path, tmp_path, foreign=True).source == url
     with pytest.raises(ValueError, match=r"agent\.url must be an https url"):
         Workplace.of(of_url("http://example.org/toy.git"), tmp_path, tmp_path, foreign=True)
-    assert Workplace.of(of_url("agents/toy.py"), tmp_path, tmp_path, foreign=False).source == str(tmp_path)
+    assert Workplace.of(of_url("toy.py"), tmp_path, tmp_path, foreign=False).source == str(tmp_path)
     assert "executes its author's" in make_parser().format_help()
 
 
 def test_another_command_or_commit_is_another_run(tmp_path: Path) -> None:
     entry = of_url("toy.py")
-    changes = ({}, {"command": "y {seed} {out}"}, {"commit": "d" * 40})
+    changes = ({}, {"command": "python toy.py --y {seed} {out}"}, {"commit": "d" * 40})
     entries = [entry.model_copy(update=change) for change in changes]
     folders = [Workplace.of(each, tmp_path, tmp_path, foreign=False).folder for each in entries]
     assert (

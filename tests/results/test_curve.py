@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import klrl_envs
-from benchmarks.suites import SUITES
 from klrl_envs.envs.token_env import TokenEnv
 from klrl_envs.envs.vector_env import TokenVectorEnv
 from klrl_envs.results.curve import EPISODES, Curve, Means, learning_curve
-from klrl_envs.results.curve_figure import COLOURS, colours_of, draw_curves
+from klrl_envs.results.curve_figure import draw_curves
 from klrl_envs.wrappers import Recorder, VectorKLReward, VectorRecorder, append_line
 from tests.results.records import record
 
@@ -144,15 +143,6 @@ def test_tokens_to_a_level():
     curve = made("a", [0.1, 0.6, 0.4, 0.95])
     assert [curve.tokens_to(level) for level in (0.0, 0.5, 0.9, 0.99)] == [10, 20, 40, None]
     assert made("a", [0.1], score=None).tokens_to(0.0) is None
-
-
-def test_colours_follow_names():
-    agents = sorted({each.agent for each in SUITES["core"]})
-    alone = {agent: colours_of([agent])[agent] for agent in agents}
-    together = colours_of([*agents, "ppo"])
-    assert together == alone and len(set(together.values())) == len(agents)
-    many = colours_of([str(number) for number in range(20)])
-    assert set(many.values()) == set(COLOURS), "more agents than colours share them"
 
 
 def test_the_figure_is_drawn(tmp_path: Path):

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from klrl_envs.results.report_figure import INK, SOFT
-
+INK, SOFT = "#1d2433", "#6b7484"
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "h")
 LOOK: Any = {
     "svg.hashsalt": "klrl",
@@ -30,6 +29,7 @@ KNOWN: dict[str, Style] = {
     "q_learning": ("#009E73", "^"),
     "reference": ("#CC79A7", "D"),
     "reinforce": ("#E69F00", "v"),
+    "reinforce-tokens": ("#7A5195", "X"),
     "sb3_ppo": ("#56B4E9", "P"),
 }
 # Tol's muted colours, for all others.

@@ -1,6 +1,7 @@
 """Colours and shapes of agents."""
 
-from leaderboard.look import COLOURS, FREE, KNOWN, SHAPES, styles
+from benchmarks.suites import SUITES
+from klrl_envs.results.look import COLOURS, FREE, KNOWN, SHAPES, styles
 
 
 def test_the_agents_of_this_repository_keep_their_look_whoever_comes():
@@ -31,3 +32,8 @@ def test_two_whose_hashes_meet_are_told_apart():
     )
     both = styles([first, second])
     assert both[first] == alone[first] and both[second] != alone[second]
+
+
+def test_every_agent_of_this_repository_has_its_own_look():
+    assert {each.agent for each in SUITES["core"]} <= set(KNOWN)
+    assert len({colour for colour, _ in KNOWN.values()}) == len(KNOWN)
