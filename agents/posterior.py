@@ -3,7 +3,7 @@
 It is a bound and no learner: it writes no token in training. On exact tasks pi* comes from the soft dynamic
 programme. On neural tasks a reference sample x is kept with odds exp((r(x) - b) / kl_coef), b the declared
 bound of the reward: what is kept is an exact draw from pi*, and the evaluation pays for as many rejected ones
-as it takes, which are printed. Its score there uses the certificate's log Z, so that 1 is no test of it; its
+as it takes. Its score there uses the certificate's log Z, so that 1 is no test of it; its
 expected reward, from new samples, is. Source: Korbak, Perez and Buckley 2022 (arXiv 2205.11275).
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import klrl_envs
 from agents.arguments import Arguments, parse
 from agents.run import Training, report
-from klrl_envs import Evaluation, RejectionSampler, optimal_policy
+from klrl_envs import Evaluation, optimal_policy
 
 
 def train(args: Arguments) -> Evaluation:
@@ -20,12 +20,7 @@ def train(args: Arguments) -> Evaluation:
     training = Training(args, "posterior", budget=0)
     training.describe("the reward itself", "nothing")
     best = klrl_envs.optimum(training.row.gym_id, **args.env_kwargs)
-    policy = optimal_policy(training.evaluation_task, best)
-    evaluation = training.finish(policy)
-    if isinstance(policy, RejectionSampler):
-        drawn = int(policy.drawn.sum())
-        print(f"kept {policy.acceptance_rate:.2%} of {drawn:,} reference samples")
-    return evaluation
+    return training.finish(optimal_policy(training.evaluation_task, best))
 
 
 if __name__ == "__main__":

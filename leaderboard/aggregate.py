@@ -18,6 +18,8 @@ from klrl_envs.results.statistics import SharedError, shared_error_on
 from leaderboard.pairwise import DIGITS, Pair, compare_pairs, scores_of
 from leaderboard.statistics import mean_over_environments
 
+FLOOR = "reference"
+"""The agent that stands on every environment of the board."""
 TRUSTED = "reproduced"
 """The tier from which a learner's rank is written plainly."""
 
@@ -80,7 +82,7 @@ def aggregate(
     """Every agent's mean over the environments of a group, the complete first and then the best first.
 
     Args:
-        entries: of all agents; their environments are the group.
+        entries: of all agents; see ``environments_that_rank`` for the group.
         tag: only the environments that the registry gives it.
         shared_error: see ``SharedError``.
 
@@ -92,7 +94,7 @@ def aggregate(
         raise ValueError(f"tag must be one of {', '.join(known)}, not {tag!r}")
     chosen = [entry for entry in entries if tag is None or tag in find_row(entry.env_id).tags]
     scored = [entry for entry in chosen if entry.score is not None]
-    environments = tuple(sorted({entry.env_id for entry in scored}))
+    environments = environments_that_rank(scored)
     rows = [
         _row([entry for entry in scored if entry.agent.name == agent], environments, shared_error)
         for agent in sorted({entry.agent.name for entry in scored})
@@ -101,14 +103,24 @@ def aggregate(
     return Aggregate(
         entries_digest=digest_of_entries(entries),
         environments=environments,
-        without_score=tuple(sorted({entry.env_id for entry in chosen} - set(environments))),
+        without_score=tuple(sorted({entry.env_id for entry in chosen if entry.score is None})),
         rows=tuple(row.model_copy(update={"rank": _rank(row, rows)}) for row in rows),
         pairs=compare_pairs(scored, [row.agent for row in rows]),
     )
 
 
+def environments_that_rank(scored: Sequence[Entry]) -> tuple[str, ...]:
+    """The environments on which this repository has run the reference; all, where it has on none.
+
+    Whoever enters on another one thereby does not take from others that they had every environment.
+    """
+    board = {entry.env_id for entry in scored if entry.agent.name == FLOOR}
+    return tuple(sorted(board or {entry.env_id for entry in scored}))
+
+
 def _row(own: Sequence[Entry], group: Sequence[str], shared_error: SharedError) -> AggregateRow:
     """The row of an agent from its entries that have scores, without its rank."""
+    own = [entry for entry in own if entry.env_id in group] or own
     means = {entry.env_id: entry.score for entry in own if entry.score is not None}
     score, interval = mean_over_environments(
         [scores_of(entry) for entry in own], [shared_error(env_id, mean) for env_id, mean in means.items()]

@@ -149,6 +149,7 @@ def start(
 
     from klrl_envs.results.benchmark import Benchmark
     from klrl_envs.results.outcome import refusals
+    from klrl_envs.results.provenance import commit
     from klrl_envs.results.session import print_commands, run_session
 
     folder = out.resolve()
@@ -156,10 +157,16 @@ def start(
         out=folder,
         entries=folder / "entries",
         threads=threads or max(1, (os.cpu_count() or 1) // jobs),
+        trusting=False,  # the runs lie beside the entries, which are made of them alone
         rules=lambda entry: None,  # what only the leaderboard asks for, such as a commit, is told below
     )
     if dry_run:
         return print_commands(runs, benchmark)
+    now = commit(Path.cwd())
+    if now == "unknown" or now.endswith("-dirty"):
+        state = "no commit here" if now == "unknown" else "changes here that are not committed"
+        text = f"there are {state}: results are fine for yourself, and the leaderboard takes none of them"
+        console.print(text.replace("there are no", "there is no"), markup=False, soft_wrap=True)
     code = run_session(runs, benchmark, jobs=jobs, console=console)
     written = sorted({str(path) for run in runs if (path := benchmark.entry(run)) and path.exists()})
     if written:

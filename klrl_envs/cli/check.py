@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def check(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="result.json, entries, or folders with them at any depth."),
+        typer.Argument(
+            metavar="FILE...",
+            help="result.json, entries, or folders of them; entries lie in folders of that name.",
+        ),
     ],
     modules: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON, and nothing else.")] = False,

@@ -25,6 +25,7 @@ import numpy as np
 
 from klrl_envs.evaluation.estimators import FOLDS, Interval, Mean, stratified_mean, student, with_control
 from klrl_envs.evaluation.impossible import (
+    ROUNDING,
     UNSEEN,
     lines_above,
     refuse_above,
@@ -146,13 +147,17 @@ def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) ->
         ImpossibleEvaluation: which it is, with the numbers.
     """
     beta, count = task.kl_coef, len(sampled.prompt)
+    low, high = reward_range(task)
+    # what is drawn beside the tokens costs no nats: an unseen start or slip is worth the range of the reward
+    luck = high - low if task.random_beside_tokens else 0.0
     if sampled.kind != "lower":
-        net, error = estimates.net, best.value_stderr
-        refuse_above("the objective J", net, best.value, error=error, unit=beta, episodes=count)
-        for price, value, error in lines_above(best):
-            net = stratified_mean(estimates.reward - price * estimates.kl, sampled.prompt)
-            name = f"expected reward - {price:.3g} KL"
-            refuse_above(name, net, value, error=error, unit=price, episodes=count)
+        lines = ((beta, best.value, best.value_stderr), *lines_above(best))
+        for price, value, error in lines:
+            # the log-ratio: what unseen events add to the rows' own KL may be more than their nats
+            net = stratified_mean(sampled.reward - price * sampled.log_ratio, sampled.prompt)
+            name = "the objective J" if price == beta else f"expected reward - {price:.3g} KL"
+            room = (price + luck) * UNSEEN / count
+            refuse_above(name, net, value, error=error, room=room, rounding=price * ROUNDING)
     if sampled.other_spread is not None:
         difference = estimates.difference
         error = max(difference.error, beta * predicted_error(sampled.other_spread))

@@ -171,12 +171,13 @@ def markov_rows(
     policy: PolicyObject | PolicyName, task: AutomatonTask, optimal: Solution, *, features: bool
 ) -> PolicyRows | None:
     """A policy's rows by (context, state, time), or None where it is not Markov in them."""
-    if policy == "optimal":
+    name = policy if isinstance(policy, str) else None
+    if name == "optimal":
         return optimal.log_probs
-    if policy == "uniform":
+    if name == "uniform":
         size = task.vocab_size
         return lambda context, state, time: np.full((len(context), size), -math.log(size))
-    if policy == "reference":
+    if name == "reference":
         return lambda context, state, time: task.reference.rows(context)
     if isinstance(policy, StatePolicy):
         return policy.state_log_probs

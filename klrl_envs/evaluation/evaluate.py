@@ -91,8 +91,8 @@ def evaluate_task(
         features: whether the policy is shown the observations of the features id.
     """
     best = optimum_of(task)
-    if policy == "optimal":
-        policy = optimal_policy(task, best)
+    if (isinstance(policy, str) and policy == "optimal") or is_optimal(policy, best):
+        policy = optimal_policy(task, best)  # one that was handed over may answer something else
     solution = None if best.policy is None else OptimalPolicy(best.policy)
     episodes, seed = rounded_up(episodes, len(task.prompts.tokens)), draw[0]
     began = time.perf_counter()
@@ -109,14 +109,14 @@ def evaluate_task(
         found, own = compare(policy, task.exact, best, sampled, seed=seed, features=features)
         truth = truth_of(own, task.kl_coef) if truth is None and own is not None else truth
     if truth is not None:
-        check_truth(truth, estimates, sampled, task)
+        check_truth(truth, estimates, sampled, task, best)
     return Evaluation(
         env_id=best.env_id,
         kl_coef=task.kl_coef,
         **(sampled_numbers(estimates, sampled, task, best) if truth is None else exact_numbers(truth, best)),
         optimum=Interval(best.value, best.lower, best.upper),
         reference_value=best.reference_value,
-        log_probs="checked" if sampled.kl is not None or is_own(policy, best) else "self-reported",
+        log_probs="checked" if sampled.kl is not None or is_optimal(policy, best) else "self-reported",
         bound=BOUND_OF[sampled.kind],
         metrics={name: float(values.mean()) for name, values in sampled.metrics.items()},
         episodes=episodes,
@@ -181,13 +181,13 @@ def exact_numbers(truth: Truth, best: Optimum) -> dict[str, Any]:
     }
 
 
-def is_own(policy: object, best: Optimum) -> bool:
-    """Whether a policy of whole texts is the library's rejection sampler with the optimum's own log Z."""
-    return (
-        type(policy) is RejectionSampler
-        and best.log_partition is not None
-        and np.array_equal(policy.log_partition, best.log_partition)
-    )
+def is_optimal(policy: object, best: Optimum) -> bool:
+    """Whether a policy says that it is pi*: the optimum's own solution, or rejection by its own log Z."""
+    if type(policy) is OptimalPolicy:
+        return policy.solution is best.policy
+    if type(policy) is RejectionSampler and best.log_partition is not None:
+        return np.array_equal(policy.log_partition, best.log_partition)
+    return False
 
 
 def optimal_policy(task: Task, best: Optimum) -> OptimalPolicy | RejectionSampler:

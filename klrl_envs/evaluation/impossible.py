@@ -46,7 +46,7 @@ def refuse_foreknowledge(sampled: Episodes) -> None:
     count = len(sampled.kl)
     total = float((sampled.log_ratio - sampled.kl).sum())
     limit = freedman(float(sampled.spread.variance.sum()), float(sampled.spread.largest.max(initial=0.0)))
-    if abs(total) > limit + ROUNDING * count:
+    if not abs(total) <= limit + ROUNDING * count:
         raise ImpossibleEvaluation(
             f"log pi - log pi0 of the tokens drawn is {total / count:+.4g} nats an episode away from the KL "
             f"of the rows that they were drawn from, where chance allows {limit / count:.2g}: the policy "
@@ -72,14 +72,14 @@ def refuse_negative_kl(sampled: Episodes) -> None:
     if sampled.kl is not None or sampled.kind == "lower":
         return
     total = float(sampled.log_ratio.sum())
-    if total < -UNSEEN:
+    if not total >= -UNSEEN:
         raise ImpossibleEvaluation(
             f"the policy's log-probs give a KL of {total / len(sampled.log_ratio):.4g} nats over "
             f"{len(sampled.log_ratio)} texts: no distribution has a negative KL"
         )
 
 
-def refuse_above(name: str, value: Mean, bound: float, *, error: float, unit: float, episodes: int) -> None:
+def refuse_above(name: str, value: Mean, bound: float, *, error: float, room: float, rounding: float) -> None:
     """Refuse a mean above its bound.
 
     Args:
@@ -87,16 +87,15 @@ def refuse_above(name: str, value: Mean, bound: float, *, error: float, unit: fl
         value: what was measured.
         bound: what no policy exceeds.
         error: the standard error of the bound.
-        unit: what a nat of an unseen event is worth: an event of probability p that the episodes miss may
-            lift a policy's mean above the bound by p nats.
-        episodes: how many there are.
+        room: by what events may lift the mean that its episodes have missed: one of probability p lifts
+            reward - price log-ratio by at most p nats at that price.
+        rounding: of the mean.
 
     Raises:
-        ImpossibleEvaluation: it lies above, beyond the errors of both.
+        ImpossibleEvaluation: it lies above, beyond the errors of both, or is no number.
     """
-    rounding = 1e-9 * max(1.0, abs(bound)) + unit * ROUNDING
-    limit = sigmas(value.degrees_of_freedom) * math.hypot(value.error, error) + unit * UNSEEN / episodes
-    if value.value - bound > limit + rounding:
+    limit = sigmas(value.degrees_of_freedom) * math.hypot(value.error, error) + room
+    if not value.value - bound <= limit + rounding + 1e-9 * max(1.0, abs(bound)):
         raise ImpossibleEvaluation(
             f"{name} is {value.value:.6g}, above the {bound:.6g} that no policy exceeds; chance allows "
             f"{limit:.2g} more. The log-probs, the KL or the rewards are wrong"
@@ -109,7 +108,7 @@ def refuse_difference(name: str, value: float, other: float, limit: float, meani
     Raises:
         ImpossibleEvaluation: they differ by more than ``limit`` and rounding.
     """
-    if abs(value - other) > limit + 1e-6 * max(1.0, abs(value), abs(other)):
+    if not abs(value - other) <= limit + 1e-6 * max(1.0, abs(value), abs(other)):
         raise ImpossibleEvaluation(
             f"{name}: {value:.6g} against {other:.6g}, where chance allows a difference of {limit:.2g}; "
             f"{meaning}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +164,7 @@ def roll_out(
     policy = as_policy(policy)
     if is_sequence_policy(policy):
         play: Callable[[int], Batch] = SequencePlayer(policy, engine, rng)
-        kind: LogProbKind = getattr(policy, "log_prob_kind", "exact")
+        kind = kind_of(policy)
     else:
         beside = None if other is None else row_source(as_policy(other), engine, other_features)
         play, kind = TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
@@ -174,6 +174,14 @@ def roll_out(
         engine.reset(np.arange(engine.lanes), prompts)
         parts.append(play(size))
     return join_batches(parts, np.arange(episodes) % count, kind)
+
+
+def kind_of(policy: SequencePolicy) -> LogProbKind:
+    """What a policy says that its log-probs are; ValueError for anything else."""
+    said = getattr(policy, "log_prob_kind", "exact")
+    if type(said) is not str or said not in get_args(LogProbKind):
+        raise ValueError(f"log_prob_kind must be one of {get_args(LogProbKind)}, got {said!r}")
+    return cast(LogProbKind, said)
 
 
 def is_sequence_policy(policy: PolicyObject | PolicyName) -> TypeGuard[SequencePolicy]:
@@ -194,7 +202,7 @@ def row_source(policy: PolicyObject | PolicyName, engine: Engine, features: bool
     if isinstance(policy, StatePolicy):
         if task.exact is not None:
             return lambda lanes, _: policy.state_log_probs(
-                engine.context[lanes], engine.state[lanes], engine.time[lanes]
+                engine.context[lanes].copy(), engine.state[lanes].copy(), engine.time[lanes].copy()
             )
         if not isinstance(policy, TokenPolicy):
             raise TypeError(

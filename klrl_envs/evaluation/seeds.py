@@ -12,9 +12,13 @@ SEED_BITS = 53
 """Of a drawn seed: what every reader of JSON keeps."""
 
 
+LEAST_FRESH = 1 << 32
+"""No drawn seed is below, so that one which somebody typed is told apart."""
+
+
 def fresh_seed() -> int:
-    """A seed from the operating system's entropy, 0 to 2^53 - 1."""
-    return secrets.randbits(SEED_BITS)
+    """A seed from the operating system's entropy, ``LEAST_FRESH`` to 2^53 - 1."""
+    return LEAST_FRESH + secrets.randbelow((1 << SEED_BITS) - LEAST_FRESH)
 
 
 def evaluation_stream(seed: int, part: int) -> np.random.Generator:

@@ -35,14 +35,14 @@ def known(policy: PolicyObject | PolicyName, best: Optimum) -> Truth | None:
     """Of the reference and of pi* on exact tasks, which the optimum holds; else None."""
     if best.policy is None:
         return None
-    if policy == "reference":
+    if isinstance(policy, str) and policy == "reference":
         return Truth(best.reference_value, best.reference_value, 0.0, best.value - best.reference_value)
     if type(policy) is OptimalPolicy and policy.solution is best.policy:
         return Truth(best.value, best.expected_reward, best.kl, 0.0)
     return None
 
 
-def check_truth(truth: Truth, estimates: Estimates, sampled: Episodes, task: Task) -> None:
+def check_truth(truth: Truth, estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) -> None:
     """Refuse a policy whose episodes contradict what was computed.
 
     The limits are five standard errors, and what events may add that the episodes missed.
@@ -51,6 +51,8 @@ def check_truth(truth: Truth, estimates: Estimates, sampled: Episodes, task: Tas
         ImpossibleEvaluation: they do, with the numbers.
     """
     count, beta = len(sampled.prompt), task.kl_coef
+    net, value = truth.expected_reward - beta * truth.kl, best.value - truth.regret
+    refuse_difference("reward less KL, and J* - regret, over all states", net, value, 0.0, MEANING)
     low, high = reward_range(task)
     farthest = 0.0
     for spread in (sampled.spread, sampled.other_spread):

@@ -213,6 +213,8 @@ class ScoreCallback(BaseCallback):
         for name, value in numbers.items():
             self.logger.record(name, value)
         self.logger.dump(self.num_timesteps)
+        if self.verbose:
+            print(f"{self.num_timesteps:,} tokens: " + ", ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
 
 
 class SB3VecEnv(VecEnv):

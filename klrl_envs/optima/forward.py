@@ -95,8 +95,8 @@ def evaluate_markov(
 def log_probs_of(
     policy_rows: PolicyRows, context: IntArray, state: IntArray, time: IntArray, vocab_size: int
 ) -> FloatArray:
-    """The rows of a policy in float64[N, V], nats, checked and normalised."""
-    rows = as_array(policy_rows(context, state, time)).astype(np.float64, copy=False)
+    """The rows of a policy in float64[N, V], nats, checked and normalised; it is shown copies of states."""
+    rows = as_array(policy_rows(context.copy(), state.copy(), time.copy())).astype(np.float64, copy=False)
     return (
         TokenRows(rows, (len(context), vocab_size), "policy_rows").normalised().astype(np.float64, copy=False)
     )

@@ -13,6 +13,8 @@ from klrl_envs.reference.sampling import sample_rows
 TOLERANCE = 1e-3
 """The largest |log sum_a pi(a|s)|, in nats, of rows that pass for normalised."""
 
+UNDERFLOW = -80.0
+"""Log-probs below may have no probability that float32 holds."""
 UNSEEN = 1e-15
 """A probability below which a token is not drawn in any evaluation."""
 
@@ -35,7 +37,8 @@ class TokenRows:
     def __init__(self, rows: ArrayLike, shape: tuple[int, int], source: str = "log_probs") -> None:
         array = shaped_array(rows, shape, source)
         kept = array.dtype in (np.dtype(np.float32), np.dtype(np.float64))
-        self.rows: LogProbs = array if kept else array.astype(np.float64)
+        # a copy of one's own: neither a subclass that answers otherwise nor what its owner writes later
+        self.rows: LogProbs = np.array(array, dtype=array.dtype if kept else np.float64, subok=False)
         self.probabilities = np.exp(self.rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             self._log_total = np.log(self.probabilities.sum(axis=1, dtype=np.float64))
@@ -70,8 +73,8 @@ class TokenRows:
     def kl(self, reference: LogProbs) -> FloatArray:
         """Exact KL(pi(.|s) || reference) float64[K] in nats; reference rows [K, V] are normalised."""
         difference = self.rows - reference
-        if np.isneginf(self.rows.min(initial=0.0)):
-            difference[np.isneginf(self.rows)] = 0.0
+        if self.rows.min(initial=0.0) < UNDERFLOW:
+            difference[self.probabilities == 0] = 0.0
         difference *= self.probabilities
         total = difference.sum(axis=1, dtype=np.float64)
         return total / np.exp(self._log_total) - self._log_total
@@ -95,7 +98,7 @@ def as_array(values: Any) -> NDArray[Any]:
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values if values.dtype.itemsize >= 4 else values.float()
-        return values.numpy()
+        values = values.numpy()
     return np.asarray(values)
 
 

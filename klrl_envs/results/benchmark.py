@@ -44,6 +44,7 @@ class Benchmark:
         out: where runs write, `<env>--<agent>/seed-<n>/`, or `<env>--<agent>--<settings>/seed-<n>/`.
         entries: the folder of entries, or None to write and trust none.
         threads: threads that a run may use.
+        trusting: count as done what the entries hold already; of use where they were committed elsewhere.
         shared_error: see ``SharedError``.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
         check: raises ValueError where a record contradicts itself or a rule that holds with any settings.
@@ -54,6 +55,7 @@ class Benchmark:
     out: Path
     entries: Path | None
     threads: int
+    trusting: bool = True
     shared_error: SharedError = shared_error_on
     fingerprint: Callable[[str, str], str] = task_sha256
     check: Callable[[RunRecord], None] = check_record
@@ -141,7 +143,7 @@ class Benchmark:
     def recorded(self, run: PlannedRun) -> list[RunRecord]:
         """The seeds that the entries hold already of the same agent, environment, command and task."""
         path = self.entry(run)
-        if path is None or not path.exists():
+        if path is None or not path.exists() or not self.trusting:
             return []
         try:
             entry = Entry.load(path)

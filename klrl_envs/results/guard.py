@@ -16,8 +16,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
+from klrl_envs.evaluation.impossible import UNSEEN
+from klrl_envs.evaluation.seeds import LEAST_FRESH
 from klrl_envs.registry import find_row
-from klrl_envs.results.chance import ENOUGH
+from klrl_envs.results.chance import ENOUGH, ROUNDING, SIGMAS
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.frontier import Limits, limits_of
 from klrl_envs.results.plan import usual_seeds
@@ -25,6 +27,9 @@ from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
 from klrl_envs.results.rules import check_rules, check_run, task_sha256
 from klrl_envs.results.statistics import SharedError, mean_interval, shared_error_on
 from klrl_envs.results.ties import KL_ROUNDING, Ties
+
+COPIED = 1e-6
+"""Numbers that are nearer, all four, are those of one run."""
 
 INTERVAL_SLACK = 1e-6
 """Rounding of a score's interval."""
@@ -86,7 +91,13 @@ def problems_of_entry(entry: Entry) -> list[str]:
         found += of_the_day(day)
     for seed in entry.seeds:
         found += of_a_seed(entry, seed, limits)
-    return [*found, *of_the_seeds(entry), *of_the_tier(entry), *of_the_mean(entry)]
+    return [
+        *found,
+        *of_the_seeds(entry),
+        *of_the_seeds_together(entry, limits),
+        *of_the_tier(entry),
+        *of_the_mean(entry),
+    ]
 
 
 def fault_of(check: Callable[[], None]) -> list[str]:
@@ -142,20 +153,25 @@ def of_the_seeds(entry: Entry) -> Iterator[str]:
         if seed.seed not in declared:
             yield f"seed {seed.seed}: seeds of {entry.env_id} must be among {list(declared)}"
         evaluation = seed.evaluation
-        if evaluation is not None and not evaluation.exact and evaluation.degrees_of_freedom < ENOUGH:
+        if evaluation is not None and evaluation.degrees_of_freedom < ENOUGH:
             yield (
                 f"seed {seed.seed}: evaluation.episodes must be at least {ENOUGH + evaluation.prompts} in an "
                 f"entry, not {evaluation.episodes}"
             )
-    measured: dict[tuple[float, ...], int] = {}
     drawn: dict[int, int] = {}
-    for seed in entry.seeds:
-        numbers = seed.objective, seed.expected_reward, seed.kl, seed.regret
+    for place, seed in enumerate(entry.seeds):
         # whoever learns nothing stays at the reference, with any seed
         if entry.agent.kind == "learner" and abs(seed.kl) > KL_ROUNDING:
-            other = measured.setdefault(numbers, seed.seed)
-            if other != seed.seed:
-                yield f"seed {seed.seed}: objective {seed.objective} and all else are those of seed {other}"
+            for other in entry.seeds[:place]:
+                if all(
+                    math.isclose(*pair, rel_tol=COPIED) for pair in zip(numbers_of(seed), numbers_of(other))
+                ):
+                    yield (
+                        f"seed {seed.seed}: objective {seed.objective} and all else are those of seed "
+                        f"{other.seed}"
+                    )
+        if seed.evaluation is not None and seed.evaluation.fresh and seed.evaluation.seed < LEAST_FRESH:
+            yield f"seed {seed.seed}: evaluation.seed {seed.evaluation.seed} is no fresh draw"
         if seed.evaluation is not None and seed.evaluation.fresh:
             other = drawn.setdefault(seed.evaluation.seed, seed.seed)
             if other != seed.seed:
@@ -163,6 +179,28 @@ def of_the_seeds(entry: Entry) -> Iterator[str]:
                     f"seed {seed.seed}: evaluation.seed {seed.evaluation.seed} is that of seed {other}, "
                     "which a fresh draw never is"
                 )
+
+
+def numbers_of(seed: Measured) -> tuple[float, ...]:
+    """What two seeds never have in common."""
+    return seed.objective, seed.expected_reward, seed.kl, seed.regret
+
+
+def of_the_seeds_together(entry: Entry, limits: Limits) -> Iterator[str]:
+    """Objective and reward less KL differ by chance, which has a mean of zero over the seeds."""
+    found = [(seed, seed.evaluation) for seed in entry.seeds if seed.evaluation is not None]
+    if len(found) < 2 or len(found) < len(entry.seeds):
+        return
+    off = [seed.objective - seed.expected_reward + entry.kl_coef * seed.kl for seed, _ in found]
+    mean = math.fsum(off) / len(found)
+    error = math.hypot(*(evaluation.errors.difference for _, evaluation in found)) / len(found)
+    sampled = sum(evaluation.episodes for _, evaluation in found if not evaluation.exact)
+    room = UNSEEN * limits.spread / sampled if sampled else 0.0
+    if abs(mean) > SIGMAS * error + room + ROUNDING * max(1.0, abs(entry.mean("objective"))):
+        yield (
+            f"objective is on average {mean:.4g} more than expected_reward - kl_coef kl over the seeds, "
+            f"where chance allows {SIGMAS * error + room:.2g}"
+        )
 
 
 def of_the_tier(entry: Entry) -> Iterator[str]:

@@ -31,7 +31,8 @@ def budget_of(tokens: int | None, since: Mark | None) -> tuple[int, Budget]:
     if found.misplaced:
         warnings.warn(f"no benchmark takes this run: {misplaced(found)}", stacklevel=3)
     if tokens is None:
-        return found.tokens, "counted"
+        # without a file only this process is known, and it may have had children
+        return found.tokens, "counted" if book().path is not None else "declared"
     if found.tokens > tokens:
         raise ValueError(
             f"tokens must be at least the {found.tokens:,} that the ledger has counted, got {tokens:,}; "
@@ -47,6 +48,9 @@ def check_ledger(record: Measured, found: Counts) -> None:
     """
     if found.misplaced:
         raise ValueError(misplaced(found))
+    certified = found.total(purpose="certify").texts
+    if certified:
+        raise ValueError(f"{certified:,} texts were rewarded for certificates, which no run makes")
     if found.tokens > record.tokens or (record.budget == "counted" and found.tokens != record.tokens):
         raise ValueError(f"result.json has tokens {record.tokens:,}, and the ledger counts {found.tokens:,}")
 

@@ -156,6 +156,9 @@ def choose(runs: Sequence[PlannedRun], conditions: Sequence[str]) -> list[Planne
         if key not in ("agent", "env", "seed") or not text:
             raise ValueError(f"only must be agent=NAME, env=ID or seed=N, not {condition!r}")
         wanted = set(text.split(","))
+        missing = sorted(name for name in wanted if not any(name in _names(run, key) for run in runs))
+        if missing and len(missing) < len(wanted):
+            raise ValueError(f"only {condition!r}: no run has the {key} {', '.join(missing)}")
         chosen = [run for run in chosen if wanted & _names(run, key)]
         if not chosen:
             known = sorted({str({"agent": r.agent, "env": r.env_id, "seed": r.seed}[key]) for r in runs})

@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from klrl_envs.results.benchmark import LOG, Benchmark, Failure
 from klrl_envs.results.plan import Group, PlannedRun
 from klrl_envs.results.progress import Clock, duration, progress
+from klrl_envs.results.provenance import commit
 from klrl_envs.results.record import RunRecord
 
 LOG_TAIL = 30
@@ -50,6 +52,9 @@ def run_suite(runs: Sequence[PlannedRun], benchmark: Benchmark, *, jobs: int = 1
 
     with progress(len(todo), left) as (say, advance), ThreadPoolExecutor(jobs) as pool:
         say(f"{len(runs)} runs, {len(runs) - len(todo)} done before, {len(todo)} to do, {jobs} at once")
+        before = sorted({record.commit for group in records.values() for record in group} - {commit(Path())})
+        if before:
+            say(f"some are of commit {', '.join(before)}; remove them from {benchmark.out} to do them again")
         futures = {pool.submit(one, run): run for run in todo}
         try:
             for number, future in enumerate(as_completed(futures), 1):

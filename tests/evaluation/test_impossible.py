@@ -22,11 +22,12 @@ from klrl_envs import (
     optimum,
 )
 from klrl_envs.evaluation.assess import check, estimates_of
-from klrl_envs.evaluation.evaluate import is_own, sampled_numbers
+from klrl_envs.evaluation.evaluate import is_optimal, sampled_numbers
 from klrl_envs.evaluation.impossible import freedman, refuse_foreknowledge, refuse_negative_kl
 from klrl_envs.evaluation.rollout import roll_out
 from klrl_envs.evaluation.seeds import evaluation_stream
 from klrl_envs.policies import OptimalPolicy
+from klrl_envs.reference.rows import TokenRows
 from tests.oracles import RandomPolicy, random_env
 
 TOKENS, HORIZON, TARGET, PRICE, EPISODES = 50, 8, 10, 0.1, 512
@@ -152,7 +153,7 @@ def test_only_the_librarys_own_rejection_is_believed():
     best = optimum("klrl/Sentiment-v0")
     log_partition = best.log_partition
     own, forged = optimal_policy(task, best), RejectionSampler(task, log_partition + 0.5)
-    assert is_own(own, best) and not is_own(forged, best)
+    assert is_optimal(own, best) and not is_optimal(forged, best)
 
 
 class TwoFaced:
@@ -225,3 +226,75 @@ def test_negative_kls_of_true_log_probs_pass():
     with pytest.raises(ImpossibleEvaluation):
         refuse_negative_kl(replace(sampled, log_ratio=sampled.log_ratio - 1.0))
     refuse_negative_kl(replace(sampled, log_ratio=sampled.log_ratio - 1.0, kind="lower"))
+
+
+class Agreeing:
+    """Equal to everything, and uniform."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other):
+        return True
+
+    def state_log_probs(self, context, state, time):
+        return np.full((len(context), 4), -np.log(4))
+
+
+def test_who_is_equal_to_a_name_is_not_that_policy():
+    honest = evaluate("uniform", "klrl/GridNavigation-v0", episodes=64)
+    assert evaluate(Agreeing(), "klrl/GridNavigation-v0", episodes=64).score == honest.score
+
+
+def test_who_hands_over_the_optimum_with_other_answers_gets_the_optimum():
+    env = random_env(3, kl_coef=0.3)
+    policy = OptimalPolicy(optimum(env).policy)
+    asked = []
+    policy.state_log_probs = lambda context, state, time: asked.append(1)
+    assert evaluate(policy, env, episodes=16).score.estimate == pytest.approx(1) and not asked
+
+
+class Rewriting:
+    """pi0 that moves the states it is shown to another one, in place."""
+
+    def __init__(self, env) -> None:
+        self.task = env.unwrapped.task
+
+    def state_log_probs(self, context, state, time):
+        rows = self.task.reference.rows(context)
+        context[:], state[:], time[:] = 0, 0, 0
+        return rows
+
+
+def test_states_that_a_policy_is_shown_are_its_own_copies():
+    env = random_env(3, kl_coef=0.3)
+    assert evaluate(Rewriting(env), env, episodes=16).objective == evaluate("reference", env).objective
+
+
+class Moody(np.ndarray):
+    """An array that answers the library's questions as it likes."""
+
+    def __array_ufunc__(self, *inputs, **kwargs):
+        raise AssertionError("the library asked the policy's own array")
+
+
+def test_rows_are_copied_to_plain_arrays():
+    rows = np.full((8, 4), -np.log(4)).view(Moody)
+    assert type(TokenRows(rows, (8, 4)).rows) is np.ndarray
+
+
+def test_log_prob_kinds_are_plain_words():
+    class Word(str):
+        __slots__ = ()
+
+    env = target_env()
+    policy = OneText(env)
+    policy.log_prob_kind = Word("lower")
+    with pytest.raises(ValueError, match="log_prob_kind must be one of"):
+        evaluate(policy, env, episodes=16)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_lucky_starts_are_no_alarm(seed: int):
+    """pi* on a grid of random starts with a short horizon: few episodes start well, and nothing is wrong."""
+    for episodes in (8, 16, 32):
+        evaluate("optimal", "klrl/GridNavigation-v0", episodes=episodes, seed=seed, horizon=8)

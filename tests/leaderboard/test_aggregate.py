@@ -126,3 +126,17 @@ def test_a_group_may_be_a_tag_of_the_registry():
     assert [(row.agent, row.rank) for row in exact.rows] == [("exact-only", 1), ("both", 2)]
     with pytest.raises(ValueError, match=r"tag must be one of .*exact.*, not 'easy'"):
         aggregate(entries, tag="easy")
+
+
+def test_who_enters_on_another_environment_takes_no_rank_away():
+    """The group is where the reference stands; what lies outside of it moves nobody's mean."""
+    grid, haiku = "klrl/GridNavigation-v0", "klrl/Haiku-v0"
+    board = [made("reference", grid, [0.0] * 5, kind="bound"), made("ours", grid, [0.6] * 5)]
+    before = aggregate(board)
+    after = aggregate([*board, made("ours", haiku, [0.1] * 5), made("stranger", haiku, [0.2] * 2)])
+    assert after.environments == before.environments == (grid,)
+    for found in (before, after):
+        (row,) = [row for row in found.rows if row.agent == "ours"]
+        assert row.rank == 1 and row.score == 0.6
+    (stranger,) = [row for row in after.rows if row.agent == "stranger"]
+    assert stranger.rank is None and not stranger.complete and stranger.environments == (haiku,)

@@ -9,7 +9,7 @@ from klrl_envs.results.entry import Entry, load_entries
 from klrl_envs.results.look import styles
 from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
-from leaderboard.build import EMPTY, build, problems, readme_text
+from leaderboard.build import EMPTY, build, of_an_older, problems, readme_text
 from leaderboard.folder import ENTRIES
 from leaderboard.history import History
 from leaderboard.page import page_text
@@ -132,3 +132,11 @@ def test_the_page_shows_every_table(tmp_path: Path):
     for part in ("Apart", "figures/profiles.svg", "Which of two wins", "1 of 2: Keywords-v0", "<td>(1)</td>"):
         assert part in text
     assert text.count("<details") == 3
+
+
+def test_nobody_enters_as_older():
+    (old, *_) = [each for each in load_entries(ENTRIES) if each.tier == "older"]
+    assert of_an_older(old) == []
+    moved = old.model_copy(update={"date": "2026-11-20"})
+    assert "nobody can enter there" in of_an_older(moved)[0]
+    assert of_an_older(entry()) == []

@@ -18,7 +18,7 @@ COMPARISON = {
 }
 
 EVALUATION = {
-    "seed": 123456789,
+    "seed": 5123456789,
     "fresh": True,
     "episodes": 4096,
     "prompts": 1,

@@ -71,5 +71,7 @@ def test_only_chooses():
     assert choose(runs, ["env=klrl/Toy-v0"]) == choose(runs, ["env=Toy-v0"])
     with pytest.raises(ValueError, match=r"leaves no run; agent is one of \['a', 'b'\]"):
         choose(runs, ["agent=c"])
+    with pytest.raises(ValueError, match=r"no run has the agent c$"):
+        choose(runs, ["agent=a,c"])
     with pytest.raises(ValueError, match="agent=NAME"):
         choose(runs, ["reward=1"])
