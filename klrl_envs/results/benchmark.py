@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Benchmark:
         out: where runs write, `<env>--<agent>/seed-<n>/`, or `<env>--<agent>--<settings>/seed-<n>/`.
         entries: the folder of entries, or None to write and trust none.
         threads: threads that a run may use.
-        trusting: count as done what the entries hold already; of use where they were committed elsewhere.
+        trusting: whether the entries hold runs that were made elsewhere, or are made of those here alone.
         shared_error: see ``SharedError``.
         fingerprint: maps an environment's id and settings to the SHA-256 of the task.
         check: raises ValueError where a record contradicts itself or a rule that holds with any settings.
@@ -141,9 +141,16 @@ class Benchmark:
         return entry_path(run.env_id, run.agent, self.entries)
 
     def recorded(self, run: PlannedRun) -> list[RunRecord]:
-        """The seeds that the entries hold already of the same agent, environment, command and task."""
+        """The seeds of the same agent, environment, command and task that are known already: those that the
+        entry holds, or else, where entries are not trusted, those whose runs lie here.
+        """
         path = self.entry(run)
-        if path is None or not path.exists() or not self.trusting:
+        if not self.trusting:
+            places = sorted(self.folder(run).parent.glob("seed-*"))
+            numbers = [int(place.name[5:]) for place in places if place.name[5:].isdecimal()]
+            found = [self.finished(replace(run, seed=number)) for number in numbers]
+            return [record for record in found if record is not None]
+        if path is None or not path.exists():
             return []
         try:
             entry = Entry.load(path)
@@ -162,7 +169,8 @@ class Benchmark:
             A failure where the seeds together make no valid entry, else nothing.
         """
         path = self.entry(run)
-        there = self.recorded(run)
+        there = self.recorded(run) if self.trusting else []
+        records = records if self.trusting else self.recorded(run)
         new = [record for record in records if record.seed not in {seed.seed for seed in there}]
         if path is None or not new:
             return []  # what is on record stays, with the tier that it may have earned

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from klrl_envs.cli.app import app
+from klrl_envs.results.look import styles
 from klrl_envs.results.statistics import mean_interval
 from tests.results.diagnostics import GOLD, comparison, diagnostic, lengths, write
 from tests.results.records import record
@@ -70,7 +71,9 @@ def test_scores_of_any_environment_are_a_table_and_a_figure(tmp_path: Path):
     assert "DiagnosticLength" in page and "DiagnosticLength" not in scores, "sweeps are capabilities"
     with Image.open(tmp_path / "report" / "scores.png") as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    assert (pixels == (0x00, 0x72, 0xB2)).all(axis=1).sum() > 100, "the marks"
+    colour = styles(["toy"])["toy"][0]
+    wanted_colour = tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    assert (pixels == wanted_colour).all(axis=1).sum() > 100, "the marks"
 
     alone = write(tmp_path / "alone", beaten)
     ran = klrl("report", str(alone))
