@@ -61,6 +61,7 @@ def benchmark(folder: Path, *words: str, command: str = "python mine.py") -> sub
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_an_agent_is_run_once_where_the_user_is_and_its_entries_are_written(folder: Path) -> None:
     ran = benchmark(folder, "--only", "env=DiagnosticGold-v0")
     assert ran.returncode == 0, ran.stderr + ran.stdout
@@ -86,6 +87,7 @@ def test_an_agent_is_run_once_where_the_user_is_and_its_entries_are_written(fold
     assert [seed.seed for seed in entry.seeds] == [0, 1, 4]
 
 
+@pytest.mark.slow
 def test_what_failed_is_named_and_the_rest_is_run(folder: Path) -> None:
     ran = benchmark(folder, "--only", "env=DiagnosticGold-v0", command="python mine.py --fail 0")
     assert ran.returncode == 1

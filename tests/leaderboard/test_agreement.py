@@ -68,6 +68,7 @@ def test_a_claim_without_errors_is_none() -> None:
         check_claim(old, measurement(), KL_COEF)
 
 
+@pytest.mark.slow
 def test_welch_rejects_one_honest_pair_in_a_hundred_and_an_interval_twelve() -> None:
     generator = np.random.default_rng(0)
     trials, welch, inside = 4000, 0, 0

@@ -58,6 +58,7 @@ def left(runs: Path) -> dict[int, bytes]:
     return {seed: (runs / str(seed) / "policy.safetensors").read_bytes() for seed in (0, 1)}
 
 
+@pytest.mark.slow
 def test_an_honest_entry_is_verified(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     claim = entry_of(runs)
     path = written(claim, tmp_path, left(runs))

@@ -19,6 +19,7 @@ def klrl(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_and_figure(tmp_path: Path):
     pytest.importorskip("matplotlib")
     from PIL import Image

@@ -102,6 +102,7 @@ def test_what_stands_behind_a_token_does_not_matter_to_it() -> None:
     assert not torch.allclose(one[:, -1], two[:, -1])
 
 
+@pytest.mark.slow
 def test_reinforce_learns_from_raw_tokens_and_leaves_its_policy(tmp_path: Path) -> None:
     results = []
     for out in ("a", "b"):
@@ -123,6 +124,7 @@ def test_reinforce_learns_from_raw_tokens_and_leaves_its_policy(tmp_path: Path) 
     assert again.objective.estimate == pytest.approx(record.objective, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_ppo_learns_from_raw_tokens(tmp_path: Path) -> None:
     args = PPOArguments(
         env_id="klrl/DiagnosticCoefficient-v0", tokens=24_000, episodes=256, threads=1, out=str(tmp_path),

@@ -11,6 +11,7 @@ from benchmarks.studies import followed, mistakes, pitfalls, pitfalls_figure
 from klrl_envs.optima.terminal_law import terminal_law
 
 
+@pytest.mark.slow
 def test_the_pitfalls_are_below_the_optimum_and_the_page_is_theirs() -> None:
     rows = mistakes.all_rows()
     right = [row for row in rows if row.signal.kind == "right"]
@@ -39,6 +40,7 @@ def test_the_pitfalls_are_below_the_optimum_and_the_page_is_theirs() -> None:
     assert pitfalls.table(rows) == page, "python -m benchmarks.studies.pitfalls writes another page now"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_and_the_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +52,7 @@ def test_the_command_writes_the_page_and_the_figure(
     assert "k1 in the reward, per token or sequence" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_followed_signal_has_arrived() -> None:
     """Twice the way in steps of half the size ends at the same score."""
     study = mistakes.OnePrice()
