@@ -91,7 +91,8 @@ def evaluate_task(
         features: whether the policy is shown the observations of the features id.
     """
     best = optimum_of(task)
-    if (isinstance(policy, str) and policy == "optimal") or is_optimal(policy, best):
+    ideal = (isinstance(policy, str) and policy == "optimal") or is_optimal(policy, best)
+    if ideal:
         policy = optimal_policy(task, best)  # one that was handed over may answer something else
     solution = None if best.policy is None else OptimalPolicy(best.policy)
     episodes, seed = rounded_up(episodes, len(task.prompts.tokens)), draw[0]
@@ -104,7 +105,7 @@ def evaluate_task(
     refuse_negative_kl(sampled)
     estimates = estimates_of(sampled, task, best)
     check(estimates, sampled, task, best)
-    found, truth = None, known(policy, best)
+    found, truth = None, known("optimal" if ideal else policy, best)
     if task.exact is not None:
         found, own = compare(policy, task.exact, best, sampled, seed=seed, features=features)
         truth = truth_of(own, task.kl_coef) if truth is None and own is not None else truth
@@ -116,7 +117,7 @@ def evaluate_task(
         **(sampled_numbers(estimates, sampled, task, best) if truth is None else exact_numbers(truth, best)),
         optimum=Interval(best.value, best.lower, best.upper),
         reference_value=best.reference_value,
-        log_probs="checked" if sampled.kl is not None or is_optimal(policy, best) else "self-reported",
+        log_probs="checked" if sampled.kl is not None or ideal else "self-reported",
         bound=BOUND_OF[sampled.kind],
         metrics={name: float(values.mean()) for name, values in sampled.metrics.items()},
         episodes=episodes,

@@ -10,7 +10,7 @@ from klrl_envs.evaluation.impossible import UNSEEN, refuse_difference, sigmas
 from klrl_envs.evaluation.rollout import Episodes
 from klrl_envs.optima.forward import MarkovEvaluation
 from klrl_envs.optima.result import Optimum
-from klrl_envs.policies import OptimalPolicy, PolicyName, PolicyObject
+from klrl_envs.policies import PolicyName, PolicyObject
 from klrl_envs.tasks.base import Task
 
 MEANING = "the policy does not do over all states what it does in its episodes, or the solver is wrong"
@@ -33,11 +33,11 @@ def truth_of(own: MarkovEvaluation, kl_coef: float) -> Truth:
 
 def known(policy: PolicyObject | PolicyName, best: Optimum) -> Truth | None:
     """Of the reference and of pi* on exact tasks, which the optimum holds; else None."""
-    if best.policy is None:
+    if best.policy is None or not isinstance(policy, str):
         return None
-    if isinstance(policy, str) and policy == "reference":
+    if policy == "reference":
         return Truth(best.reference_value, best.reference_value, 0.0, best.value - best.reference_value)
-    if type(policy) is OptimalPolicy and policy.solution is best.policy:
+    if policy == "optimal":
         return Truth(best.value, best.expected_reward, best.kl, 0.0)
     return None
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from klrl_envs.networks.lanes import ResidualLanes
 from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.networks.torch_network import TorchNetwork
 from klrl_envs.policies import LanesPolicy
@@ -129,39 +130,19 @@ class Reading:
         self._length = self._length + 1
 
 
-class RawTokensLanes:
-    """``RawTokens`` along N texts, as ``LanesPolicy`` takes it.
-
-    Args:
-        policy: on the CPU.
-        task: whose reference it is a residual of.
-        count: N.
-        max_length: of the texts in tokens.
-    """
+class RawTokensLanes(ResidualLanes[Reading]):
+    """``RawTokens``, on the CPU, along N texts."""
 
     def __init__(self, policy: RawTokens, task: Task, count: int, max_length: int) -> None:
-        self._policy, self._task, self._count = policy, task, count
-        self._reference = task.reference.lanes(count, max_length)
-        self._reading: Any = None
+        super().__init__(task, count, max_length)
+        self._policy, self._task = policy, task
 
-    @torch.no_grad()
-    def reset(self, lanes: NDArray[np.int64], tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Put all lanes at the texts tokens [N, L], of which lengths [N] count."""
-        if len(lanes) != self._count:
-            raise ValueError(f"lanes must be all {self._count}, got {len(lanes)}")
-        self._reference.reset(lanes, tokens, lengths)
-        self._reading = Reading(self._policy.actor, torch.as_tensor(tokens), lengths)
+    def read(self, tokens: Tensor, lengths: NDArray[np.int64]) -> Reading:
+        """See ``ResidualLanes``."""
+        return Reading(self._policy.actor, tokens, lengths)
 
-    @torch.no_grad()
-    def step(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
-        """Append tokens [N] to all lanes."""
-        self._reference.step(tokens, active)
-        self._reading.append(torch.as_tensor(tokens))
-
-    @torch.no_grad()
-    def log_probs(self) -> NDArray[np.float32]:
-        """log pi(.|s) [N, V] in nats."""
-        reference = torch.as_tensor(self._reference.log_probs()).float()
-        change = initial_change(self._task, self._reference, self._count, reference.device)
-        logits = reference + self._reading.outputs()
-        return (logits if change is None else logits + change).log_softmax(dim=-1).numpy()
+    def residual(self) -> Tensor:
+        """See ``ResidualLanes``."""
+        found = self.known.outputs()
+        change = initial_change(self._task, self.reference, self._count, found.device)
+        return found if change is None else found + change

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from klrl_envs.networks.evidence import TextEvidence, after_none
+from klrl_envs.networks.lanes import ResidualLanes
 from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.networks.torch_network import TorchNetwork
 from klrl_envs.policies import LanesPolicy
@@ -104,40 +105,18 @@ class Reading:
         self.last = tokens
 
 
-class TextLanes:
-    """``TextHeads`` along N texts, as ``LanesPolicy`` takes it.
-
-    Args:
-        policy: on the CPU.
-        task: whose reference it is a residual of.
-        count: N.
-        max_length: of the texts in tokens.
-    """
+class TextLanes(ResidualLanes[Reading]):
+    """``TextHeads``, on the CPU, along N texts."""
 
     def __init__(self, policy: TextHeads, task: Task, count: int, max_length: int) -> None:
+        super().__init__(task, count, max_length)
         self._policy = policy
-        self._reference = task.reference.lanes(count, max_length)
-        self._count = count
-        self._reading: Any = None
 
-    @torch.no_grad()
-    def reset(self, lanes: NDArray[np.int64], tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Put all lanes at the texts tokens [N, L], of which lengths [N] count."""
-        if len(lanes) != self._count:
-            raise ValueError(f"lanes must be all {self._count}, got {len(lanes)}")
-        self._reference.reset(lanes, tokens, lengths)
-        self._reading = Reading(self._policy, torch.as_tensor(tokens), lengths)
+    def read(self, tokens: Tensor, lengths: NDArray[np.int64]) -> Reading:
+        """See ``ResidualLanes``."""
+        return Reading(self._policy, tokens, lengths)
 
-    @torch.no_grad()
-    def step(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
-        """Append tokens [N] to all lanes."""
-        self._reference.step(tokens, active)
-        self._reading.append(torch.as_tensor(tokens))
-
-    @torch.no_grad()
-    def log_probs(self) -> NDArray[np.float32]:
-        """log pi(.|s) [N, V] in nats."""
-        inputs = self._reading.inputs(torch.as_tensor(self._reference.hidden()))
-        residual = self._policy.residual(inputs, self._reading.last)
-        reference = torch.as_tensor(self._reference.log_probs()).float()
-        return (reference + residual).log_softmax(dim=-1).numpy()
+    def residual(self) -> Tensor:
+        """See ``ResidualLanes``."""
+        inputs = self.known.inputs(torch.as_tensor(self.reference.hidden()))
+        return self._policy.residual(inputs, self.known.last)
