@@ -21,7 +21,6 @@ beside the row, as a challenge (see leaderboard/challenge.py).
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import get_args
 
 from klrl_envs.networks.files import SUFFIXES
-from klrl_envs.results.entry import Entry, Seed, file_stem
+from klrl_envs.results.entry import Entry, Seed, file_stem, mean_score
 from klrl_envs.results.guard import check_entry, entry_interval
 from klrl_envs.results.record import SCHEMA_VERSION, Tier
 from leaderboard.agreement import check_claim
@@ -122,15 +121,14 @@ def verify(
 
 def with_seeds(entry: Entry, seeds: Sequence[Seed], tier: Tier) -> Entry:
     """The entry with other seeds, their mean and its interval, and at least this tier; checked anew."""
-    scores = [seed.score for seed in seeds if seed.score is not None]
     tiers = get_args(Tier)
     return Entry.model_validate(
         {
             **entry.plain(),
             "schema_version": SCHEMA_VERSION,
             "seeds": [seed.plain() for seed in seeds],
-            "score": math.fsum(scores) / len(scores) if scores else None,
-            "score_interval": entry_interval(entry.env_id, seeds) if scores else None,
+            "score": mean_score(seeds),
+            "score_interval": entry_interval(entry.env_id, seeds),
             "tier": max(entry.tier, tier, key=tiers.index),
         }
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +11,10 @@ from torch import Tensor, nn
 
 from klrl_envs.networks.lanes import ResidualLanes
 from klrl_envs.networks.perceptron import perceptron
+from klrl_envs.networks.time_waves import TIME_WAVES, time_waves
 from klrl_envs.networks.torch_network import TorchNetwork
 from klrl_envs.policies import LanesPolicy
 from klrl_envs.tasks.base import Task
-
-TIME_WAVES = 8
 
 
 class Reader(nn.Module):
@@ -61,8 +59,7 @@ class Reader(nn.Module):
     def forward(self, known: Tensor, length: Tensor) -> Tensor:
         """The head [..., outputs] on what is known [..., width + size] after ``length`` [...] tokens."""
         share = (length / self.max_length)[..., None]
-        waves = torch.arange(1, TIME_WAVES + 1, device=share.device) * math.pi
-        return self.head(torch.cat((known, share, torch.cos(share * waves)), dim=-1))
+        return self.head(torch.cat((known, share, time_waves(share)), dim=-1))
 
 
 class RawTokens(TorchNetwork):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from klrl_envs.networks.time_waves import TIME_WAVES, time_waves
 from klrl_envs.networks.torch_network import TorchNetwork
 from klrl_envs.policies import TorchPolicy
 from klrl_envs.tasks.base import Task, require_exact
-
-TIME_WAVES = 8
 
 
 class ResidualNetwork(TorchNetwork):
@@ -64,8 +62,7 @@ class ResidualNetwork(TorchNetwork):
         that is not zero.
         """
         state = observations[..., : self.features + 1]
-        waves = torch.arange(1, TIME_WAVES + 1, device=state.device) * math.pi
-        parts = [state, torch.cos(state[..., -1:] * waves)]
+        parts = [state, time_waves(state[..., -1:])]
         if self.starts_elsewhere:
             parts.append(observations[..., -self.task.vocab_size :] - self.reference_rows(observations))
         return torch.cat(parts, dim=-1)

@@ -186,6 +186,4 @@ class Benchmark:
 
     def score_interval(self, seeds: Sequence[RunRecord]) -> Bounds | None:
         """The interval of the mean score of an entry's seeds; None where a seed has no score."""
-        if any(seed.score is None for seed in seeds):
-            return None
         return entry_interval(seeds[0].env_id, seeds, self.shared_error)

@@ -74,13 +74,13 @@ class Entry(Setup):
         check_score(self.score, self.score_interval, "upper" if upper else "exact")
         for seed in self.seeds:
             check_objective(seed, self.kl_coef)
-        scores = [seed.score for seed in self.seeds]
-        if (self.score is None) != (None in scores):
+        mean = mean_score(self.seeds)
+        if (self.score is None) != (mean is None):
             raise ValueError("score is None exactly where the seeds' scores are")
-        if self.score is not None:
-            mean = math.fsum(score for score in scores if score is not None) / len(scores)
-            if not math.isclose(self.score, mean, rel_tol=1e-9, abs_tol=1e-9):
-                raise ValueError(f"score must be the mean of the seeds' scores, {mean}, not {self.score}")
+        if self.score is None or mean is None:
+            return self
+        if not math.isclose(self.score, mean, rel_tol=1e-9, abs_tol=1e-9):
+            raise ValueError(f"score must be the mean of the seeds' scores, {mean}, not {self.score}")
         return self
 
     def plain(self) -> dict[str, Any]:
@@ -147,18 +147,23 @@ def merge(records: Iterable[RunRecord], *, command: str, tier: str, score_interv
         values = {json.dumps(getattr(record, name), sort_keys=True) for record in ordered}
         if len(values) > 1:
             raise ValueError(f"results of one entry must agree in {name}, not {sorted(values)}")
-    scores = [record.score for record in ordered if record.score is not None]
     return Entry.model_validate(
         {
             "schema_version": min(record.schema_version for record in ordered),
             **{name: getattr(latest, name) for name in (*SHARED, *OWN)},
             "command": command,
             "seeds": tuple(seed_of(record, latest) for record in ordered),
-            "score": math.fsum(scores) / len(scores) if len(scores) == len(ordered) else None,
+            "score": mean_score(ordered),
             "score_interval": score_interval,
             "tier": tier,
         }
     )
+
+
+def mean_score(seeds: Sequence[Measured]) -> float | None:
+    """The mean of the seeds' scores; None where one has none."""
+    scores = [seed.score for seed in seeds if seed.score is not None]
+    return math.fsum(scores) / len(scores) if len(scores) == len(seeds) else None
 
 
 def seed_of(record: RunRecord, latest: RunRecord) -> Seed:

@@ -20,7 +20,7 @@ from klrl_envs.evaluation.impossible import UNSEEN
 from klrl_envs.evaluation.seeds import LEAST_FRESH
 from klrl_envs.registry import find_row
 from klrl_envs.results.chance import ENOUGH, ROUNDING, SIGMAS
-from klrl_envs.results.entry import Entry
+from klrl_envs.results.entry import Entry, mean_score
 from klrl_envs.results.frontier import Limits, limits_of
 from klrl_envs.results.plan import usual_seeds
 from klrl_envs.results.record import Bounds, Measured, RunRecord, Setup
@@ -219,9 +219,9 @@ def of_the_tier(entry: Entry) -> Iterator[str]:
 
 def of_the_mean(entry: Entry) -> Iterator[str]:
     """The interval of the mean score follows from the seeds; that the score is their mean, ``Entry`` says."""
-    if entry.score is None or entry.score_interval is None:
-        return
     expected = entry_interval(entry.env_id, entry.seeds)
+    if expected is None or entry.score_interval is None:
+        return  # one is None exactly where the other is, as ``Entry`` says
     slack = INTERVAL_SLACK * max(1.0, *map(abs, expected))
     if any(abs(seen - bound) > slack for seen, bound in zip(entry.score_interval, expected, strict=True)):
         yield (
@@ -232,12 +232,12 @@ def of_the_mean(entry: Entry) -> Iterator[str]:
 
 def entry_interval(
     env_id: str, seeds: Sequence[Measured], shared_error: SharedError = shared_error_on
-) -> Bounds:
-    """The interval of the mean score, as the runner computes it; a single seed's is its own."""
-    scores, intervals = scores_of(seeds)
-    if len(seeds) == 1:
-        return intervals[0]
-    return mean_interval(scores, shared_error(env_id, math.fsum(scores) / len(scores)))
+) -> Bounds | None:
+    """The interval of the mean score: a single seed's is its own; None where a seed has no score."""
+    mean, (scores, intervals) = mean_score(seeds), scores_of(seeds)
+    if mean is None:
+        return None
+    return intervals[0] if len(seeds) == 1 else mean_interval(scores, shared_error(env_id, mean))
 
 
 def scores_of(seeds: Sequence[Measured]) -> tuple[list[float], list[Bounds]]:

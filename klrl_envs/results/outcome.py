@@ -12,7 +12,7 @@ from rich.text import Text
 
 from klrl_envs.registry import find_row
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.entry import Entry
+from klrl_envs.results.entry import Entry, mean_score
 from klrl_envs.results.guard import entry_interval, problems_of_entry
 from klrl_envs.results.plan import PlannedRun, usual_seeds
 from klrl_envs.results.record import Bounds, RunRecord
@@ -49,13 +49,12 @@ class Outcome:
     @property
     def score(self) -> float | None:
         """The mean over the seeds; None where one has none."""
-        scores = [record.score for record in self.records if record.score is not None]
-        return math.fsum(scores) / len(scores) if len(scores) == len(self.records) else None
+        return mean_score(self.records)
 
     @property
     def interval(self) -> Bounds | None:
         """95 %, of the mean score: as the leaderboard has it. A single seed's is its own."""
-        return None if self.score is None else entry_interval(self.env_id, self.records)
+        return entry_interval(self.env_id, self.records)
 
     def mean(self, field: str) -> float:
         """The mean over the seeds of one of their numbers."""
