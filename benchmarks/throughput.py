@@ -22,7 +22,6 @@ import numpy as np
 
 import klrl_envs
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.reference.sampling import sample_rows
 
 GRID_LANES = 1024
 FROZEN_LAKE_LANES = (1, 16, 128, 1024)
@@ -70,7 +69,7 @@ def sentiment_round(lanes: int, rng: np.random.Generator) -> float:
     tokens = 0
     while not engine.done.all():
         active = ~engine.done
-        engine.step(sample_rows(engine.reference_log_probs(), rng), active)
+        engine.step(engine.reference_lanes.draw(rng.random(lanes)), active)
         tokens += int(active.sum())
     return tokens / (time.perf_counter() - started)
 
