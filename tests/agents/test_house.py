@@ -16,6 +16,7 @@ PUBLIC_MODULES = {
     "klrl_envs.kl",
     "klrl_envs.networks.evidence",
     "klrl_envs.networks.hidden_state",
+    "klrl_envs.networks.language_model",
     "klrl_envs.networks.perceptron",
     "klrl_envs.networks.raw_tokens",
     "klrl_envs.networks.residual",
