@@ -120,7 +120,7 @@ class LanguageModelPolicy(PolicyNetwork):
 
     @torch.no_grad()
     def read_by_reference(self, texts: Texts, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if they are kept."""
+        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if kept."""
         whole, vocabulary = texts.whole(), self.task.vocab_size if keep else 0
         taken, rows = [], texts.log_probs.new_zeros((*texts.mask.shape, vocabulary))
         for part in torch.arange(len(whole), device=whole.device).split(self.micro_batch):
@@ -135,7 +135,7 @@ class LanguageModelPolicy(PolicyNetwork):
 
     @torch.no_grad()
     def read_again(self, texts: Texts, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """What a critic reads [N, T, D], and the exact KL [N, T] to rows [N, T, V]; zeros where not needed."""
+        """What a critic reads [N, T, D], and the exact KL [N, T] to rows [N, T, V]; else zeros."""
         whole, kl = texts.whole(), torch.zeros_like(texts.log_probs)
         if self.critic is None:
             return kl.new_zeros((*kl.shape, 0)), kl
@@ -187,7 +187,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         alpha: int = 0,
         checkpoint_layers: bool = False,
     ) -> None:
-        super().__init__(task, rank, alpha)
+        super().__init__(task, rank=rank, alpha=alpha)
         self.critic = None
         if critic:
             self.add_critic(self.model.config.width)

@@ -102,13 +102,10 @@ class LanguageModelNetwork(TorchNetwork):
         """The policy as a ``Nano`` without factors and gradients, on the same device: a copy, or ``into``."""
         if into is None:
             into = copied(self.model, None, plain=True)
-        merged = {
-            name: module.weight for name, module in self.model.named_modules() if name.endswith(ADAPTED)
-        }
         own = self.model.state_dict()
         for name, weight in into.named_parameters():
-            owner = name.removesuffix(".weight")
-            weight.copy_(cast(Tensor, merged[owner]) if owner in merged else own[name])
+            module = self.model.get_submodule(name.removesuffix(".weight"))
+            weight.copy_(module.weight if isinstance(module, LowRankLinear) else own[name])
         return into
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
@@ -127,7 +124,7 @@ class LanguageModelNetwork(TorchNetwork):
     @classmethod
     def filled(cls, task: Task, sizes: Mapping[str, int], tensors: Mapping[str, NDArray[Any]]) -> Self:
         """See ``Network``."""
-        network = cls(task, **sizes)
+        network = cls(task, sizes["rank"], sizes["alpha"])
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if name in tensors:

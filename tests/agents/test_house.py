@@ -88,7 +88,7 @@ def test_a_task_is_asked_whether_it_is_exact(path: Path) -> None:
 
 def test_algorithms_do_not_import_each_other() -> None:
     """One algorithm is one file, and ``networks`` know no algorithm; the demonstration is of PPO."""
-    shared = ("agents.arguments", "agents.run", "agents.networks")
+    shared = ("agents.arguments", "agents.checkpoints", "agents.run", "agents.networks")
     for path in sorted(AGENTS.rglob("*.py")):
         allowed = (*shared, "agents.ppo") if path.name == "demo.py" else shared
         if path.parent.name == "networks":
