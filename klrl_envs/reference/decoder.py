@@ -95,12 +95,16 @@ class Decoder:
         weights: whose texts they are.
         count: N.
         length: of the longest text, the start token included.
+        fixed: read the whole length at each step, so that shapes never change, nothing waits for the device,
+            and a step can be captured as a CUDA graph; else what is written so far. None for True on CUDA.
 
     Raises:
         ValueError: the length is beyond the network's context.
     """
 
-    def __init__(self, weights: DecoderWeights, count: int, length: int) -> None:
+    def __init__(
+        self, weights: DecoderWeights, count: int, length: int, *, fixed: bool | None = None
+    ) -> None:
         context = len(weights.rotation)
         if length > context:
             raise ValueError(
@@ -112,19 +116,21 @@ class Decoder:
         embedding, heads = weights.embedding, weights.heads
         size = embedding.shape[1] // heads
         self._cache = [embedding.new_zeros((2, count, heads, length, size)) for _ in weights.blocks]
-        self._lengths = torch.zeros(count, dtype=torch.int64)  # on the host: shapes depend on it
+        self._lengths = torch.zeros(count, dtype=torch.int64, device=embedding.device)
         self._every = torch.arange(count, device=embedding.device)
+        self._positions = torch.arange(length, device=embedding.device)
+        self._fixed = embedding.is_cuda if fixed is None else fixed
 
     def start(self, tokens: Tensor, *, lanes: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:
         """Put lanes [K] at texts tokens [U, T], start token included: lane k at row rows[k], of lengths[k].
 
-        Returns the states [K, width] of their last tokens. ``lengths`` is on the CPU.
+        Returns the states [K, width] of their last tokens.
         """
         weights = self._weights
         count, length = tokens.shape
         rotation = weights.rotation[:length, None, None, None]
         x = weights.embedding[tokens.flatten()]
-        last = rows * length + lengths.to(rows.device) - 1
+        last = rows * length + lengths - 1
         for number, (block, cache) in enumerate(zip(weights.blocks, self._cache, strict=True)):
             parts = self._project(x, block, (count, length)).transpose(0, 1)  # [T, U, 3, heads, size]
             query, key = self._turn(parts[:, :, :2], rotation).permute(2, 1, 3, 0, 4)
@@ -136,47 +142,50 @@ class Decoder:
             if number == len(self._cache) - 1:  # only the last tokens' states are needed
                 x, attended = x[last], attended[last]
             x = self._merge(x, attended, block)
-        self._lengths[lanes.cpu()] = lengths
+        self._lengths[lanes] = lengths
         return self._normalised(x)
 
     def step(self, tokens: Tensor, active: Tensor | None = None) -> Tensor:
-        """Append tokens [N]; lanes that are not ``active`` bool [N] (on the CPU) keep their length.
+        """Append tokens [N]; lanes that are not ``active`` bool [N] keep their length.
 
         Returns states [N, width], meaningless on lanes that are not active.
         """
         weights = self._weights
         count = len(tokens)
-        places = self._lengths
-        first, last = (int(place) for place in torch.aminmax(places))
-        together = first == last
-        seen = last + 1
-        where = last if together else places.to(tokens.device)
-        rotation = weights.rotation[where]
-        rotation = rotation if together else rotation[:, None, None]
-        hidden = None
+        seen, together = len(self._positions), False
+        if not self._fixed:
+            first, last = (int(place) for place in torch.aminmax(self._lengths))
+            seen, together = last + 1, first == last
+        where = seen - 1 if together else self._lengths
+        rotation = weights.rotation[where] if together else weights.rotation[where, None, None]
+        later = None
         if not together:
-            hidden = (torch.arange(seen, device=tokens.device) > where[:, None]).repeat_interleave(
-                weights.heads, 0
-            )
+            later = self._positions[:seen] > self._lengths[:, None]
+            later = later.repeat_interleave(weights.heads, dim=0)[:, None]
         x = weights.embedding[tokens]
         for block, cache in zip(weights.blocks, self._cache, strict=True):
             parts = self._project(x, block, (count,))
             turned = self._turn(parts[:, :2], rotation)
             if together:
-                cache[0, :, :, last] = turned[:, 1]
-                cache[1, :, :, last] = parts[:, 2]
+                cache[0, :, :, where] = turned[:, 1]
+                cache[1, :, :, where] = parts[:, 2]
             else:
                 cache[0, self._every, :, where] = turned[:, 1]
                 cache[1, self._every, :, where] = parts[:, 2]
             keys, values = cache.flatten(1, 2)[:, :, :seen]
             query = turned[:, 0].reshape(len(keys), 1, -1)
             scores = torch.bmm(query, keys.transpose(1, 2))
-            if hidden is not None:
-                scores = scores.masked_fill_(hidden[:, None], -torch.inf)
+            if later is not None:
+                scores.masked_fill_(later, -torch.inf)
             attended = torch.bmm(scores.softmax(dim=2), values)
             x = self._merge(x, attended.view(x.shape), block)
-        self._lengths = places + (1 if active is None else active.long())
+        self._lengths += 1 if active is None else active.long()
         return self._normalised(x)
+
+    def keep(self, lanes: Tensor) -> None:
+        """Go on with lanes [K] alone, in this order."""
+        self._cache = [cache[:, lanes] for cache in self._cache]
+        self._lengths, self._every = self._lengths[lanes], self._every[: len(lanes)]
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits [..., V]."""

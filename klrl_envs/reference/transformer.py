@@ -170,7 +170,7 @@ class TransformerLanes:
                 with_start(torch.as_tensor(unique[:, 1:], device=self._device)),
                 lanes=chosen,
                 rows=torch.as_tensor(inverse.reshape(-1), device=self._device),
-                lengths=torch.as_tensor(lengths + 1),
+                lengths=torch.as_tensor(lengths + 1, device=self._device),
             )
             self._become(
                 states if len(lanes) == len(self._states) else self._states.index_copy(0, chosen, states)
@@ -183,10 +183,10 @@ class TransformerLanes:
         if not active.any():
             return
         with torch.inference_mode():
-            going = None if active.all() else torch.as_tensor(active)
+            going = None if active.all() else torch.as_tensor(active, device=self._device)
             states = self._decoder.step(torch.as_tensor(tokens, device=self._device), going)
             if going is not None:
-                states = torch.where(going.to(self._device)[:, None], states, self._states)
+                states = torch.where(going[:, None], states, self._states)
             self._become(states)
 
     def log_probs(self) -> NDArray[np.float32]:
