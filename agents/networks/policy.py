@@ -52,7 +52,7 @@ class PolicyNetwork(nn.Module, ABC):
     def for_evaluation(self, task: Task) -> tuple[Any, bool]:
         """This policy as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.
 
-        Its weights are moved to the CPU.
+        Its weights are moved to the task's device.
 
         Args:
             task: on the evaluation prompts.

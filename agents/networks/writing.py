@@ -169,7 +169,7 @@ def write_texts(
     count, device = len(rows), rows.device
     decoder = Decoder(weights, count, prompts.shape[1] + horizon)
     there = torch.arange(count, device=device)  # the texts that are still in the decoder
-    states = decoder.start(prompts, lanes=there, rows=rows, lengths=lengths[rows])
+    states = decoder.start(prompts, lengths[rows], rows=rows)
     tokens = rows.new_full((count, horizon), max(end_token, 0))
     log_probs = states.new_zeros((count, horizon))
     going = torch.ones(count, dtype=torch.bool, device=device)

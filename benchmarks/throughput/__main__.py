@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput            # all comparisons, some minutes
     python -m benchmarks.throughput grid       # GridNavigation-v0 against Gymnasium's FrozenLake
-    python -m benchmarks.throughput sentiment  # Sentiment-v0 against transformers' generate
+    python -m benchmarks.throughput sentiment  # Sentiment-v0 against generate and the products
     python -m benchmarks.throughput solver     # the optimum of NaiveBayesSentiment-v0 against its products
 
 GridNavigation-v0 runs at 1,024 lanes; every other side is measured at several numbers of lanes and takes

@@ -40,4 +40,4 @@ class HiddenStateNetwork(TorchNetwork):
 
     def for_evaluation(self, task: Task) -> tuple[TorchPolicy, bool]:
         """See ``Network``."""
-        return TorchPolicy(self.to("cpu").eval(), "logits"), True
+        return TorchPolicy(self.to(task.device).eval(), "logits"), True

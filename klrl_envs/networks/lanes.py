@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from klrl_envs.reference.device import rows_of
 from klrl_envs.reference.protocol import ReferenceLanes
 from klrl_envs.tasks.base import Task
 
@@ -32,12 +33,16 @@ class ResidualLanes(ABC, Generic[Known]):
         task: whose reference the residual is added to.
         count: N.
         max_length: of the texts in tokens.
+
+    Attributes:
+        device: of all tensors, the network's weights among them.
     """
 
     known: Known
 
     def __init__(self, task: Task, count: int, max_length: int) -> None:
         self.reference: ReferenceLanes = task.reference.lanes(count, max_length)
+        self.device = torch.device(task.device)
         self._count = count
 
     @abstractmethod
@@ -54,16 +59,16 @@ class ResidualLanes(ABC, Generic[Known]):
         if len(lanes) != self._count:
             raise ValueError(f"lanes must be all {self._count}, got {len(lanes)}")
         self.reference.reset(lanes, tokens, lengths)
-        self.known = self.read(torch.as_tensor(tokens), lengths)
+        self.known = self.read(torch.as_tensor(tokens, device=self.device), lengths)
 
     @torch.no_grad()
     def step(self, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
         """Append tokens [N] to all lanes."""
         self.reference.step(tokens, active)
-        self.known.append(torch.as_tensor(tokens))
+        self.known.append(torch.as_tensor(tokens, device=self.device))
 
     @torch.no_grad()
     def log_probs(self) -> NDArray[np.float32]:
         """log pi(.|s) [N, V] in nats."""
-        reference = torch.as_tensor(self.reference.log_probs()).float()
-        return (reference + self.residual()).log_softmax(dim=-1).numpy()
+        reference = rows_of(self.reference, self.device)
+        return (reference + self.residual()).log_softmax(dim=-1).cpu().numpy()

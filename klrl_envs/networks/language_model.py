@@ -111,7 +111,7 @@ class LanguageModelNetwork(TorchNetwork):
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
-        self.to("cpu").eval()
+        self.to(task.device).eval()
         weights = DecoderWeights.of(self.plain())
         return LanesPolicy(lambda count, length: TransformerLanes(weights, count, length), task), False
 

@@ -40,7 +40,7 @@ class Network(Protocol):
     def for_evaluation(self, task: Task) -> tuple[PolicyObject, bool]:
         """This policy as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.
 
-        Its weights are moved to the CPU.
+        Its weights are moved to the task's device.
 
         Args:
             task: on the evaluation prompts.

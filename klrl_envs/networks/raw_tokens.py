@@ -90,7 +90,7 @@ class RawTokens(TorchNetwork):
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
-        policy = self.to("cpu").eval()
+        policy = self.to(task.device).eval()
         return LanesPolicy(lambda count, length: RawTokensLanes(policy, task, count, length), task), False
 
 
@@ -128,7 +128,7 @@ class Reading:
 
 
 class RawTokensLanes(ResidualLanes[Reading]):
-    """``RawTokens``, on the CPU, along N texts."""
+    """``RawTokens`` along N texts."""
 
     def __init__(self, policy: RawTokens, task: Task, count: int, max_length: int) -> None:
         super().__init__(task, count, max_length)

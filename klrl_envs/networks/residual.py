@@ -69,7 +69,7 @@ class ResidualNetwork(TorchNetwork):
 
     def for_evaluation(self, task: Task) -> tuple[TorchPolicy, bool]:
         """See ``Network``."""
-        return TorchPolicy(self.to("cpu").eval(), "log_probs"), True
+        return TorchPolicy(self.to(task.device).eval(), "log_probs"), True
 
 
 def tanh_network(inputs: int, width: int, outputs: int, *, device: str | None = None) -> nn.Sequential:

@@ -14,6 +14,7 @@ from klrl_envs.networks.lanes import ResidualLanes
 from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.networks.torch_network import TorchNetwork
 from klrl_envs.policies import LanesPolicy
+from klrl_envs.reference.device import features_of
 from klrl_envs.reference.protocol import neural
 from klrl_envs.tasks.base import Task
 
@@ -75,7 +76,7 @@ class TextHeads(TorchNetwork):
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
-        policy = self.to("cpu").eval()
+        policy = self.to(task.device).eval()
         return LanesPolicy(lambda count, length: TextLanes(policy, task, count, length), task), False
 
 
@@ -106,7 +107,7 @@ class Reading:
 
 
 class TextLanes(ResidualLanes[Reading]):
-    """``TextHeads``, on the CPU, along N texts."""
+    """``TextHeads`` along N texts."""
 
     def __init__(self, policy: TextHeads, task: Task, count: int, max_length: int) -> None:
         super().__init__(task, count, max_length)
@@ -118,5 +119,5 @@ class TextLanes(ResidualLanes[Reading]):
 
     def residual(self) -> Tensor:
         """See ``ResidualLanes``."""
-        inputs = self.known.inputs(torch.as_tensor(self.reference.hidden()))
+        inputs = self.known.inputs(features_of(self.reference, self.device))
         return self._policy.residual(inputs, self.known.last)

@@ -96,7 +96,8 @@ class Decoder:
         count: N.
         length: of the longest text, the start token included.
         fixed: read the whole length at each step, so that shapes never change, nothing waits for the device,
-            and a step can be captured as a CUDA graph; else what is written so far. None for True on CUDA.
+            and a step can be captured as a CUDA graph; else what is written so far. None for False on the
+            CPU, True elsewhere.
 
     Raises:
         ValueError: the length is beyond the network's context.
@@ -119,30 +120,37 @@ class Decoder:
         self._lengths = torch.zeros(count, dtype=torch.int64, device=embedding.device)
         self._every = torch.arange(count, device=embedding.device)
         self._positions = torch.arange(length, device=embedding.device)
-        self._fixed = embedding.is_cuda if fixed is None else fixed
+        self._fixed = embedding.device.type != "cpu" if fixed is None else fixed
 
-    def start(self, tokens: Tensor, *, lanes: Tensor, rows: Tensor, lengths: Tensor) -> Tensor:
+    def start(
+        self, tokens: Tensor, lengths: Tensor, *, lanes: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
         """Put lanes [K] at texts tokens [U, T], start token included: lane k at row rows[k], of lengths[k].
 
-        Returns the states [K, width] of their last tokens.
+        Returns the states [K, width] of their last tokens. Without ``lanes`` all are meant, in their order,
+        and without ``rows`` each row once, in their order.
         """
         weights = self._weights
         count, length = tokens.shape
         rotation = weights.rotation[:length, None, None, None]
         x = weights.embedding[tokens.flatten()]
-        last = rows * length + lengths - 1
+        last = (self._every[: len(lengths)] if rows is None else rows) * length + lengths - 1
         for number, (block, cache) in enumerate(zip(weights.blocks, self._cache, strict=True)):
             parts = self._project(x, block, (count, length)).transpose(0, 1)  # [T, U, 3, heads, size]
             query, key = self._turn(parts[:, :, :2], rotation).permute(2, 1, 3, 0, 4)
             value = parts[:, :, 2].permute(1, 2, 0, 3)
-            cache[0, lanes, :, :length] = key[rows]
-            cache[1, lanes, :, :length] = value[rows]
+            for place, part in enumerate((key, value)):
+                part = part if rows is None else part[rows]
+                if lanes is None:
+                    cache[place, :, :, :length] = part
+                else:
+                    cache[place, lanes, :, :length] = part
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
             attended = attended.transpose(1, 2).reshape(x.shape)
             if number == len(self._cache) - 1:  # only the last tokens' states are needed
                 x, attended = x[last], attended[last]
             x = self._merge(x, attended, block)
-        self._lengths[lanes] = lengths
+        self._lengths[slice(None) if lanes is None else lanes] = lengths
         return self._normalised(x)
 
     def step(self, tokens: Tensor, active: Tensor | None = None) -> Tensor:
@@ -154,8 +162,7 @@ class Decoder:
         count = len(tokens)
         seen, together = len(self._positions), False
         if not self._fixed:
-            first, last = (int(place) for place in torch.aminmax(self._lengths))
-            seen, together = last + 1, first == last
+            seen, together = self._extent(active)
         where = seen - 1 if together else self._lengths
         rotation = weights.rotation[where] if together else weights.rotation[where, None, None]
         later = None
@@ -194,6 +201,16 @@ class Decoder:
     def hidden(self, states: Tensor) -> Tensor:
         """Final normalised hidden states [..., width], as ``Nano.hidden`` gives them."""
         return states * self._weights.gain
+
+    def _extent(self, active: Tensor | None) -> tuple[int, bool]:
+        """How many positions are read when a token is appended, and whether all that count are as long.
+
+        The others may be shorter then: what is written behind their ends is written again before it is read.
+        """
+        going = self._lengths if active is None else self._lengths[active]
+        first, last = (int(length) for length in torch.aminmax(going))
+        longest = last if active is None else int(self._lengths.max())
+        return longest + 1, first == longest
 
     def _project(self, x: Tensor, block: BlockWeights, shape: tuple[int, ...]) -> Tensor:
         """Queries, keys and values [*shape, 3, heads, size] of the residual stream [M, width]."""

@@ -51,6 +51,7 @@ class ReferenceLanes(Protocol):
         ...
 
 
+@runtime_checkable
 class TensorLanes(ReferenceLanes, Protocol):
     """Lanes of a network: the same as tensors, which stay on its device."""
 

@@ -151,9 +151,8 @@ class TransformerLanes:
         self._decoder = Decoder(weights, count, max_length + 1)
         self._device = weights.embedding.device
         self._states: Tensor = weights.embedding.new_zeros((count, weights.embedding.shape[1]))
-        self._logits: Tensor | None = None
-        self._log_total: Tensor | None = None
         self._rows: Tensor | None = None
+        self._drawn: tuple[IntArray, FloatArray] | None = None
 
     def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
         """See ``ReferenceLanes.reset``. Equal prefixes are computed once."""
@@ -164,17 +163,17 @@ class TransformerLanes:
         written = np.where(np.arange(tokens.shape[1], dtype=np.int64) < lengths[:, None], tokens, START_TOKEN)
         keyed = np.concatenate([lengths[:, None], written], axis=1)
         unique, inverse = np.unique(keyed, axis=0, return_inverse=True)
-        chosen = torch.as_tensor(lanes, device=self._device)
+        repeated = len(unique) < len(lanes)
+        rows = torch.as_tensor(inverse.reshape(-1), device=self._device) if repeated else None
+        read = torch.as_tensor(unique[:, 1:] if repeated else written, device=self._device)
+        counted = torch.as_tensor(lengths + 1, device=self._device)
         with torch.inference_mode():
-            states = self._decoder.start(
-                with_start(torch.as_tensor(unique[:, 1:], device=self._device)),
-                lanes=chosen,
-                rows=torch.as_tensor(inverse.reshape(-1), device=self._device),
-                lengths=torch.as_tensor(lengths + 1, device=self._device),
-            )
-            self._become(
-                states if len(lanes) == len(self._states) else self._states.index_copy(0, chosen, states)
-            )
+            if len(lanes) == len(self._states) and (lanes == np.arange(len(lanes))).all():
+                self._become(self._decoder.start(with_start(read), counted, rows=rows))
+                return
+            chosen = torch.as_tensor(lanes, device=self._device)
+            states = self._decoder.start(with_start(read), counted, lanes=chosen, rows=rows)
+            self._become(self._states.index_copy(0, chosen, states))
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
         """See ``ReferenceLanes.step``."""
@@ -201,10 +200,16 @@ class TransformerLanes:
             chosen = torch.as_tensor(tokens, device=self._device)[:, None]
             if self._rows is not None:
                 return self._rows.gather(1, chosen)[:, 0].double().cpu().numpy()
-            if self._log_total is None:
-                self._log_total = self.logits().logsumexp(dim=1)
-            taken = self.logits().gather(1, chosen)[:, 0].double() - self._log_total
-            return taken.cpu().numpy()
+            result = np.zeros(len(tokens))
+            others = np.ones(len(tokens), dtype=np.bool_)
+            if self._drawn is not None:  # those that were drawn have their log-probs already
+                result, others = self._drawn[1].copy(), tokens != self._drawn[0]
+            if others.any():
+                places = torch.as_tensor(np.flatnonzero(others), device=self._device)
+                logits = self._decoder.logits(self._states[places])
+                taken = logits.gather(1, chosen[places])[:, 0] - logits.logsumexp(dim=1)
+                result[others] = taken.double().cpu().numpy()
+        return result
 
     def draw(self, uniform: FloatArray) -> IntArray:
         """See ``ReferenceLanes.draw``."""
@@ -214,9 +219,9 @@ class TransformerLanes:
 
         with torch.inference_mode():
             numbers = torch.as_tensor(uniform, dtype=torch.float32, device=self._device)
-            tokens, log_prob = draw_tokens(self.logits().clone(), numbers)
-            self._log_total = self.logits().gather(1, tokens[:, None])[:, 0].double() - log_prob
-            return tokens.cpu().numpy()
+            tokens, log_prob = draw_tokens(self._decoder.logits(self._states), numbers)
+            self._drawn = tokens.cpu().numpy(), log_prob.double().cpu().numpy()
+        return self._drawn[0]
 
     def hidden(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.hidden``."""
@@ -228,7 +233,7 @@ class TransformerLanes:
 
         if self._rows is None:
             with torch.inference_mode():
-                self._rows = self.logits().log_softmax(dim=1)
+                self._rows = self._decoder.logits(self._states).log_softmax(dim=1)
         return self._rows
 
     def features(self) -> Tensor:
@@ -238,18 +243,9 @@ class TransformerLanes:
         with torch.inference_mode():
             return self._decoder.hidden(self._states)
 
-    def logits(self) -> Tensor:
-        """Logits float32 [N, V], up to a constant a row log pi0(.|s)."""
-        import torch
-
-        if self._logits is None:
-            with torch.inference_mode():
-                self._logits = self._decoder.logits(self._states)
-        return self._logits
-
     def _become(self, states: Tensor) -> None:
         self._states = states
-        self._logits = self._log_total = self._rows = None
+        self._rows = self._drawn = None
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.device import device_of
 from klrl_envs.reference.protocol import Reference
 from klrl_envs.reference.vocabulary import Vocabulary
 
@@ -127,6 +128,11 @@ class Task:
     def random_beside_tokens(self) -> bool:
         """Whether an episode is more than a function of prompt and tokens, so that pi* is no tilted pi0."""
         return False
+
+    @property
+    def device(self) -> str:
+        """Of the reference's network, as torch calls it; "cpu" where the reference is a table."""
+        return device_of(self.reference)
 
     @property
     def vocab_size(self) -> int:

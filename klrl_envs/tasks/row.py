@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from klrl_envs.reference.device import device_named, reference_on
 from klrl_envs.tasks.base import Source, Task, check_split
 
 NAMESPACE = "klrl"
@@ -92,25 +93,34 @@ class Row:
         return module if "## " in module and "## " not in page else page or self.summary
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the environment's own with their defaults, kl_coef and prompts among them."""
+        """The arguments of the environment's own with their defaults, kl_coef and prompts among them.
+
+        Every environment takes ``device`` beside them, which moves no number of the task but by rounding.
+        """
         parameters = inspect.signature(self.function()).parameters.values()
         declared = {each.name: each.default for each in parameters if each.default is not each.empty}
         return {**declared, "kl_coef": self.kl_coef, "prompts": "train"}
 
-    def make(self, **arguments: Any) -> Task:
+    def make(self, *, device: str = "cpu", **arguments: Any) -> Task:
         """The task for some of the arguments, with its id and what makes it again.
 
+        Args:
+            device: of the reference's network, "auto" (CUDA where there is one), "cpu" or "cuda"; a table
+                has none.
+            **arguments: the environment's own.
+
         Raises:
-            ValueError: an argument out of range.
+            ValueError: an argument out of range, or a device that is not there.
             TypeError: an argument that the environment does not have, or a function that makes no task.
         """
+        device = device_named(device)
         parameters = inspect.signature(self.function()).parameters
         known = (*parameters, *(() if "prompts" in parameters else ("prompts",)))
         unknown = [name for name in arguments if name not in known]
         if unknown:
             raise TypeError(
                 f"{self.gym_id} has no argument {unknown[0]!r} (got an unexpected keyword argument "
-                f"{unknown[0]!r}); it has {', '.join(known)}"
+                f"{unknown[0]!r}); it has {', '.join(known)}, device"
             )
         given = {**self.arguments(), **arguments}
         check_split(given["prompts"])
@@ -123,7 +133,8 @@ class Row:
             kind = "neural" if task.exact is None else "exact"
             raise ValueError(f"{self.gym_id} is {kind}: its tags must say so, got {', '.join(self.tags)}")
         module = None if self.namespace == NAMESPACE else self.function().__module__
-        return replace(task, id=self.task_id, source=Source(self.make, given, module))
+        source = Source(self.make, {**given, "device": device}, module)
+        return replace(task, id=self.task_id, source=source, reference=reference_on(task.reference, device))
 
 
 def check_function(env_id: str, task: str | Callable[..., Task]) -> None:
