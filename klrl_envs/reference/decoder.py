@@ -133,7 +133,7 @@ class Decoder:
         weights = self._weights
         count, length = tokens.shape
         rotation = weights.rotation[:length, None, None, None]
-        x = weights.embedding[tokens.flatten()]
+        x = F.embedding(tokens.flatten(), weights.embedding)
         last = (self._every[: len(lengths)] if rows is None else rows) * length + lengths - 1
         for number, (block, cache) in enumerate(zip(weights.blocks, self._cache, strict=True)):
             parts = self._project(x, block, (count, length)).transpose(0, 1)  # [T, U, 3, heads, size]
@@ -164,24 +164,23 @@ class Decoder:
         if not self._fixed:
             seen, together = self._extent(active)
         where = seen - 1 if together else self._lengths
-        rotation = weights.rotation[where] if together else weights.rotation[where, None, None]
+        rotation = weights.rotation[where] if together else weights.rotation[where, None]
         later = None
         if not together:
             later = self._positions[:seen] > self._lengths[:, None]
             later = later.repeat_interleave(weights.heads, dim=0)[:, None]
-        x = weights.embedding[tokens]
+        x = F.embedding(tokens, weights.embedding)
         for block, cache in zip(weights.blocks, self._cache, strict=True):
             parts = self._project(x, block, (count,))
-            turned = self._turn(parts[:, :2], rotation)
+            query = self._turn(parts[:, 0], rotation)
             if together:
-                cache[0, :, :, where] = turned[:, 1]
+                self._turn(parts[:, 1], rotation, out=cache[0, :, :, where])
                 cache[1, :, :, where] = parts[:, 2]
             else:
-                cache[0, self._every, :, where] = turned[:, 1]
+                cache[0, self._every, :, where] = self._turn(parts[:, 1], rotation)
                 cache[1, self._every, :, where] = parts[:, 2]
             keys, values = cache.flatten(1, 2)[:, :, :seen]
-            query = turned[:, 0].reshape(len(keys), 1, -1)
-            scores = torch.bmm(query, keys.transpose(1, 2))
+            scores = torch.bmm(query.view(len(keys), 1, -1), keys.transpose(1, 2))
             if later is not None:
                 scores.masked_fill_(later, -torch.inf)
             attended = torch.bmm(scores.softmax(dim=2), values)
@@ -217,10 +216,11 @@ class Decoder:
         return (self._normalised(x) @ block.query_key_value).view(*shape, 3, self._weights.heads, -1)
 
     @staticmethod
-    def _turn(parts: Tensor, rotation: Tensor) -> Tensor:
-        """Rotary positions of pairs of neighbours [..., size] by complex [..., size / 2]."""
+    def _turn(parts: Tensor, rotation: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rotary positions of pairs of neighbours [..., size] by complex [..., size / 2], into ``out``."""
         pairs = torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
-        return torch.view_as_real(pairs * rotation).flatten(-2)
+        into = None if out is None else torch.view_as_complex(out.unflatten(-1, (-1, 2)))
+        return torch.view_as_real(torch.mul(pairs, rotation, out=into)).flatten(-2)
 
     def _merge(self, x: Tensor, attended: Tensor, block: BlockWeights) -> Tensor:
         """The residual stream [M, width] behind a block, of what its attention gave [M, width]."""
