@@ -132,6 +132,11 @@ class LanguageModelNetwork(TorchNetwork):
         return network.eval()
 
 
+def has_nano(task: Task) -> bool:
+    """Whether a task's reference is a ``Nano``."""
+    return isinstance(task.reference, TransformerReference)
+
+
 def nano_of(task: Task) -> Nano:
     """The network of a task's reference.
 
