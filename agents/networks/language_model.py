@@ -25,6 +25,7 @@ from agents.networks.writing import (
 from klrl_envs import Engine, Task
 from klrl_envs.networks.language_model import LanguageModelNetwork, copied
 from klrl_envs.networks.perceptron import perceptron
+from klrl_envs.reference.decoder import DecoderWeights
 
 MOST_ROWS = 1 << 28
 """Numbers of pi0's rows [N, T, V] up to which a critic's KL is exact; beyond, KL is k1 in the return."""
@@ -219,7 +220,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         shown = np.where(inside, task.prompts.tokens[unique], self.start_token)
         model = self._copies["writer"] = self.plain(self._copies.get("writer")) if self.rank else self.model
         return write_texts(
-            model,
+            DecoderWeights.of(model),
             torch.as_tensor(np.pad(shown, ((0, 0), (1, 0)), constant_values=self.start_token), device=device),
             torch.as_tensor(lengths + 1, device=device),
             torch.as_tensor(rows.reshape(-1), device=device),

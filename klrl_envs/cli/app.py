@@ -274,6 +274,31 @@ def fetch(
     Console(soft_wrap=True).print(str(fetch_reference(hub_id)), markup=False)
 
 
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help='"nano", the reference of the neural environments.')
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Is made; must not be there, or be empty.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that lies in FOLDER.")] = False,
+) -> None:
+    """Write a language model as a folder that transformers, and trainers built on it, load.
+
+    AutoModelForCausalLM and AutoTokenizer take the folder; so does every
+    neural environment, as reference=FOLDER. The tokenizer puts token 0
+    before a text, as klrl does: it is bos, eos and pad. Trainers load their
+    frozen reference from the folder, too, so leave it where it is.
+    examples/trl_rloo.py trains it with TRL.
+
+    Example: [bold]klrl export nano nano-folder[/]
+    """
+    from klrl_envs.cli.export import export_model
+
+    export_model(what, folder, Console(), force=force)
+
+
 def main() -> None:
     """The console script."""
     app()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from klrl_envs.networks.network import Spec
 from klrl_envs.networks.torch_network import FLOAT32, TorchNetwork
 from klrl_envs.policies import LanesPolicy
+from klrl_envs.reference.decoder import DecoderWeights
 from klrl_envs.reference.nano import Nano
 from klrl_envs.reference.transformer import START_TOKEN, TransformerLanes, TransformerReference
 from klrl_envs.tasks.base import Task
@@ -111,8 +112,8 @@ class LanguageModelNetwork(TorchNetwork):
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
         self.to("cpu").eval()
-        model = self.plain()
-        return LanesPolicy(lambda count, length: TransformerLanes(model, count, length), task), False
+        weights = DecoderWeights.of(self.plain())
+        return LanesPolicy(lambda count, length: TransformerLanes(weights, count, length), task), False
 
     @classmethod
     def demanded(cls, task: Task, sizes: Mapping[str, int]) -> dict[str, Spec]:
