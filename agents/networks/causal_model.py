@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.networks.language_model import LanguageModelPolicy
-from agents.networks.writing import drawn
 from klrl_envs import Task
 from klrl_envs.networks.causal_folder import hub_reference_of, with_adapter
 from klrl_envs.policies import CausalLMPolicy
+from klrl_envs.reference.draws import draw_tokens
 
 
 class CausalPolicy(LanguageModelPolicy):
@@ -50,7 +50,6 @@ class CausalPolicy(LanguageModelPolicy):
         self.task = task
         self.rank = rank
         self.start_token = reference.start_token
-        self.micro_batch = 32
         self.checkpoint_layers = checkpoint_layers
         self.trains = f"LoRA of rank {rank}" if rank else "all weights"
         model = without_dropout(copy.deepcopy(reference.model))
@@ -63,6 +62,14 @@ class CausalPolicy(LanguageModelPolicy):
             self.add_critic(reference.width)
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
         self._copies: dict[str, Any] = {}  # no submodule: nothing of it is trained, saved or averaged
+
+    def at_once(self, device: torch.device) -> int:
+        """See ``LanguageModelPolicy``; rows of a large vocabulary take memory."""
+        return 32
+
+    def split(self, index: Tensor, micro_batch: int) -> tuple[Tensor, ...]:
+        """See ``PolicyNetwork``."""
+        return index.split(micro_batch or len(index))
 
     def actor_weights(self) -> list[nn.Parameter]:
         """See ``PolicyNetwork``."""
@@ -212,7 +219,8 @@ def continued(
     ended = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     tokens, log_probs = [], []
     for step in range(horizon):
-        token, log_prob = drawn(logits.float(), generator)
+        uniform = torch.rand(len(rows), generator=generator, device=rows.device)
+        token, log_prob = draw_tokens(logits.float(), uniform)
         tokens.append(token.masked_fill(ended, max(end_token, 0)))
         log_probs.append(log_prob.masked_fill(ended, 0.0))
         ended = ended | (token == end_token)

@@ -80,8 +80,11 @@ def _adapted(folder: Path, reference: HubReference) -> Any:
     kind = json.loads((folder / ADAPTER[0]).read_text(encoding="utf-8")).get("peft_type")
     if kind != "LORA" or not (folder / ADAPTER[1]).is_file():
         raise ValueError(f"{folder}: must be an adapter of type LORA in {ADAPTER[1]}, and is {kind!r}")
+    import torch
+
     base = copy.deepcopy(reference.model).to("cpu")
-    return peft().PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    with cast(Any, torch.random).fork_rng(devices=[]):
+        return peft().PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
 
 
 def _whole(folder: Path) -> Any:

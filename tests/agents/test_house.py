@@ -24,6 +24,9 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.table",
     "klrl_envs.networks.text_heads",
     "klrl_envs.policies",
+    "klrl_envs.reference.decoder",
+    "klrl_envs.reference.draws",
+    "klrl_envs.reference.nano",
     "klrl_envs.wrappers",
     "klrl_envs.integrations.sb3",
 }

@@ -17,6 +17,7 @@ import klrl_envs
 from agents.networks import language_model
 from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.make import Trained, make_network
+from agents.networks.reading import hidden_states
 from agents.reinforce import descend, leave_one_out
 from agents.run import Training, prepare
 from klrl_envs import TextTask
@@ -162,9 +163,10 @@ def test_reinforce_descends_the_exact_gradient_at_the_start(train: str) -> None:
 
 
 @pytest.mark.parametrize("recomputed", [False, True])
-def test_parts_have_the_gradient_of_the_whole(reference: Any, recomputed: bool) -> None:
+@pytest.mark.parametrize("prompts", [PROMPTS, ((1, 2), (3, 1), (2, 2), (4, 1), (1, 1))])
+def test_parts_have_the_gradient_of_the_whole(reference: Any, recomputed: bool, prompts: Any) -> None:
     """Also where layers keep no activations."""
-    task = text_task(reference, horizon=5, prompts=PROMPTS)
+    task = text_task(reference, horizon=5, prompts=prompts)
     found = []
     for micro_batch, again in ((0, False), (7, recomputed)):
         policy = policy_of(task, Trained("all", checkpoint_layers=again), critic=False, moved=0.2)
@@ -175,6 +177,25 @@ def test_parts_have_the_gradient_of_the_whole(reference: Any, recomputed: bool) 
         found.append(gradient(policy))
     assert found[0].norm() > 0.01
     torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_prompts_that_are_shared_are_read_as_if_alone(steps: int) -> None:
+    """Hidden states and gradients."""
+    found = []
+    tokens = torch.tensor([[0, 1, 2], [0, 1, 2], [0, 4, 1], [0, 1, 2]]).repeat_interleave(2, dim=0)
+    texts = torch.randint(1, 5, (8, steps), generator=torch.Generator().manual_seed(0))
+    for alone in (False, True):
+        model = tiny_nano().requires_grad_(True)
+        whole = torch.cat((tokens, texts), dim=1)
+        if alone:
+            hidden = model.hidden(whole[:, :-1])[:, 2:]
+        else:
+            hidden = hidden_states(model, whole, torch.full((8,), 3), steps)
+        hidden.square().sum(dim=-1).sin().sum().backward()
+        gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+        found.append((hidden.detach(), torch.cat(gradients)))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
 
 
 def test_rows_that_are_too_many_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +215,9 @@ def test_what_was_saved_is_loaded(reference: Any, train: str, tmp_path: Path) ->
     policy.save(tmp_path)
     path = next(tmp_path.glob("policy*"))
     assert not [file for file in tmp_path.rglob("*") if file.suffix in (".bin", ".pt", ".pkl")]
+    before = torch.random.get_rng_state()
     loaded, features = klrl_envs.load_policy(path, task)
+    assert (torch.random.get_rng_state() == before).all(), "loading draws nothing"
     expected, _ = policy.for_evaluation(task)
     assert not features
     observations = np.array([[1, 2, 0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 4, 4, 0, 0]])
