@@ -69,7 +69,7 @@ class NetworkArguments(Arguments):
     alpha: int = 16
     """the factors' product counts alpha / rank times"""
     micro_batch: int = 0
-    """episodes whose gradient is computed at once, 0 for all of a step's; the sum is the same"""
+    """episodes whose gradient is computed at once, 0 for as many as is fastest; the sum is the same"""
     checkpoint_layers: bool = False
     """of a language model: compute activations again for the gradient, in place of keeping them"""
     checkpoint_seconds: float = 60.0

@@ -174,7 +174,7 @@ class PPO:
         clipped = []
         for part in self.parts(self.settings["epochs"]):
             self.clear(self.optimizers, progress)
-            for some in part.split(self.args.micro_batch or len(part)):
+            for some in self.policy.split(part, self.args.micro_batch):
                 loss, share = self.loss(trajectories, some, advantages[some])
                 (loss * (len(some) / len(part))).backward()
                 clipped.append(share)

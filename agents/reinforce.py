@@ -74,10 +74,10 @@ def descend(policy: PolicyNetwork, trajectories: Trajectories, advantages: Tenso
         policy: gets the gradient.
         trajectories: N of them.
         advantages: [N, T], nats.
-        micro_batch: episodes of a part; 0 for all.
+        micro_batch: episodes of a part; 0 for as many as is fastest.
     """
     count = len(advantages)
-    for part in torch.arange(count, device=advantages.device).split(micro_batch or count):
+    for part in policy.split(torch.arange(count, device=advantages.device), micro_batch):
         log_probs, _ = policy.scores(trajectories, part)
         loss = -(advantages[part] * log_probs).sum() / count
         loss.backward()

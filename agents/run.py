@@ -165,21 +165,21 @@ class Training:
                 os.truncate(self.out / name, size)
 
     def finish(self, policy: Any, *, features: bool = False, network: Any = None) -> Evaluation:
-        """Evaluate, and write result.json, and policy.safetensors where there is a network.
+        """Save the network if there is one, evaluate, and write result.json.
 
         Args:
             policy: as ``klrl_envs.evaluate`` takes it.
             features: whether it reads the features id.
-            network: what it is made of, for ``klrl_envs.save_policy``.
+            network: what it is made of; saved as policy.safetensors, or as the folder policy.
         """
         self._bar.close()
         env_id = self.row.gym_features_id if features else self.row.gym_id
         episodes, seed = self.args.episodes, self.args.evaluation_seed
-        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
         if hasattr(network, "save"):
             network.save(self.out)
         elif network is not None:
             klrl_envs.save_policy(network, self.out / "policy.safetensors")
+        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
         self.write_result(evaluation)
         (self.out / CHECKPOINT).unlink(missing_ok=True)
         return evaluation
@@ -234,6 +234,7 @@ def prepare(args: Arguments) -> Any:
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
     return device
 
 

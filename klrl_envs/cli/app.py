@@ -173,7 +173,11 @@ def play(
 def evaluate(
     env_id: IdArgument,
     policy: Annotated[
-        str, typer.Option(help='module:object, a file of Python as file.py:object, or "reference", ...')
+        str,
+        typer.Option(
+            help="module:object, a file of Python as file.py:object, a policy.safetensors or .onnx, the "
+            'folder of a causal model or an adapter, or "reference", ...'
+        ),
     ],
     episodes: Annotated[int, typer.Option(help="Rounded up to a multiple of the prompts.", min=1)] = 1024,
     kl_coef: KlCoefOption = None,

@@ -125,12 +125,18 @@ class LanguageModelNetwork(TorchNetwork):
     @classmethod
     def filled(cls, task: Task, sizes: Mapping[str, int], tensors: Mapping[str, NDArray[Any]]) -> Self:
         """See ``Network``."""
-        network = cls(task, sizes["rank"], sizes["alpha"])
+        with cast(Any, torch.random).fork_rng(devices=[]):  # factors that are drawn here are replaced at once
+            network = cls(task, sizes["rank"], sizes["alpha"])
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if name in tensors:
                     weight.copy_(torch.as_tensor(tensors[name]))
         return network.eval()
+
+
+def has_nano(task: Task) -> bool:
+    """Whether a task's reference is a ``Nano``."""
+    return isinstance(task.reference, TransformerReference)
 
 
 def nano_of(task: Task) -> Nano:

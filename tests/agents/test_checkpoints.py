@@ -57,11 +57,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in found]
 
 
-def assert_same_run(one: Path, other: Path) -> None:
+def assert_same_run(one: Path, other: Path, policy: str = "policy.safetensors") -> None:
     """The same weights to the bit, lines, and numbers."""
     for name in ("progress.jsonl", "episodes.jsonl"):
         assert lines(one / name) == lines(other / name)
-    weights, again = (load_file(folder / "policy.safetensors") for folder in (one, other))
+    weights, again = (load_file(folder / policy) for folder in (one, other))
     assert weights.keys() == again.keys()
     for key, weight in weights.items():
         np.testing.assert_array_equal(weight, again[key], err_msg=key)

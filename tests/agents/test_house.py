@@ -14,6 +14,7 @@ import klrl_envs
 AGENTS = Path(__file__).resolve().parents[2] / "agents"
 PUBLIC_MODULES = {
     "klrl_envs.kl",
+    "klrl_envs.networks.causal_folder",
     "klrl_envs.networks.evidence",
     "klrl_envs.networks.hidden_state",
     "klrl_envs.networks.language_model",
@@ -23,6 +24,9 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.table",
     "klrl_envs.networks.text_heads",
     "klrl_envs.policies",
+    "klrl_envs.reference.decoder",
+    "klrl_envs.reference.draws",
+    "klrl_envs.reference.nano",
     "klrl_envs.wrappers",
     "klrl_envs.integrations.sb3",
 }
