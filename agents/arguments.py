@@ -18,7 +18,11 @@ from typing import Any, TypeVar
 from klrl_envs import Task
 
 Defaults = Mapping[str, Mapping[str, Any]]
-"""Of arguments that are None: a value for each kind of task, by "exact" or "neural" and then by name."""
+"""Of arguments that are None: a value for each kind of training (see ``kind_of``), and then by name."""
+
+
+ALWAYS = ("env_id", "seed", "out")
+"""What the command of a run says in any case."""
 
 
 @dataclass
@@ -49,6 +53,29 @@ class Arguments:
     """auto (CUDA where there is one), cpu, cuda"""
     threads: int = 0
     """of torch on the CPU; 0 leaves it to torch"""
+
+
+@dataclass
+class NetworkArguments(Arguments):
+    """What the agents take that train a network of ``agents.networks``."""
+
+    observe: str = "state"
+    """what the policy sees: "state" for all that helps, "tokens" for the raw tokens alone"""
+    train: str = "heads"
+    """which weights move: "heads" on pi0; on neural tasks "all" of a language model that starts as pi0, or
+    "lora", factors of low rank on it"""
+    rank: int = 8
+    """of the factors"""
+    alpha: int = 16
+    """the factors' product counts alpha / rank times"""
+    micro_batch: int = 0
+    """episodes whose gradient is computed at once, 0 for all of a step's; the sum is the same"""
+    checkpoint_layers: bool = False
+    """of a language model: compute activations again for the gradient, in place of keeping them"""
+    checkpoint_seconds: float = 60.0
+    """between two checkpoints"""
+    resume: bool = False
+    """go on from the checkpoint in the folder, if there is one; its arguments must be these"""
 
 
 ArgumentsType = TypeVar("ArgumentsType", bound=Arguments)
@@ -127,9 +154,21 @@ def field_docstrings(kind: type[Any]) -> dict[str, str]:
     return found
 
 
+def kind_of(args: Arguments, task: Task) -> str:
+    """The kind of training: "exact", "neural" (heads on pi0), "neural-all" or "neural-lora"."""
+    train = getattr(args, "train", "heads")
+    return "exact" if task.exact is not None else "neural" if train == "heads" else f"neural-{train}"
+
+
 def settings_of(args: Arguments, task: Task, defaults: Defaults) -> dict[str, Any]:
-    """The arguments, by name, whose default depends on the kind of task."""
-    chosen = defaults["neural" if task.exact is None else "exact"]
+    """The arguments, by name, whose default depends on the kind of training.
+
+    ValueError where there is no such kind.
+    """
+    kind = kind_of(args, task)
+    if kind not in defaults:
+        raise ValueError(f"train must be one of heads, all, lora, got {getattr(args, 'train', None)!r}")
+    chosen = defaults[kind]
     given = {name: getattr(args, name) for name in chosen}
     return {name: chosen[name] if value is None else value for name, value in given.items()}
 
@@ -139,7 +178,7 @@ def command_of(args: Arguments, agent: str) -> str:
     words = ["python", "-m", f"agents.{agent}"]
     for item in dataclasses.fields(args):
         value, flag = getattr(args, item.name), flag_of(item)
-        if value == default_of(item) and item.name not in ("env_id", "seed", "out"):
+        if item.name == "resume" or (value == default_of(item) and item.name not in ALWAYS):
             continue
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))

@@ -8,6 +8,8 @@ stays where it is. The KL to the reference is exact, over the whole vocabulary, 
 A token is charged the KL of the states that it leads to, and the KL of its own state has its analytic
 gradient (one without the other descends something else). That gradient pulls back every token of the
 vocabulary, not only those that were sampled, and so undoes what drift the noise of the rest has caused.
+Where pi0's rows would be too many to keep (language models with large vocabularies), the KL is k1, in the
+return alone, of the token itself, too.
 
 The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. The
 policy starts at the reference (see ``agents.networks``), steps decay, and the last weights are averaged: a
@@ -28,17 +30,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.arguments import Arguments, Defaults, parse, settings_of
-from agents.networks.make import make_network
+from agents.arguments import Defaults, NetworkArguments, parse, settings_of
+from agents.checkpoints import Checkpoints, training_parts
+from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
-from agents.networks.trajectories import Trajectories, make_engine
+from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation, Task
 
 
 @dataclass
-class PPOArguments(Arguments):
-    """PPO. What is None depends on the kind of task: see ``DEFAULTS``."""
+class PPOArguments(NetworkArguments):
+    """PPO. What is None depends on the kind of training: see ``DEFAULTS``."""
 
     batch: int | None = None
     """episodes per update"""
@@ -64,8 +67,6 @@ class PPOArguments(Arguments):
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
     """largest norm of a gradient"""
-    observe: str = "state"
-    """what the policy sees: "state" for all that helps, "tokens" for the raw tokens alone"""
     average_from: float = 0.85
     """share of the training after which weights are averaged; 1 for no averaging"""
 
@@ -86,6 +87,22 @@ DEFAULTS: Defaults = {
         "epochs": 2,
         "learning_rate": 5e-4,
         "gae_lambda": 0.9,
+    },
+    "neural-all": {
+        "batch": 256,
+        "group": 8,
+        "minibatch": 128,
+        "epochs": 2,
+        "learning_rate": 1e-4,
+        "gae_lambda": 0.95,
+    },
+    "neural-lora": {
+        "batch": 256,
+        "group": 8,
+        "minibatch": 128,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "gae_lambda": 0.95,
     },
 }
 
@@ -120,14 +137,15 @@ class PPO:
         batch, group, minibatch = (settings[name] for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
-        self.policy: PolicyNetwork = make_network(task, observe=args.observe).to(device)
+        trained = trained_by(args)
+        self.policy: PolicyNetwork = make_network(task, observe=args.observe, trained=trained).to(device)
         self.optimizers = [adam(self.policy.actor_weights(), settings["learning_rate"])]
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
         self.critic_optimizers: list[torch.optim.Optimizer] = [adam(dense, args.critic_learning_rate)]
         if sparse:
             self.critic_optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_learning_rate))
-        self.engine = make_engine(task, batch, args.seed)
+        self.engine = self.policy.engine(task, batch, args.seed)
         self.device = device
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
@@ -142,8 +160,11 @@ class PPO:
     def estimates(self, trajectories: Trajectories) -> tuple[Tensor, Tensor]:
         """Advantages and the critic's targets [N, T], nats."""
         values = self.policy.values(trajectories, torch.arange(len(trajectories.mask), device=self.device))
-        paid = trajectories.rewards / self.task.kl_coef
-        paid[:, :-1] -= trajectories.kl[:, 1:]  # a token answers for the state that it leads to
+        if trajectories.exact_kl:
+            paid = trajectories.rewards / self.task.kl_coef
+            paid[:, :-1] -= trajectories.kl[:, 1:]  # a token answers for the state that it leads to
+        else:
+            paid = trajectories.paid(self.task.kl_coef)
         advantages = advantages_of(paid, values, trajectories.mask, self.settings["gae_lambda"])
         return advantages, advantages + values
 
@@ -152,13 +173,17 @@ class PPO:
         advantages, targets = self.estimates(trajectories)
         clipped = []
         for part in self.parts(self.settings["epochs"]):
-            loss, share = self.loss(trajectories, part, advantages[part])
-            self.descend(loss, self.optimizers, progress)
-            clipped.append(share)
+            self.clear(self.optimizers, progress)
+            for some in part.split(self.args.micro_batch or len(part)):
+                loss, share = self.loss(trajectories, some, advantages[some])
+                (loss * (len(some) / len(part))).backward()
+                clipped.append(share)
+            self.step(self.optimizers)
         for part in self.parts(self.args.critic_epochs):
             error = (self.policy.values(trajectories, part) - targets[part])[trajectories.mask[part]]
-            loss = error.square().mean()
-            self.descend(loss, self.critic_optimizers, progress)
+            self.clear(self.critic_optimizers, progress)
+            error.square().mean().backward()
+            self.step(self.critic_optimizers)
         mask = trajectories.mask
         unexplained = advantages[mask].var() / (targets[mask].var() + 1e-8)
         return {"clipped": torch.stack(clipped).mean().item(), "explained": 1 - unexplained.item()}
@@ -181,13 +206,15 @@ class PPO:
         surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
         return (kl[mask] - surrogate).sum() / len(part), ((ratio - 1).abs() > clip).float().mean().detach()
 
-    def descend(self, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], progress: float) -> None:
-        """One step of optimizers, the gradient of the first clipped."""
+    def clear(self, optimizers: Sequence[torch.optim.Optimizer], progress: float) -> None:
+        """No gradient, and the learning rate of the schedule."""
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = scheduled(optimizer.defaults["lr"], progress, self.args.warm_up)
-        loss.backward()
+
+    def step(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """One step of optimizers, the gradient of the first clipped."""
         torch.nn.utils.clip_grad_norm_(optimizers[0].param_groups[0]["params"], self.args.clip_norm)
         for optimizer in optimizers:
             optimizer.step()
@@ -203,6 +230,9 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
     task = training.task
     ppo = PPO(args, task, device)
     average = WeightAverage(ppo.policy)
+    optimizers = [*ppo.optimizers, *ppo.critic_optimizers]
+    parts = training_parts(ppo.policy, optimizers, average, ppo.generator, ppo.rng, ppo.engine)
+    checkpoints = Checkpoints(args, training, parts, at_risk=ppo.engine.lanes * task.horizon)
     while training.left:
         trajectories = ppo.write()
         numbers = ppo.update(trajectories, training.progress)
@@ -213,6 +243,8 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
         training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = returns.mean() - task.kl_coef * nats.mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
+        checkpoints.save_if_due()
+    checkpoints.save()
     average.apply()
     training.describe(ppo.policy.observes, ppo.policy.trains)
     return ppo.policy

@@ -19,17 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.arguments import Arguments, Defaults, parse, settings_of
-from agents.networks.make import make_network
-from agents.networks.policy import WeightAverage
-from agents.networks.trajectories import make_engine
+from agents.arguments import Defaults, NetworkArguments, parse, settings_of
+from agents.checkpoints import Checkpoints, training_parts
+from agents.networks.make import make_network, trained_by
+from agents.networks.policy import PolicyNetwork, WeightAverage
+from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation
 
 
 @dataclass
-class ReinforceArguments(Arguments):
-    """REINFORCE. What is None depends on the kind of task: see ``DEFAULTS``."""
+class ReinforceArguments(NetworkArguments):
+    """REINFORCE. What is None depends on the kind of training: see ``DEFAULTS``."""
 
     batch: int | None = None
     """episodes per update"""
@@ -41,8 +42,6 @@ class ReinforceArguments(Arguments):
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
     """largest norm of a gradient, in nats"""
-    observe: str = "state"
-    """what the policy sees: "state" for all that helps, "tokens" for the raw tokens alone"""
     average_from: float = 0.7
     """share of the training after which weights are averaged; 1 for no averaging"""
 
@@ -50,6 +49,8 @@ class ReinforceArguments(Arguments):
 DEFAULTS: Defaults = {
     "exact": {"batch": 32, "group": 32, "learning_rate": 7e-3},
     "neural": {"batch": 64, "group": 4, "learning_rate": 5e-4},
+    "neural-all": {"batch": 256, "group": 8, "learning_rate": 1e-4},
+    "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3},
 }
 
 
@@ -66,23 +67,38 @@ def leave_one_out(to_go: Tensor, mask: Tensor, group: int) -> Tensor:
     return ((values - others) * there).view(to_go.shape)
 
 
-def train(args: ReinforceArguments) -> Evaluation:
-    """Learn inside the token budget and evaluate."""
-    device = prepare(args)
-    training = Training(args, "reinforce")
+def descend(policy: PolicyNetwork, trajectories: Trajectories, advantages: Tensor, micro_batch: int) -> None:
+    """Add the gradient of -J / kl_coef, that is of the mean over episodes of -(advantages log pi), in parts.
+
+    Args:
+        policy: gets the gradient.
+        trajectories: N of them.
+        advantages: [N, T], nats.
+        micro_batch: episodes of a part; 0 for all.
+    """
+    count = len(advantages)
+    for part in torch.arange(count, device=advantages.device).split(micro_batch or count):
+        log_probs, _ = policy.scores(trajectories, part)
+        loss = -(advantages[part] * log_probs).sum() / count
+        loss.backward()
+
+
+def learn(args: ReinforceArguments, training: Training, device: torch.device) -> PolicyNetwork:
+    """The policy that is learnt inside the token budget."""
     task = training.task
     settings = settings_of(args, task, DEFAULTS)
     batch, group = int(settings["batch"]), int(settings["group"])
     if group < 2 or batch % group:
         raise ValueError(f"group must be at least 2 and divide batch {batch}, got {group}")
-    policy = make_network(task, critic=False, observe=args.observe).to(device)
-    engine = make_engine(task, batch, args.seed)
+    policy = make_network(task, critic=False, observe=args.observe, trained=trained_by(args)).to(device)
+    engine = policy.engine(task, batch, args.seed)
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     weights = policy.actor_weights()
     optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
     average = WeightAverage(policy)
-    every = torch.arange(batch, device=device)
+    parts = training_parts(policy, [optimizer], average, generator, rng, engine)
+    checkpoints = Checkpoints(args, training, parts, at_risk=batch * task.horizon)
     while training.left:
         prompts = np.repeat(rng.integers(0, len(task.prompts.tokens), batch // group), group)
         trajectories = policy.write(engine, prompts, generator)
@@ -92,10 +108,8 @@ def train(args: ReinforceArguments) -> Evaluation:
         optimizer.param_groups[0]["lr"] = scheduled(
             settings["learning_rate"], training.progress, args.warm_up
         )
-        log_probs, _ = policy.scores(trajectories, every)
-        loss = -(advantages * log_probs).sum() / batch
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        descend(policy, trajectories, advantages, args.micro_batch)
         norm = torch.nn.utils.clip_grad_norm_(weights, args.clip_norm)
         optimizer.step()
         if training.progress >= args.average_from:
@@ -105,8 +119,18 @@ def train(args: ReinforceArguments) -> Evaluation:
         training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = task.kl_coef * paid.sum(1).mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
+        checkpoints.save_if_due()
+    checkpoints.save()
     average.apply()
     training.describe(policy.observes, policy.trains)
+    return policy
+
+
+def train(args: ReinforceArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate."""
+    device = prepare(args)
+    training = Training(args, "reinforce")
+    policy = learn(args, training, device)
     scored, features = policy.for_evaluation(training.evaluation_task)
     return training.finish(scored, features=features, network=policy)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.networks.trajectories import Trajectories
-from klrl_envs import Engine, Task
+from agents.networks.trajectories import Trajectories, make_engine
+from klrl_envs import Engine, Task, save_policy
 
 
 class PolicyNetwork(nn.Module, ABC):
@@ -24,7 +26,7 @@ class PolicyNetwork(nn.Module, ABC):
     """
 
     observes: ClassVar[str]
-    trains: ClassVar[str] = "heads on pi0"
+    trains: str = "heads on pi0"
 
     @abstractmethod
     def actor_weights(self) -> list[nn.Parameter]:
@@ -56,11 +58,23 @@ class PolicyNetwork(nn.Module, ABC):
             task: on the evaluation prompts.
         """
 
+    def engine(self, task: Task, lanes: int, seed: int) -> Engine:
+        """An engine for ``write``, whose lanes are seeded from ``seed``, apart from ``default_rng(seed)``."""
+        return make_engine(task, lanes, seed)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The weights that a training moves, by their names in the state of the module; no copies."""
+        return self.state_dict()
+
+    def save(self, out: Path) -> None:
+        """Write what ``klrl_envs.load_policy`` reads into a folder."""
+        save_policy(self, out / "policy.safetensors")
+
 
 class WeightAverage:
     """The mean of a policy's weights over the updates since it began (Polyak and Juditsky 1992)."""
 
-    def __init__(self, policy: nn.Module) -> None:
+    def __init__(self, policy: PolicyNetwork) -> None:
         self._policy = policy
         self._count = 0
         self._mean: dict[str, Tensor] = {}
@@ -69,13 +83,23 @@ class WeightAverage:
     def add(self) -> None:
         """Count the present weights in."""
         self._count += 1
-        for name, weight in self._policy.state_dict().items():
+        for name, weight in self._policy.trained_state().items():
             if name not in self._mean:
                 self._mean[name] = weight.clone()
             else:
                 self._mean[name] += (weight - self._mean[name]) / self._count
 
+    def state(self) -> dict[str, Any]:
+        """The mean and how many it is of."""
+        return {"count": self._count, "mean": self._mean}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put a state back."""
+        present = self._policy.trained_state()
+        self._count = state["count"]
+        self._mean = {name: mean.to(present[name].device) for name, mean in state["mean"].items()}
+
     def apply(self) -> None:
         """Give the policy the mean, if there is one."""
         if self._mean:
-            self._policy.load_state_dict(self._mean)
+            self._policy.load_state_dict(self._mean, strict=False)

@@ -26,6 +26,7 @@ FORMAT = "klrl-policy-1"
 SUFFIXES = (".safetensors", ".onnx")
 NETWORKS = {
     "hidden-state": ("klrl_envs.networks.hidden_state", "HiddenStateNetwork"),
+    "language-model": ("klrl_envs.networks.language_model", "LanguageModelNetwork"),
     "raw-tokens": ("klrl_envs.networks.raw_tokens", "RawTokens"),
     "residual": ("klrl_envs.networks.residual", "ResidualNetwork"),
     "table": ("klrl_envs.networks.table", "Table"),

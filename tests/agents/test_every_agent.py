@@ -14,7 +14,7 @@ from benchmarks.suites import SUITES
 from klrl_envs import RunRecord
 
 FOLDER = Path(__file__).resolve().parents[2] / "agents"
-SHARED = {"__init__", "arguments", "run", "demo", "minimal"}
+SHARED = {"__init__", "arguments", "checkpoints", "run", "demo", "minimal"}
 AGENTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 

@@ -16,6 +16,7 @@ PUBLIC_MODULES = {
     "klrl_envs.kl",
     "klrl_envs.networks.evidence",
     "klrl_envs.networks.hidden_state",
+    "klrl_envs.networks.language_model",
     "klrl_envs.networks.perceptron",
     "klrl_envs.networks.raw_tokens",
     "klrl_envs.networks.residual",
@@ -87,7 +88,7 @@ def test_a_task_is_asked_whether_it_is_exact(path: Path) -> None:
 
 def test_algorithms_do_not_import_each_other() -> None:
     """One algorithm is one file, and ``networks`` know no algorithm; the demonstration is of PPO."""
-    shared = ("agents.arguments", "agents.run", "agents.networks")
+    shared = ("agents.arguments", "agents.checkpoints", "agents.run", "agents.networks")
     for path in sorted(AGENTS.rglob("*.py")):
         allowed = (*shared, "agents.ppo") if path.name == "demo.py" else shared
         if path.parent.name == "networks":

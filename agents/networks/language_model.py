@@ -1,0 +1,251 @@
+"""The policy that is a language model: it starts as the reference, and all its weights or factors move."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from agents.networks.policy import PolicyNetwork
+from agents.networks.trajectories import Trajectories, residual_scores
+from agents.networks.writing import (
+    Texts,
+    WrittenTexts,
+    paid_texts,
+    reading_engine,
+    up_to_the_end,
+    write_texts,
+)
+from klrl_envs import Engine, Task
+from klrl_envs.networks.language_model import LanguageModelNetwork, copied
+from klrl_envs.networks.perceptron import perceptron
+
+MOST_ROWS = 1 << 28
+"""Numbers of pi0's rows [N, T, V] up to which a critic's KL is exact; beyond, KL is k1 in the return."""
+READ_AT_ONCE = 256
+"""Texts that are read in one pass without gradients, at most."""
+
+
+class LanguageModelPolicy(PolicyNetwork):
+    """What the policies that are language models have in common.
+
+    Texts are written whole, on the policy's device, before the engine pays them. Then pi0 reads them, once,
+    in one parallel pass. With a critic the policy reads them, too: the critic is a head on its hidden states
+    as they were written, which it does not move, and the KL is exact where pi0's rows are not too many.
+
+    Attributes:
+        task: what is played.
+        micro_batch: texts that are read at once without gradients, at most.
+        critic: the head; None without a critic.
+        middle: of the range of rewards, nats.
+    """
+
+    observes: ClassVar = "the tokens"
+    task: Task
+    critic: nn.Sequential | None
+    middle: float
+    micro_batch: int = READ_AT_ONCE
+
+    def add_critic(self, width: int) -> None:
+        """A head on hidden states of a width and the time."""
+        self.critic = perceptron(width + 1, 256, 1)
+
+    @abstractmethod
+    def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Tokens [N, T] after the prompts [N], the end token after the end, and their log-probs [N, T] in
+        nats, zero after it.
+        """
+
+    @abstractmethod
+    def read(
+        self, tokens: Tensor, first: Tensor, mask: Tensor, *, reference: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Final hidden states [n, T, width] before each token of texts, and logits float32 [M, V].
+
+        Args:
+            tokens: int64 [n, L], prompt and text, padded.
+            first: int64 [n], where the text begins.
+            mask: bool [n, T], the M steps that were taken.
+            reference: reads with pi0 instead.
+        """
+
+    def critic_weights(self) -> list[nn.Parameter]:
+        """See ``PolicyNetwork``."""
+        return [] if self.critic is None else list(self.critic.parameters())
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """See ``PolicyNetwork``."""
+        moved = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        return {name: weight for name, weight in self.state_dict().items() if name in moved}
+
+    def engine(self, task: Task, lanes: int, seed: int) -> Engine:
+        """See ``PolicyNetwork``; pi0 is asked for whole texts."""
+        return reading_engine(task, lanes, seed)
+
+    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> WrittenTexts:
+        """See ``PolicyNetwork``."""
+        task, device = self.task, generator.device
+        actions, log_probs = self.written(prompts, generator)
+        mask = up_to_the_end(actions, -1 if task.end_token is None else task.end_token)
+        texts = Texts(
+            torch.as_tensor(task.padded_prompts[prompts], device=device),
+            torch.as_tensor(task.prompts.lengths[prompts], device=device),
+            actions, log_probs, mask, task.pad,
+        )  # fmt: skip
+        exact = self.critic is not None and mask.numel() * task.vocab_size <= MOST_ROWS
+        reference, rows = self.read_by_reference(texts, keep=exact)
+        remember = getattr(engine.task.reference, "remember", None)
+        if remember is not None:
+            remember(texts, reference)
+        hidden, kl = self.read_again(texts, rows)
+        return WrittenTexts(
+            inputs=hidden,
+            rows=rows,
+            tokens=texts.whole(),
+            first=texts.first,
+            actions=actions,
+            mask=mask,
+            log_ratios=log_probs - reference,
+            log_probs=log_probs,
+            kl=kl,
+            base=torch.full_like(log_probs, self.middle),
+            **paid_texts(engine, prompts, texts),
+        )
+
+    @torch.no_grad()
+    def read_by_reference(self, texts: Texts, *, keep: bool) -> tuple[Tensor, Tensor]:
+        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if kept."""
+        whole, vocabulary = texts.whole(), self.task.vocab_size if keep else 0
+        taken, rows = [], texts.log_probs.new_zeros((*texts.mask.shape, vocabulary))
+        for part in torch.arange(len(whole), device=whole.device).split(self.micro_batch):
+            mask, actions = texts.mask[part], texts.actions[part]
+            _, logits = self.read(whole[part], texts.first[part], mask, reference=True)
+            log_probs = logits.log_softmax(dim=-1)
+            chosen = log_probs.gather(-1, actions[mask][:, None]).squeeze(-1)
+            taken.append(torch.zeros_like(texts.log_probs[part]).masked_scatter(mask, chosen))
+            if keep:
+                rows[part] = rows[part].masked_scatter(mask[..., None], log_probs)
+        return torch.cat(taken), rows
+
+    @torch.no_grad()
+    def read_again(self, texts: Texts, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What a critic reads [N, T, D], and the exact KL [N, T] to rows [N, T, V]; else zeros."""
+        whole, kl = texts.whole(), torch.zeros_like(texts.log_probs)
+        if self.critic is None:
+            return kl.new_zeros((*kl.shape, 0)), kl
+        inputs = []
+        steps = torch.arange(kl.shape[1], device=kl.device)
+        share = ((texts.first[:, None] + steps) / self.task.max_length)[..., None]
+        for part in torch.arange(len(whole), device=whole.device).split(self.micro_batch):
+            mask = texts.mask[part]
+            hidden, logits = self.read(whole[part], texts.first[part], mask)
+            inputs.append(torch.cat((hidden, share[part]), dim=-1))
+            if rows.shape[-1]:
+                log_probs = logits.log_softmax(dim=-1)
+                apart = (log_probs.exp() * (log_probs - rows[part][mask])).sum(dim=-1)
+                kl[part] = kl[part].masked_scatter(mask, apart)
+        return torch.cat(inputs), kl
+
+    def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``PolicyNetwork``; the KL is zero where pi0's rows are not there."""
+        mask = trajectories.mask[index]
+        _, logits = self.read(trajectories.tokens[index], trajectories.first[index], mask)
+        if trajectories.rows.shape[-1]:
+            return residual_scores(trajectories, index, logits - trajectories.rows[index][mask])
+        taken = -F.cross_entropy(logits, trajectories.actions[index][mask], reduction="none")
+        blank = torch.zeros(mask.shape, device=mask.device)
+        return blank.masked_scatter(mask, taken), blank
+
+    def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
+        """See ``PolicyNetwork``."""
+        assert self.critic is not None
+        return trajectories.base[index] + self.critic(trajectories.inputs[index]).squeeze(-1)
+
+
+class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
+    """A ``Nano`` that starts as the reference, with a critic or without.
+
+    Args:
+        task: a neural task whose reference is a ``Nano``.
+        critic: whether there is one.
+        rank, alpha: of the factors; 0 where all weights move.
+        checkpoint_layers: computes a layer's activations again for its gradient, in place of keeping them.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        critic: bool = True,
+        rank: int = 0,
+        alpha: int = 0,
+        checkpoint_layers: bool = False,
+    ) -> None:
+        super().__init__(task, rank=rank, alpha=alpha)
+        self.critic = None
+        if critic:
+            self.add_critic(self.model.config.width)
+        self.middle = sum(task.reward_range) / 2 / task.kl_coef
+        self.checkpoint_layers = checkpoint_layers
+        self.trains = f"LoRA of rank {rank}" if rank else "all weights"
+        self._copies: dict[str, Any] = {}  # no submodules: nothing of them is trained, saved or averaged
+
+    def actor_weights(self) -> list[nn.Parameter]:
+        """See ``PolicyNetwork``."""
+        return [weight for weight in self.model.parameters() if weight.requires_grad]
+
+    def reference(self, device: torch.device) -> Any:
+        """pi0's network on a device."""
+        model: Any = self.task.reference
+        model = model.model
+        if model.embedding.weight.device == device:
+            return model
+        if "reference" not in self._copies:
+            self._copies["reference"] = copied(model, str(device)).requires_grad_(False)
+        return self._copies["reference"]
+
+    def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See ``LanguageModelPolicy``."""
+        task, device = self.task, generator.device
+        unique, rows = np.unique(prompts, return_inverse=True)
+        lengths = task.prompts.lengths[unique]
+        inside = np.arange(task.prompt_length) < lengths[:, None]
+        shown = np.where(inside, task.prompts.tokens[unique], self.start_token)
+        model = self._copies["writer"] = self.plain(self._copies.get("writer")) if self.rank else self.model
+        return write_texts(
+            model,
+            torch.as_tensor(np.pad(shown, ((0, 0), (1, 0)), constant_values=self.start_token), device=device),
+            torch.as_tensor(lengths + 1, device=device),
+            torch.as_tensor(rows.reshape(-1), device=device),
+            task.horizon,
+            -1 if task.end_token is None else task.end_token,
+            generator,
+        )
+
+    def read(
+        self, tokens: Tensor, first: Tensor, mask: Tensor, *, reference: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """See ``LanguageModelPolicy``; the policy's layers in bfloat16 on CUDA, its logits in float32."""
+        model = self.reference(tokens.device) if reference else self.model
+        inputs = F.pad(tokens[:, :-1], (1, 0), value=self.start_token).clamp_max(self.task.vocab_size - 1)
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda and not reference):
+            recomputed = self.checkpoint_layers and torch.is_grad_enabled()
+            whole = recomputed_hidden(model, inputs) if recomputed else model.hidden(inputs)
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        place = (first[:, None] + steps)[..., None].expand(-1, -1, whole.shape[-1])
+        hidden = whole.float().gather(1, place)
+        return hidden, model.unembed(hidden[mask])
+
+
+def recomputed_hidden(model: Any, tokens: Tensor) -> Tensor:
+    """``Nano.hidden`` [B, T, width] of tokens [B, T], whose layers keep no activations for the gradient."""
+    x, length = model.embedding(tokens), tokens.shape[1]
+    for block in model.layers:
+        x = checkpoint(block, x, model.cosine[:length], model.sine[:length], use_reentrant=False)
+    return model.norm(x)
