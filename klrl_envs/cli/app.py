@@ -277,7 +277,7 @@ def fetch(
 @app.command()
 def export(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help='"nano", the reference of the neural environments.')
+        str, typer.Argument(metavar="WHAT", help='"nano", the reference, or a policy.safetensors.')
     ],
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Is made; must not be there, or be empty.")
@@ -290,7 +290,8 @@ def export(
     neural environment, as reference=FOLDER. The tokenizer puts token 0
     before a text, as klrl does: it is bos, eos and pad. Trainers load their
     frozen reference from the folder, too, so leave it where it is.
-    examples/trl_rloo.py trains it with TRL.
+    examples/trl_rloo.py trains it with TRL. Of trained policies those can
+    be exported that agents made with --train all or --train lora.
 
     Example: [bold]klrl export nano nano-folder[/]
     """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from klrl_envs import evaluation_task, save_policy
+from klrl_envs.networks.hidden_state import HiddenStateNetwork
 from klrl_envs.reference.byte_pairs import nano_vocabulary
 from klrl_envs.reference.hub import hub_reference
-from klrl_envs.reference.transformer import nano_reference
+from klrl_envs.reference.transformer import load_nano, nano_reference
 from tests.cli.commands import klrl, refused, succeeded
 
 TEXTS = [
@@ -84,7 +86,7 @@ def test_a_folder_with_files_is_kept(folder, tmp_path):
     refused(klrl("export", "nano", str(own), "--force"), "no exported model")
     refused(klrl("export", "nano", str(own / "thesis.txt")), "is a file")
     assert (own / "thesis.txt").read_text() == "years of work"
-    refused(klrl("export", "giant", str(own)), "got 'giant'")
+    refused(klrl("export", "giant", str(tmp_path / "new")), "got 'giant'")
 
 
 def test_force_replaces_a_model(tmp_path):
@@ -96,3 +98,35 @@ def test_force_replaces_a_model(tmp_path):
     succeeded(klrl("export", "nano", str(folder), "--force"))
     assert "LlamaForCausalLM" in (folder / "config.json").read_text()
     assert not (folder / "stale.txt").exists() and [path.name for path in tmp_path.iterdir()] == ["nano"]
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_trained_language_model_is_exported(rank, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from klrl_envs.networks.language_model import LanguageModelNetwork
+
+    task = evaluation_task("klrl/Sentiment-v0")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = LanguageModelNetwork(task, rank, 2 * rank)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += 0.05 * torch.randn_like(weight) * weight.requires_grad
+    save_policy(network, tmp_path / "policy.safetensors")
+    succeeded(klrl("export", str(tmp_path / "policy.safetensors"), str(tmp_path / "folder")))
+    text = torch.arange(1, 13)[None]
+    with torch.inference_mode():
+        exported = AutoModelForCausalLM.from_pretrained(tmp_path / "folder")(text).logits
+        torch.testing.assert_close(exported, network.plain()(text), atol=2e-4, rtol=1e-4)
+        assert (exported - load_nano()(text)).abs().max() > 0.1
+
+
+def test_other_policies_are_refused(tmp_path):
+    heads = tmp_path / "heads.safetensors"
+    save_policy(HiddenStateNetwork(evaluation_task("klrl/Sentiment-v0"), 8), heads)
+    refused(klrl("export", str(heads), str(tmp_path / "folder")), "no language model of its own")
+    (tmp_path / "none.safetensors").write_bytes(b"nothing")
+    refused(klrl("export", str(tmp_path / "none.safetensors"), str(tmp_path / "folder")), "none.safetensors")
+    assert not (tmp_path / "folder").exists()

@@ -63,7 +63,7 @@ def test_nano_is_trained_recorded_and_scored(tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = trained(out, 3, **{"evaluate-every": ONE_UPDATE})
     record = RunRecord.load(out / "result.json")
-    assert record.env_id == "klrl/Sentiment-v0" and record.budget == "counted"
+    assert record.env_id == "klrl/Sentiment-v0"
     progress, curve = lines_of(out / "progress.jsonl"), lines_of(out / "curve.jsonl")
     assert len(progress) == 3 and progress[-1]["tokens"] == record.tokens
     assert 2 * ONE_UPDATE < record.tokens <= 3 * ONE_UPDATE

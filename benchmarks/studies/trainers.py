@@ -1,0 +1,291 @@
+"""Which training reaches which score on Sentiment-v0, after how many tokens and how many seconds?
+
+    python -m benchmarks.studies.trainers              # run what is missing (hours), then page and figure
+    python -m benchmarks.studies.trainers --only trl   # only runs whose name has this in it
+    python -m benchmarks.studies.trainers --draw       # page and figure of the runs that are there
+
+TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), and agents of this repository.
+Every side is read alike, from what its own training says of each update: the mean over its texts of reward -
+kl_coef KL. The score of a window of updates is (objective - J0) / (J* - J0), with J0 that of pi0 on the
+training prompts and J* - J0 that of the certificate. No evaluation takes time in it, and none is looked at;
+what an agent does after its training (averaging its weights, say) does not show.
+
+Seconds are those of one core: every training has one thread, and the time that its process has run on a core
+is read each second, so that what else the machine does counts little. Starting up is taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import klrl_envs
+from benchmarks.studies.trainers_figure import draw
+from klrl_envs.evaluation.rollout import roll_out
+from klrl_envs.results.document import write_atomically
+from klrl_envs.wrappers import append_line
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).parent / "trainers"
+ENV_ID = "klrl/Sentiment-v0"
+TOKENS = 2_000_000
+WINDOW = 50_000
+"""Tokens of a point."""
+REACHED = 0.4
+PI0_TEXTS = 16_384
+"""Of pi0 on the training prompts, for J0."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A training: a name for its file, what the page calls it, and its command without folder and tokens."""
+
+    name: str
+    label: str
+    command: tuple[str, ...]
+
+
+def trl(rate: str) -> Trainer:
+    """TRL's RLOO at a learning rate."""
+    return Trainer(f"trl-{rate}", f"TRL RLOO, {rate}", ("examples.trl_rloo", "--learning-rate", rate))
+
+
+def agent(module: str, train: str, label: str) -> Trainer:
+    """An agent of this repository with its own settings."""
+    return Trainer(
+        f"{module}-{train}",
+        label,
+        (f"agents.{module}", "--env-id", ENV_ID, "--train", train, "--device", "cpu"),
+    )
+
+
+TRAINERS = (
+    trl("1e-4"),
+    trl("3e-4"),
+    trl("1e-3"),
+    agent("reinforce", "all", "reinforce, all weights"),
+    agent("ppo", "all", "ppo, all weights"),
+    agent("reinforce", "heads", "reinforce, heads"),
+    agent("ppo", "heads", "ppo, heads"),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The points of a training; each is the mean of a window of updates.
+
+    Attributes:
+        label: what the page calls it.
+        command: what ran it, without its folder.
+        versions: of what ran.
+        tokens: [K], written by the end of the window.
+        seconds: [K], of one core by then.
+        objective: [K], mean of reward - kl_coef KL, on the training prompts.
+        reward, kl: [K], likewise; KL in nats a text.
+    """
+
+    label: str
+    command: str
+    versions: dict[str, str]
+    tokens: list[int]
+    seconds: list[float]
+    objective: list[float]
+    reward: list[float]
+    kl: list[float]
+
+    def scores(self, start: float, gap: float) -> list[float]:
+        """[K], 0 as pi0 and 1 as the optimum, with pi0's objective and J* - J0."""
+        return [(value - start) / gap for value in self.objective]
+
+
+def watch(command: Sequence[str], out: Path) -> None:
+    """Run a training, and write core.jsonl: its tokens, and the seconds that it has had a core, each second.
+
+    Raises:
+        RuntimeError: it failed; with the end of its log.
+    """
+    import psutil
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "core.jsonl").unlink(missing_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with (out / "log").open("w") as log:
+        child = subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT, env=environment)
+        try:
+            process, seen = psutil.Process(child.pid), 0
+            while child.poll() is None:
+                time.sleep(1)
+                tokens = tokens_of(out / "progress.jsonl")
+                if tokens > seen and child.poll() is None:
+                    used = process.cpu_times()
+                    append_line(
+                        out / "core.jsonl", {"tokens": tokens, "seconds": round(used.user + used.system, 2)}
+                    )
+                    seen = tokens
+        finally:
+            child.kill()
+    if child.wait():
+        raise RuntimeError(f"{' '.join(command)} failed:\n{(out / 'log').read_text()[-2000:]}")
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a JSONL file; none where there is no file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def tokens_of(path: Path) -> int:
+    """The tokens of the last line."""
+    lines = lines_of(path)
+    return int(lines[-1]["tokens"]) if lines else 0
+
+
+def curve_of(trainer: Trainer, out: Path, window: int) -> Curve:
+    """The points of a training, each of so many tokens, from its progress.jsonl and core.jsonl."""
+    updates, core = lines_of(out / "progress.jsonl"), lines_of(out / "core.jsonl")
+    tokens = np.array([line["tokens"] for line in updates])
+    at = np.array([line["tokens"] for line in core])
+    used = np.array([line["seconds"] for line in core])
+    speed = (used[-1] - used[0]) / (at[-1] - at[0])
+    used = used - used[0] + at[0] * speed  # the first tokens at the speed of all others, without the start
+    group = (tokens - 1) // window
+    weight = np.diff(tokens, prepend=0)
+    ends, means = [], {name: [] for name in ("objective", "reward", "kl")}
+    for each in np.unique(group):
+        rows = np.flatnonzero(group == each)
+        if weight[rows].sum() < window / 2:
+            continue  # what is left over at the end
+        ends.append(int(tokens[rows[-1]]))
+        for name, values in means.items():
+            column = np.array([updates[row][name] for row in rows])
+            values.append(round(float(np.average(column, weights=weight[rows])), 5))
+    seconds = [round(float(second), 1) for second in np.interp(ends, at, used)]
+    return Curve(
+        trainer.label, " ".join(("python", "-m", *trainer.command)), versions(), ends, seconds, **means
+    )
+
+
+def versions() -> dict[str, str]:
+    """What ran."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str] = {}
+    for name in ("torch", "transformers", "trl"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def start_of(folder: Path) -> dict[str, float]:
+    """J0 on the training prompts, and J* - J0 of the certificate; kept in level.json."""
+    path = folder / "level.json"
+    if not path.is_file():
+        task, best = klrl_envs.make_task(ENV_ID), klrl_envs.optimum(ENV_ID)
+        with klrl_envs.ledger.counting_as("evaluation"):
+            reward = roll_out("reference", task, episodes=PI0_TEXTS, seed=0).reward
+        level = {
+            "start": round(float(reward.mean()), 5),
+            "start_stderr": round(float(reward.std() / len(reward) ** 0.5), 5),
+            "gap": round(best.value - best.reference_value, 5),
+        }
+        write_atomically(path, json.dumps(level, indent=1) + "\n")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def seconds_to(curve: Curve, scores: Sequence[float], reached: float) -> float | None:
+    """Seconds by the end of the first window that has a score; None where none has."""
+    return next((second for second, score in zip(curve.seconds, scores) if score >= reached), None)
+
+
+def card(curves: Sequence[Curve], level: dict[str, float]) -> str:
+    """The page."""
+    about = [" ".join(part.split()) for part in (__doc__ or "").split("\n\n")[2:]]
+    lines = [
+        "# Trainers on Sentiment-v0: score against tokens and seconds",
+        "",
+        "Made by `python -m benchmarks.studies.trainers`.",
+        "",
+        *[line for part in about for line in (part, "")],
+        f"J0 on the training prompts is {level['start']:.4f} (standard error {level['start_stderr']:.4f}, "
+        f"{PI0_TEXTS:,} texts), J* - J0 is {level['gap']:.4f}. A window has {WINDOW:,} tokens.",
+        "",
+        "![score against tokens and seconds](trainers.png)",
+        "",
+        f"| training | tokens | seconds | tokens/s | seconds to {REACHED:g} | last score | reward | KL |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for curve in curves:
+        scores = curve.scores(level["start"], level["gap"])
+        reached = seconds_to(curve, scores, REACHED)
+        lines.append(
+            f"| {curve.label} | {curve.tokens[-1]:,} | {curve.seconds[-1]:,.0f} | "
+            f"{curve.tokens[-1] / curve.seconds[-1]:,.0f} | "
+            f"{'not reached' if reached is None else f'{reached:,.0f}'} | {np.mean(scores[-2:]):.3f} | "
+            f"{curve.reward[-1]:.3f} | {curve.kl[-1]:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code: 1 where a training failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.studies.trainers",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--only", action="append", default=[], help="part of a run's name; may be repeated")
+    parser.add_argument("--draw", action="store_true", help="run nothing")
+    parser.add_argument("--runs", type=Path, default=Path("runs/trainers"), help="where trainings write")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of points, page and figure")
+    options = parser.parse_args(arguments)
+    failed = 0
+    for trainer in TRAINERS:
+        path, out = options.out / f"{trainer.name}.json", (options.runs / trainer.name).resolve()
+        chosen = not options.only or any(part in trainer.name for part in options.only)
+        if options.draw or path.is_file() or not chosen:
+            continue
+        shared = ["--tokens", str(TOKENS), "--threads", "1", "--episodes", "128", "--out", str(out)]
+        try:
+            if not ((out / "result.json").is_file() and (out / "core.jsonl").is_file()):  # else it is done
+                watch([sys.executable, "-m", *trainer.command, *shared], out)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            failed = 1
+            continue
+        write_atomically(path, json.dumps(asdict(curve_of(trainer, out, WINDOW))) + "\n")
+    paths = [options.out / f"{trainer.name}.json" for trainer in TRAINERS]
+    curves = [Curve(**json.loads(path.read_text("utf-8"))) for path in paths if path.is_file()]
+    if not curves:
+        print(f"no runs in {options.out}", file=sys.stderr)
+        return 1
+    level = start_of(options.out)
+    for curve in curves:
+        reached = seconds_to(curve, curve.scores(level["start"], level["gap"]), REACHED)
+        shown = "not reached" if reached is None else f"{reached:.0f}"
+        print(f"{curve.label:<26} seconds to {REACHED:g}: {shown}")
+    write_atomically(options.out / "README.md", card(curves, level))
+    draw(
+        [
+            (curve.label, curve.tokens, curve.seconds, curve.scores(level["start"], level["gap"]))
+            for curve in curves
+        ],
+        options.out,
+    )
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

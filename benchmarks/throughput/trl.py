@@ -1,0 +1,126 @@
+"""Training all weights: leave-one-out REINFORCE of this repository against TRL's RLOO, tokens/s.
+
+The same weights, prompts, objective and batch: 64 texts of 24 new tokens in groups of 4, one update a batch,
+float32, as many threads as torch has here (OMP_NUM_THREADS). TRL runs as ``examples/trl_rloo.py`` sets it:
+no gradient checkpointing, no bfloat16, its own key-value cache, nothing saved or evaluated. Each run is a
+process of its own, and its speed is that between its third update and its last, by its progress.jsonl:
+imports, loading and evaluation are not in it. Beside them stand the products with weights alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.throughput.rounds import report
+
+MISSING = "TRL is not installed: pip install 'klrl-envs[trl]'"
+CHECKOUT = Path(__file__).resolve().parents[2]
+BATCH, GROUP, PROMPT, HORIZON = 64, 4, 8, 24
+UPDATES, WARM_UP = 20, 2
+BAR = 2.5
+
+
+def commands(tokens: int, threads: int) -> dict[str, list[str]]:
+    """A command for each side, without its folder."""
+    shared = [
+        "--tokens", str(tokens), "--learning-rate", "1e-4", "--threads", str(threads), "--episodes", "128",
+    ]  # fmt: skip
+    ours = ["--env-id", "klrl/Sentiment-v0", "--train", "all", "--batch", str(BATCH), "--group", str(GROUP)]
+    return {
+        "reinforce, all weights": ["-m", "agents.reinforce", *ours, *shared, "--device", "cpu"],
+        "RLOO of TRL": ["-m", "examples.trl_rloo", *shared],
+    }
+
+
+def speed_of(progress: str) -> float:
+    """Tokens/s after the warm-up, from the lines of a progress.jsonl.
+
+    Raises:
+        ValueError: too few updates.
+    """
+    lines = [json.loads(line) for line in progress.splitlines()][WARM_UP:]
+    if len(lines) < 2:
+        raise ValueError(f"a run needs at least {WARM_UP + 2} updates, got {len(lines) + WARM_UP}")
+    first, last = lines[0], lines[-1]
+    return (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])
+
+
+def train(command: list[str]) -> float:
+    """Tokens/s of one training, in a process of its own.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it said.
+    """
+    with tempfile.TemporaryDirectory() as out:
+        ran = subprocess.run(
+            [sys.executable, *command, "--out", out],
+            cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if ran.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{ran.stderr[-2000:]}")
+        return speed_of(Path(out, "progress.jsonl").read_text(encoding="utf-8"))
+
+
+def products_round() -> float:
+    """Tokens/s of an update's products of weights and activations alone, float32, on torch's threads.
+
+    Writing: the prompts once each, then a token of every text at a time; pi0's score of all texts in one
+    pass; the same pass of the policy, and two products as large for its gradient.
+    """
+    import torch
+
+    from klrl_envs.reference.nano import NanoConfig
+
+    config = NanoConfig()
+    width, hidden = config.width, config.hidden
+    block = [(width, 3 * width), (width, width), (width, 2 * hidden), (hidden, width)]
+    maps = [torch.randn(out, into) for _ in range(config.layers) for into, out in block]
+    unembedding = torch.randn(config.vocab_size, width)
+
+    def forward(rows: int, scored: int, *, gradient: bool = False) -> None:
+        for weight, count in [*((weight, rows) for weight in maps), (unembedding, scored)]:
+            x = torch.ones(count, weight.shape[1])
+            y = x @ weight.T
+            if gradient:
+                _ = y @ weight, y.T @ x
+
+    started = time.perf_counter()
+    with torch.inference_mode():
+        forward(BATCH // GROUP * (PROMPT + 1), BATCH // GROUP)
+        for _ in range(HORIZON - 1):
+            forward(BATCH, BATCH)
+        forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON)
+        forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON, gradient=True)
+    return BATCH * HORIZON / (time.perf_counter() - started)
+
+
+def measure(rounds: int) -> tuple[dict[str, float], float]:
+    """Both sides and the products alone, tokens/s; the best of alternating rounds."""
+    import torch
+
+    best: dict[str, float] = {}
+    limit = 0.0
+    for _ in range(rounds):
+        for name, command in commands(UPDATES * BATCH * HORIZON, torch.get_num_threads()).items():
+            best[name] = max(best.get(name, 0.0), train(command))
+        limit = max(limit, *(products_round() for _ in range(5)))
+    return best, limit
+
+
+def run(rounds: int) -> None:
+    """Measure and print; without TRL only how to install it."""
+    if find_spec("trl") is None or find_spec("datasets") is None:
+        print(MISSING)
+        return
+    best, limit = measure(rounds)
+    report("Training of all weights", best, "reinforce", "tokens/s", BAR)
+    share = best["reinforce, all weights"] / limit
+    print(
+        f"  {'its matrix products alone':<28} {limit:>12,.0f} tokens/s; reinforce reaches {share:.2f} of it\n"
+    )
