@@ -80,7 +80,7 @@ def train(args: ReinforceArguments) -> Evaluation:
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     weights = policy.actor_weights()
-    optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99), fused=True)
     average = WeightAverage(policy)
     every = torch.arange(batch, device=device)
     while training.left:

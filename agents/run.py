@@ -15,7 +15,7 @@ from tqdm import tqdm
 import klrl_envs
 from agents.arguments import Arguments, command_of
 from klrl_envs import Evaluation, Task
-from klrl_envs.wrappers import Episode, append_line
+from klrl_envs.wrappers import Episode, append_line, append_lines
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECORDED = 10_000  # episodes of a training, about, that are recorded
@@ -112,8 +112,9 @@ class Training:
         first, self._episodes = self._episodes, self._episodes + len(episodes)
         spent = sum(episode.length for episode in episodes)
         kept = min(max(round(RECORDED * spent / max(self.budget, 1)), 1), len(episodes))
-        for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
-            append_line(self.out / "episodes.jsonl", replace(episodes[index], episode=first + index).line())
+        chosen = np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist()
+        lines = (replace(episodes[index], episode=first + index).line() for index in chosen)
+        append_lines(self.out / "episodes.jsonl", lines)
 
     def finish(self, policy: Any, *, features: bool = False, network: Any = None) -> Evaluation:
         """Evaluate, and write result.json, and policy.safetensors where there is a network.
@@ -163,6 +164,7 @@ def prepare(args: Arguments) -> Any:
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     return device
 
 
