@@ -164,6 +164,7 @@ def prepare(args: Arguments) -> Any:
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
+        torch.set_flush_denormal(True)  # of vanishing probabilities and gradients, which are slow
         torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     return device
 

@@ -128,7 +128,7 @@ class SharedScores(torch.autograd.Function):
         state: Tensor,
         context: Tensor,
         actions: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """The scores of M steps.
 
         Args:
@@ -139,8 +139,7 @@ class SharedScores(torch.autograd.Function):
             state, context, actions: int64 [M], rows of residual and of base, and tokens.
 
         Returns:
-            log pi - log base of the tokens taken, exact KL(pi || pi0), and log sum exp(log base + residual),
-            [M] each, nats.
+            log pi - log base of the tokens taken, and exact KL(pi || pi0), [M] each, nats.
         """
         shifted = residual.log_softmax(dim=-1)  # by a constant of each row, so that no exponential is too large
         raised = shifted.exp()
@@ -157,16 +156,14 @@ class SharedScores(torch.autograd.Function):
         ctx.save_for_backward(shifted, raised, base, changed, place, state, actions)
         ctx.pairs = (first, of_context, total, log_total + kl)
         ctx.set_materialize_grads(False)
-        level = log_total[place] + (residual[:, 0] - shifted[:, 0])[state]
-        ctx.mark_non_differentiable(level)
-        return taken, kl[place], level
+        return taken, kl[place]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None, None]:
         """The gradient of the residuals alone."""
         shifted, raised, base, changed, place, state, actions = ctx.saved_tensors
         first, context, total, middle = ctx.pairs
-        of_taken, of_kl, _ = gradients
+        of_taken, of_kl = gradients
 
         def gathered(weights: Tensor, table: Tensor) -> Tensor:
             """Sums [U, V] over the pairs of each state of rows of a table, weighted."""

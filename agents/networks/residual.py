@@ -62,21 +62,14 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         visited, mask = visited_by(trajectories), trajectories.mask[index]
         used, state = torch.unique(visited.state[index][mask], return_inverse=True)
         context, actions = visited.context[index][mask], trajectories.actions[index][mask]
-        scored = self.shared_scores(self.actor(visited.inputs[used]), visited, state, context, actions)
-        blank = torch.zeros(mask.shape, device=mask.device)
-        log_probs, kl = (blank.masked_scatter(mask, values.float()) for values in scored[:2])
-        return log_probs, kl
-
-    @staticmethod
-    def shared_scores(
-        residual: Tensor, visited: Visited, state: Tensor, context: Tensor, actions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """log pi of tokens, exact KL, and log sum exp of the logits, of M steps [M]: see ``SharedScores``."""
         base = visited.base
-        ratios, kl, level = SharedScores.apply(  # pyright: ignore[reportGeneralTypeIssues]
-            residual.to(base.dtype), base, visited.changed, state, context, actions
+        residual = self.actor(visited.inputs[used]).to(base.dtype)
+        ratios, kl = SharedScores.apply(  # pyright: ignore[reportGeneralTypeIssues]
+            residual, base, visited.changed, state, context, actions
         )
-        return ratios + base[context, actions].log(), kl, level
+        log_probs = ratios + base[context, actions].log()
+        blank = torch.zeros(mask.shape, device=mask.device)
+        return blank.masked_scatter(mask, log_probs.float()), blank.masked_scatter(mask, kl.float())
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""
@@ -93,30 +86,26 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
         context = np.zeros_like(state)
         inputs: list[Tensor] = []
-        residuals: list[Tensor] = []
+        scores: list[Tensor] = []
         count = time = 0
-        with torch.inference_mode():
-            while not engine.done.all():
-                lanes = np.flatnonzero(~engine.done)
-                states, place = np.unique(engine.state[lanes], return_inverse=True)
-                state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
-                inputs.append(tables.inputs(states, time))
-                residuals.append(self.actor(inputs[-1]))
-                tilts = residuals[-1].softmax(dim=-1).index_select(0, tables.number(place))
-                tokens = np.zeros(engine.lanes, dtype=np.int64)
-                weights = tilts.mul_(tables.rows(context[lanes, time]))
-                tokens[lanes] = draw_weighted(weights, generator).cpu().numpy()
-                writer.take(tokens)
-                count, time = count + len(states), time + 1
-        visited = tables.visited(torch.cat(inputs), state[:, :time], context[:, :time])
-        mask, actions = writer.column("mask"), writer.column("actions")
-        blank = torch.zeros(mask.shape, device=device)
-        log_probs, kl, level = (
-            blank.masked_scatter(mask, values.float())
-            for values in self.shared_scores(
-                torch.cat(residuals), visited, visited.state[mask], visited.context[mask], actions[mask]
+        while not engine.done.all():
+            lanes = np.flatnonzero(~engine.done)
+            states, place = np.unique(engine.state[lanes], return_inverse=True)
+            state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
+            inputs.append(tables.inputs(states, time))
+            drawn, scored = tables.draw(
+                self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator
             )
-        )
+            scores.append(scored)
+            tokens = np.zeros(engine.lanes, dtype=np.int64)
+            tokens[lanes] = drawn.cpu().numpy()
+            writer.take(tokens)
+            count, time = count + len(states), time + 1
+        mask = writer.column("mask")
+        columns = torch.zeros((3, *mask.T.shape), device=device)
+        columns.masked_scatter_(mask.T, torch.cat(scores, dim=1))
+        log_probs, kl, level = columns.transpose(1, 2)
+        visited = tables.visited(torch.cat(inputs), state[:, :time], context[:, :time])
         return writer.finished(log_probs=log_probs, kl=kl, base=level + kl, visited=visited)
 
     def tables_on(self, device: torch.device) -> Tables:
@@ -162,6 +151,32 @@ class Tables:
         """What the policy reads [U, D] in automaton states [U] at a time."""
         times = self._times[time].expand(len(states), -1)
         return torch.cat((self._states.index_select(0, self.number(states)), times), dim=-1)
+
+    def draw(
+        self, residual: Tensor, place: Tensor, context: NDArray[np.int64], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A token [N] in each of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
+
+        Args:
+            residual: [U, V].
+            place: int64 [N], which residual is each one's.
+            context: int64 [N].
+            generator: draws.
+        """
+        shifted = residual.to(self._dtype).log_softmax(dim=-1)
+        rows = self.rows(context)
+        weights = shifted.exp().index_select(0, place) * rows
+        tokens = draw_weighted(weights, generator)[:, None]
+        taken = weights.gather(1, tokens)
+        total = weights.sum(dim=-1)
+        kl = weights.mul_(shifted.index_select(0, place)).sum(dim=-1)
+        if self.changed is not None:
+            changed = self.changed.index_select(0, self.number(context))
+            kl += changed.mul_(shifted.exp().index_select(0, place)).sum(dim=-1)
+        log_total = total.log()
+        level = log_total + (residual[:, 0] - shifted[:, 0]).index_select(0, place)
+        scores = torch.stack((taken.squeeze(-1).log() - log_total, kl / total - log_total, level))
+        return tokens.squeeze(-1), scores.float()
 
     def rows(self, context: NDArray[np.int64]) -> Tensor:
         """Probabilities [N, V] that the residual starts from, in contexts [N]."""
