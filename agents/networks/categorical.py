@@ -141,7 +141,9 @@ class SharedScores(torch.autograd.Function):
         Returns:
             log pi - log base of the tokens taken, and exact KL(pi || pi0), [M] each, nats.
         """
-        shifted = residual.log_softmax(dim=-1)  # by a constant of each row, so that no exponential is too large
+        shifted = residual.log_softmax(
+            dim=-1
+        )  # by a constant of each row, so that no exponential is too large
         raised = shifted.exp()
         pairs, place = torch.unique(state * len(base) + context, return_inverse=True)
         of_state, of_context = pairs // len(base), pairs % len(base)

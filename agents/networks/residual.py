@@ -14,8 +14,6 @@ from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import Trajectories, Visited, Writer
 from klrl_envs import AutomatonTask, Engine, Task
 from klrl_envs.networks.residual import ResidualNetwork, tanh_network
-from klrl_envs.networks.time_waves import time_waves
-from klrl_envs.tasks.base import require_exact
 
 LARGEST_TABLE = 2**25
 """Entries of the largest table of a reference that is kept whole."""
@@ -42,7 +40,6 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
     def __init__(self, task: Task, width: int = 128) -> None:
         super().__init__(task, width)
         self.critic = tanh_network(self.inputs, width, 1)
-        self.exact = require_exact(task, "a residual policy")
         self._tables: Tables | None = None
 
     def actor_weights(self) -> list[nn.Parameter]:
@@ -131,8 +128,7 @@ class Tables:
         self._reference = task.reference
         self._states = torch.as_tensor(task.state_features, device=device)
         left = 1 - torch.arange(task.horizon, dtype=torch.float64)[:, None] / task.horizon
-        left = left.float().to(device)
-        self._times = torch.cat((left, time_waves(left)), dim=-1)
+        self._times = ResidualNetwork.encode_time(left.float().to(device))
         self.base = self.changed = None
         self._dtype = precision(task.reference.least)
         if task.initial_policy is not None:
@@ -155,7 +151,7 @@ class Tables:
     def draw(
         self, residual: Tensor, place: Tensor, context: NDArray[np.int64], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """A token [N] in each of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
+        """A token [N] of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
 
         Args:
             residual: [U, V].

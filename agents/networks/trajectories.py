@@ -15,7 +15,6 @@ from agents.networks.categorical import ResidualScores, divergence, draw
 from klrl_envs import Engine, Task
 from klrl_envs.wrappers import Episode
 
-
 TAKEN = ("mask", "actions", "rewards", "reference_log_probs")
 SCORED = ("inputs", "rows", "log_probs", "kl", "base")
 

@@ -14,7 +14,6 @@ from klrl_envs.reference.protocol import NeuralReference, neural
 from klrl_envs.tasks.automaton_task import AutomatonTask, StateView
 from klrl_envs.tasks.base import Task
 
-
 EVERY = slice(None)
 
 
