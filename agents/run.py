@@ -165,7 +165,8 @@ def prepare(args: Arguments) -> Any:
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
         torch.set_flush_denormal(True)  # of vanishing probabilities and gradients, which are slow
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
+        deterministic: Any = torch.utils.deterministic
+        deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     return device
 
 

@@ -177,7 +177,8 @@ class Writer:
 
     def trajectories(self) -> Trajectories:
         """The finished episodes, all of whose steps were ``step``'s."""
-        return self.finished(**{name: torch.stack(values, dim=1) for name, values in self._scored.items()})
+        scored: dict[str, Any] = {name: torch.stack(values, dim=1) for name, values in self._scored.items()}
+        return self.finished(**scored)
 
     def finished(
         self,
