@@ -116,15 +116,12 @@ def advantages_of(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float)
         mask: bool [N, T], the steps that were taken.
         gae_lambda: 1 is the whole return, 0 one step.
     """
-    advantages = torch.zeros_like(paid)
-    following, running = torch.zeros_like(paid[:, 0]), torch.zeros_like(paid[:, 0])
-    for step in reversed(range(paid.shape[1])):
-        there = mask[:, step]
-        delta = paid[:, step] + following - values[:, step]
-        running = torch.where(there, delta + gae_lambda * running, 0.0)
-        following = torch.where(there, values[:, step], 0.0)
-        advantages[:, step] = running
-    return advantages
+    values = torch.where(mask, values, 0.0)
+    following = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    delta = torch.where(mask, paid + following - values, 0.0)
+    step = torch.arange(paid.shape[1], device=paid.device)
+    ahead = step[:, None] - step
+    return delta @ (gae_lambda ** ahead.clamp_min(0) * (ahead >= 0)).to(delta.dtype)
 
 
 class PPO:
@@ -180,9 +177,9 @@ class PPO:
                 clipped.append(share)
             self.step(self.optimizers)
         for part in self.parts(self.args.critic_epochs):
-            error = (self.policy.values(trajectories, part) - targets[part])[trajectories.mask[part]]
+            error, mask = self.policy.values(trajectories, part) - targets[part], trajectories.mask[part]
             self.clear(self.critic_optimizers, progress)
-            error.square().mean().backward()
+            (torch.where(mask, error, 0.0).square().sum() / mask.sum()).backward()
             self.step(self.critic_optimizers)
         mask = trajectories.mask
         unexplained = advantages[mask].var() / (targets[mask].var() + 1e-8)
@@ -201,10 +198,11 @@ class PPO:
         """
         mask, clip = trajectories.mask[part], self.args.clip
         log_probs, kl = self.policy.scores(trajectories, part)
-        ratio = (log_probs - trajectories.log_probs[part])[mask].exp()
-        gain = advantages[mask]
-        surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
-        return (kl[mask] - surrogate).sum() / len(part), ((ratio - 1).abs() > clip).float().mean().detach()
+        # after the end the ratio is one, and advantage and KL are zero
+        ratio = torch.where(mask, log_probs - trajectories.log_probs[part], 0.0).exp()
+        surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+        clipped = ((ratio.detach() - 1).abs() > clip).sum() / mask.sum()
+        return (torch.where(mask, kl, 0.0) - surrogate).sum() / len(part), clipped
 
     def clear(self, optimizers: Sequence[torch.optim.Optimizer], progress: float) -> None:
         """No gradient, and the learning rate of the schedule."""
@@ -222,7 +220,7 @@ class PPO:
 
 def adam(weights: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
     """Adam whose second moment forgets a little faster than is usual."""
-    return torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
+    return torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99), fused=True)
 
 
 def learn(args: PPOArguments, training: Training, device: torch.device) -> PolicyNetwork:

@@ -95,7 +95,7 @@ def learn(args: ReinforceArguments, training: Training, device: torch.device) ->
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     weights = policy.actor_weights()
-    optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99), fused=True)
     average = WeightAverage(policy)
     parts = training_parts(policy, [optimizer], average, generator, rng, engine)
     checkpoints = Checkpoints(args, training, parts, at_risk=batch * task.horizon)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import klrl_envs
 from agents.arguments import Arguments, command_of
 from klrl_envs import Evaluation, Task, ledger
-from klrl_envs.wrappers import Episode, append_line
+from klrl_envs.wrappers import Episode, append_line, append_lines
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECORDED = 10_000  # episodes of a training, about, that are recorded
@@ -49,7 +49,9 @@ class Training:
         self.args = args
         self.module = agent
         self.row = klrl_envs.find_row(args.env_id)
-        self.task = self.row.make(**args.env_kwargs)
+        device = klrl_envs.device_named(args.device) if "neural" in self.row.tags else "cpu"
+        self._setting = {**args.env_kwargs, "device": device}
+        self.task = self.row.make(**self._setting)
         declared = self.row.token_budget if args.tokens is None else args.tokens
         self.budget = declared if budget is None else budget
         # made here, so that a name which no result may have does not fail when the training is over
@@ -78,7 +80,7 @@ class Training:
     @cached_property
     def evaluation_task(self) -> Task:
         """The task on the evaluation prompts."""
-        return klrl_envs.evaluation_task(self.row.gym_id, self.args.env_kwargs)
+        return klrl_envs.evaluation_task(self.row.gym_id, self._setting)
 
     @property
     def left(self) -> bool:
@@ -121,8 +123,9 @@ class Training:
         first, self._episodes = self._episodes, self._episodes + len(episodes)
         spent = sum(episode.length for episode in episodes)
         kept = min(max(round(RECORDED * spent / max(self.budget, 1)), 1), len(episodes))
-        for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
-            append_line(self.out / "episodes.jsonl", replace(episodes[index], episode=first + index).line())
+        chosen = np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist()
+        lines = (replace(episodes[index], episode=first + index).line() for index in chosen)
+        append_lines(self.out / "episodes.jsonl", lines)
 
     def state(self) -> dict[str, Any]:
         """Where the training stands, for a checkpoint."""
@@ -179,7 +182,7 @@ class Training:
             network.save(self.out)
         elif network is not None:
             klrl_envs.save_policy(network, self.out / "policy.safetensors")
-        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
+        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self._setting)
         self.write_result(evaluation)
         (self.out / CHECKPOINT).unlink(missing_ok=True)
         return evaluation
@@ -223,18 +226,15 @@ def prepare(args: Arguments) -> Any:
     """The torch device of the arguments; seeds torch, sets its threads, demands determinism on the CPU."""
     import torch
 
-    if args.device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, got {args.device!r}")
-    name = "cuda" if args.device == "auto" and torch.cuda.is_available() else args.device
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, and torch sees no CUDA device; allowed here are auto and cpu")
-    device = torch.device("cpu" if name == "auto" else name)
+    device = torch.device(klrl_envs.device_named(args.device))
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+        torch.set_flush_denormal(True)  # of vanishing probabilities and gradients, which are slow
+        deterministic: Any = torch.utils.deterministic
+        deterministic.fill_uninitialized_memory = False  # nothing reads what it has not written
     return device
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from klrl_envs.networks.files import load_policy, save_policy
     from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
     from klrl_envs.reference.catalogue import load as load_reference
+    from klrl_envs.reference.device import device_named
     from klrl_envs.reference.hub import fetch_reference
     from klrl_envs.reference.language_model import LanguageModel
     from klrl_envs.reference.markov import MarkovReference as BigramReference
@@ -83,6 +84,7 @@ _LAZY = {
     "UniformReference": ("klrl_envs.reference.markov", "UniformReference"),
     "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
     "automata": ("klrl_envs.reward.automata", ""),
+    "device_named": ("klrl_envs.reference.device", "device_named"),
     "evaluate": ("klrl_envs.evaluation.evaluate", "evaluate"),
     "evaluate_exactly": ("klrl_envs.evaluation.comparison", "evaluate_exactly"),
     "evaluation_task": ("klrl_envs.envs.lookup", "evaluation_task"),

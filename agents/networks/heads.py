@@ -15,6 +15,7 @@ from klrl_envs import Engine, Task
 from klrl_envs.networks.evidence import after_none
 from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.networks.text_heads import Reading, TextHeads
+from klrl_envs.reference.device import features_of
 
 
 class TextPolicy(TextHeads, PolicyNetwork):
@@ -83,7 +84,7 @@ class TextPolicy(TextHeads, PolicyNetwork):
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
         while not engine.done.all():
             reference = writer.reference_rows()
-            hidden = torch.tensor(engine.reference_lanes.hidden(), device=device)
+            hidden = features_of(engine.reference_lanes, device)
             residual = self.residual(progress.inputs(hidden), progress.last)
             # the trajectories keep the hidden state: the evidence changes while they are learnt from
             progress.append(writer.step(hidden, reference, residual, self.middle, generator))

@@ -9,10 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.networks.categorical import SharedScores, draw_weighted
 from agents.networks.policy import PolicyNetwork
-from agents.networks.trajectories import Trajectories, Writer, residual_scores
-from klrl_envs import Engine, Task, observer_of
+from agents.networks.trajectories import Trajectories, Visited, Writer
+from klrl_envs import AutomatonTask, Engine, Task
 from klrl_envs.networks.residual import ResidualNetwork, tanh_network
+
+LARGEST_TABLE = 2**25
+"""Entries of the largest table of a reference that is kept whole."""
+LEAST = -60.0
+"""Nats: float32 holds no less than e^-87, of a sum over a vocabulary of probabilities above and tilts."""
 
 
 class ResidualPolicy(ResidualNetwork, PolicyNetwork):
@@ -21,6 +27,8 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
     The identity of the optimum gives the critic, in nats. With logits log pi0 + f, what is still to come is
     log sum exp(logits) + v(automaton state, time), and v = 0 at the optimum of f. The KL of the present
     step comes on top, as it is not paid yet.
+
+    Steps of the same state and time have the same residual, which is computed once: see ``SharedScores``.
 
     Args:
         task: an exact task.
@@ -32,6 +40,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
     def __init__(self, task: Task, width: int = 128) -> None:
         super().__init__(task, width)
         self.critic = tanh_network(self.inputs, width, 1)
+        self._tables: Tables | None = None
 
     def actor_weights(self) -> list[nn.Parameter]:
         """See ``PolicyNetwork``."""
@@ -47,20 +56,148 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
 
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
         """See ``PolicyNetwork``."""
-        inputs = trajectories.inputs[index][trajectories.mask[index]]
-        return residual_scores(trajectories, index, self.residual(inputs))
+        visited, mask = visited_by(trajectories), trajectories.mask[index]
+        used, state = torch.unique(visited.state[index][mask], return_inverse=True)
+        context, actions = visited.context[index][mask], trajectories.actions[index][mask]
+        base = visited.base
+        residual = self.actor(visited.inputs[used]).to(base.dtype)
+        ratios, kl = SharedScores.apply(  # pyright: ignore[reportGeneralTypeIssues]
+            residual, base, visited.changed, state, context, actions
+        )
+        log_probs = ratios + base[context, actions].log()
+        blank = torch.zeros(mask.shape, device=mask.device)
+        return blank.masked_scatter(mask, log_probs.float()), blank.masked_scatter(mask, kl.float())
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""
-        return trajectories.base[index] + self.correction(trajectories.inputs[index]).squeeze(-1)
+        visited, state = visited_by(trajectories), visited_by(trajectories).state[index]
+        used, place = torch.unique(state, return_inverse=True)
+        corrections = self.correction(visited.inputs[used]).squeeze(-1)
+        return trajectories.base[index] + corrections.index_select(0, place.view(-1)).view(place.shape)
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
         """See ``PolicyNetwork``."""
-        writer = Writer(engine, prompts, generator.device)
-        observer = observer_of(self.task, features=True)
+        device = generator.device
+        writer, tables = Writer(engine, prompts, device), self.tables_on(device)
+        state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
+        context = np.zeros_like(state)
+        inputs: list[Tensor] = []
+        scores: list[Tensor] = []
+        count = time = 0
         while not engine.done.all():
-            observations = torch.from_numpy(observer.observe(engine)).to(generator.device)
-            inputs, reference = self.encode(observations), self.reference_rows(observations)
-            writer.step(inputs, reference, self.residual(inputs), None, generator)
-        return writer.trajectories()
+            lanes = np.flatnonzero(~engine.done)
+            states, place = np.unique(engine.state[lanes], return_inverse=True)
+            state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
+            inputs.append(tables.inputs(states, time))
+            drawn, scored = tables.draw(
+                self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator
+            )
+            scores.append(scored)
+            tokens = np.zeros(engine.lanes, dtype=np.int64)
+            tokens[lanes] = drawn.cpu().numpy()
+            writer.take(tokens)
+            count, time = count + len(states), time + 1
+        mask = writer.column("mask")
+        columns = torch.zeros((3, *mask.T.shape), device=device)
+        columns.masked_scatter_(mask.T, torch.cat(scores, dim=1))
+        log_probs, kl, level = columns.transpose(1, 2)
+        visited = tables.visited(torch.cat(inputs), state[:, :time], context[:, :time])
+        return writer.finished(log_probs=log_probs, kl=kl, base=level + kl, visited=visited)
+
+    def tables_on(self, device: torch.device) -> Tables:
+        """What the policy looks up as it writes, made when first asked for."""
+        if self._tables is None or self._tables.device != device:
+            self._tables = Tables(self.exact, device)
+        return self._tables
+
+
+class Tables:
+    """What does not change of an exact task, on a device: its inputs, and where the policy starts.
+
+    Args:
+        task: the task.
+        device: of the tables.
+
+    Attributes:
+        base, changed: as in ``Visited``, of all contexts of the reference, or None where these are too many.
+    """
+
+    def __init__(self, task: AutomatonTask, device: torch.device) -> None:
+        self.device = device
+        self._reference = task.reference
+        self._states = torch.as_tensor(task.state_features, device=device)
+        left = 1 - torch.arange(task.horizon, dtype=torch.float64)[:, None] / task.horizon
+        self._times = ResidualNetwork.encode_time(left.float().to(device))
+        self.base = self.changed = None
+        self._dtype = precision(task.reference.least)
+        if task.initial_policy is not None:
+            self._dtype = precision(float(task.initial_policy.min()))
+            self.base = self._on_device(np.exp(task.initial_policy))
+            rows = task.reference.rows(np.arange(task.reference.contexts))
+            self.changed = self.base * self._on_device(task.initial_policy - rows)
+        elif task.reference.contexts * task.vocab_size <= LARGEST_TABLE:
+            self.base = self._on_device(np.exp(task.reference.rows(np.arange(task.reference.contexts))))
+
+    def number(self, array: NDArray[np.int64]) -> Tensor:
+        """An array of integers on the device."""
+        return torch.as_tensor(array, device=self.device)
+
+    def inputs(self, states: NDArray[np.int64], time: int) -> Tensor:
+        """What the policy reads [U, D] in automaton states [U] at a time."""
+        times = self._times[time].expand(len(states), -1)
+        return torch.cat((self._states.index_select(0, self.number(states)), times), dim=-1)
+
+    def draw(
+        self, residual: Tensor, place: Tensor, context: NDArray[np.int64], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A token [N] of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
+
+        Args:
+            residual: [U, V].
+            place: int64 [N], which residual is each one's.
+            context: int64 [N].
+            generator: draws.
+        """
+        shifted = residual.to(self._dtype).log_softmax(dim=-1)
+        rows = self.rows(context)
+        weights = shifted.exp().index_select(0, place) * rows
+        tokens = draw_weighted(weights, generator)[:, None]
+        taken = weights.gather(1, tokens)
+        total = weights.sum(dim=-1)
+        kl = weights.mul_(shifted.index_select(0, place)).sum(dim=-1)
+        if self.changed is not None:
+            changed = self.changed.index_select(0, self.number(context))
+            kl += changed.mul_(shifted.exp().index_select(0, place)).sum(dim=-1)
+        log_total = total.log()
+        level = log_total + (residual[:, 0] - shifted[:, 0]).index_select(0, place)
+        scores = torch.stack((taken.squeeze(-1).log() - log_total, kl / total - log_total, level))
+        return tokens.squeeze(-1), scores.float()
+
+    def rows(self, context: NDArray[np.int64]) -> Tensor:
+        """Probabilities [N, V] that the residual starts from, in contexts [N]."""
+        if self.base is None:
+            return self._on_device(np.exp(self._reference.rows(context)))
+        return self.base.index_select(0, self.number(context))
+
+    def visited(self, inputs: Tensor, state: NDArray[np.int64], context: NDArray[np.int64]) -> Visited:
+        """What steps share, of inputs [S, D], states [N, T] among them, and contexts [N, T]."""
+        base = self.base
+        if base is None:  # only the rows of the contexts that occur
+            occurring, place = np.unique(context, return_inverse=True)
+            base, context = self.rows(occurring), place.reshape(context.shape)
+        return Visited(inputs, self.number(state), base, self.changed, self.number(context))
+
+    def _on_device(self, array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array, dtype=self._dtype, device=self.device)
+
+
+def precision(least: float) -> torch.dtype:
+    """Of tables of probabilities whose logarithms are at least this: float32 holds no smaller than e^-87."""
+    return torch.float32 if least > LEAST else torch.float64
+
+
+def visited_by(trajectories: Trajectories) -> Visited:
+    """What the steps share, of trajectories that a ``ResidualPolicy`` has written."""
+    assert trajectories.visited is not None
+    return trajectories.visited

@@ -13,7 +13,30 @@ from torch import Tensor
 
 from agents.networks.categorical import ResidualScores, divergence, draw
 from klrl_envs import Engine, Task
+from klrl_envs.reference.device import rows_of
 from klrl_envs.wrappers import Episode
+
+TAKEN = ("mask", "actions", "rewards", "reference_log_probs")
+SCORED = ("inputs", "rows", "log_probs", "kl", "base")
+
+
+@dataclass(frozen=True)
+class Visited:
+    """What the steps of an exact task share: S distinct pairs of automaton state and time, and K contexts.
+
+    Attributes:
+        inputs: what the policy reads in each of the S, float32 [S, D].
+        state: int64 [N, T], which of the S; 0 after the end.
+        base: float [K, V], probabilities that the policy's residual starts from, by context.
+        changed: float [K, V], base (log base - log pi0), or None where base is pi0.
+        context: int64 [N, T], which of the K; 0 after the end.
+    """
+
+    inputs: Tensor
+    state: Tensor
+    base: Tensor
+    changed: Tensor | None
+    context: Tensor
 
 
 @dataclass(frozen=True)
@@ -21,8 +44,8 @@ class Trajectories:
     """N finished episodes of at most T steps, on the policy's device.
 
     Attributes:
-        inputs: what the policy reads at each step, float32 [N, T, D].
-        rows: log pi0(.|s), nats, float32 [N, T, V].
+        inputs: what the policy reads at each step, float32 [N, T, D]; D = 0 where ``visited`` has it.
+        rows: log pi0(.|s), nats, float32 [N, T, V]; [N, T, 0] likewise.
         tokens: prompt and text, int64 [N, L], padded.
         first: int64 [N], where in ``tokens`` the first action is.
         actions: int64 [N, T].
@@ -34,6 +57,7 @@ class Trajectories:
         base: float32 [N, T], what the critic's values are added to, nats.
         texts: of the episodes.
         metrics: the task's, arrays [N].
+        visited: what the steps share, of the policy that knows it.
     """
 
     inputs: Tensor
@@ -49,6 +73,7 @@ class Trajectories:
     base: Tensor
     texts: list[str]
     metrics: Mapping[str, NDArray[Any]]
+    visited: Visited | None = None
 
     @property
     def exact_kl(self) -> bool:
@@ -90,21 +115,6 @@ class Trajectories:
         return self.rewards / kl_coef - self.log_ratios
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of N lanes; ``active`` are those that took it. The rest as in ``Trajectories``, without T."""
-
-    active: NDArray[np.bool_]
-    inputs: Tensor
-    rows: Tensor
-    actions: Tensor
-    rewards: NDArray[np.float64]
-    log_probs: Tensor
-    reference_log_probs: NDArray[np.float64]
-    kl: Tensor
-    base: Tensor
-
-
 class Writer:
     """Gathers the steps of an engine's lanes, which begin together, into ``Trajectories``.
 
@@ -118,12 +128,13 @@ class Writer:
         self._engine = engine
         self._device = device
         self._first = torch.as_tensor(engine.length.copy(), device=device)
-        self._steps: list[Step] = []
+        self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
+        self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
         self._metrics: dict[str, NDArray[Any]] = {}
 
     def reference_rows(self) -> Tensor:
         """log pi0(.|s) float32 [N, V] at the present states."""
-        return torch.tensor(self._engine.reference_log_probs(), dtype=torch.float32, device=self._device)
+        return rows_of(self._engine.reference_lanes, self._device)
 
     def step(
         self,
@@ -142,50 +153,68 @@ class Writer:
         rows = logits - total[:, None]
         tokens, log_probs = draw(rows, generator)
         kl = divergence(rows, reference)
+        self.take(tokens.cpu().numpy())
+        scored = {
+            "inputs": inputs,
+            "rows": reference,
+            "log_probs": log_probs,
+            "kl": kl,
+            "base": total + kl if base is None else torch.full_like(kl, base),
+        }
+        for name, values in scored.items():
+            self._scored[name].append(values)
+        return tokens
+
+    def take(self, tokens: NDArray[np.int64]) -> None:
+        """Write tokens [N] in the lanes that have not ended; who writes so gives ``finished`` the scores."""
         active = ~self._engine.done
-        result = self._engine.step(tokens.cpu().numpy(), active)
+        result = self._engine.step(tokens, active)
         assert result.reference_log_prob is not None
         for name, values in result.metrics.items():
             if name not in self._metrics:
                 self._metrics[name] = np.zeros((len(active), *values.shape[1:]), dtype=values.dtype)
             self._metrics[name][result.finished] = values
-        step = Step(
-            active=active,
-            inputs=inputs,
-            rows=reference,
-            actions=tokens,
-            rewards=result.reward,
-            log_probs=log_probs,
-            reference_log_probs=result.reference_log_prob,
-            kl=kl,
-            base=total + kl if base is None else torch.full_like(kl, base),
-        )
-        self._steps.append(step)
-        return tokens
+        for name, array in zip(TAKEN, (active, tokens, result.reward, result.reference_log_prob)):
+            self._taken[name].append(array)
+
+    def column(self, name: str) -> Tensor:
+        """One of ``TAKEN`` of all steps so far, [N, T]."""
+        return torch.as_tensor(np.stack(self._taken[name], axis=1), device=self._device)
 
     def trajectories(self) -> Trajectories:
-        """The finished episodes."""
-        mask = torch.as_tensor(np.stack([step.active for step in self._steps], axis=1), device=self._device)
+        """The finished episodes, all of whose steps were ``step``'s."""
+        scored: dict[str, Any] = {name: torch.stack(values, dim=1) for name, values in self._scored.items()}
+        return self.finished(**scored)
 
-        def column(name: str) -> Tensor:
-            values = [torch.as_tensor(getattr(step, name), device=self._device) for step in self._steps]
-            return torch.where(mask, torch.stack(values, dim=1), 0)
-
-        log_probs = column("log_probs")
+    def finished(
+        self,
+        *,
+        log_probs: Tensor,
+        kl: Tensor,
+        base: Tensor,
+        inputs: Tensor | None = None,
+        rows: Tensor | None = None,
+        visited: Visited | None = None,
+    ) -> Trajectories:
+        """The finished episodes, with the scores of their steps, as ``Trajectories`` has them."""
+        mask = self.column("mask")
+        log_probs = torch.where(mask, log_probs, 0)
+        nothing = log_probs.new_empty((*mask.shape, 0))
         return Trajectories(
-            inputs=torch.stack([step.inputs for step in self._steps], dim=1),
-            rows=torch.stack([step.rows for step in self._steps], dim=1),
+            inputs=nothing if inputs is None else inputs,
+            rows=nothing if rows is None else rows,
             tokens=torch.as_tensor(self._engine.tokens.copy(), device=self._device),
             first=self._first,
-            actions=column("actions"),
+            actions=torch.where(mask, self.column("actions"), 0),
             mask=mask,
-            rewards=column("rewards").float(),
-            log_ratios=log_probs - column("reference_log_probs").float(),
+            rewards=torch.where(mask, self.column("rewards"), 0).float(),
+            log_ratios=log_probs - torch.where(mask, self.column("reference_log_probs"), 0).float(),
             log_probs=log_probs,
-            kl=column("kl"),
-            base=column("base"),
+            kl=torch.where(mask, kl, 0),
+            base=torch.where(mask, base, 0),
             texts=[str(text) for text in self._metrics.pop("text")],
             metrics=self._metrics,
+            visited=visited,
         )
 
 

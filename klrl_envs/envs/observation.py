@@ -9,18 +9,20 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from klrl_envs.envs.engine import Engine
-from klrl_envs.reference.arrays import IntArray, LogProbs
+from klrl_envs.reference.arrays import IntArray
 from klrl_envs.reference.protocol import NeuralReference, neural
 from klrl_envs.tasks.automaton_task import AutomatonTask, StateView
 from klrl_envs.tasks.base import Task
 
+EVERY = slice(None)
+
 
 class Observer(Protocol):
-    """A space and the observations [N, ...] of an engine's lanes in it."""
+    """A space and the observations [K, ...] of an engine's lanes [K] in it; of all lanes by default."""
 
     space: spaces.Box
 
-    def observe(self, engine: Engine) -> IntArray | NDArray[np.float32]: ...
+    def observe(self, engine: Engine, lanes: IntArray | slice = EVERY) -> IntArray | NDArray[np.float32]: ...
 
 
 class TokenObserver:
@@ -29,9 +31,9 @@ class TokenObserver:
     def __init__(self, task: Task) -> None:
         self.space = spaces.Box(0, max(task.pad, task.vocab_size - 1), (task.max_length,), np.int64)
 
-    def observe(self, engine: Engine) -> IntArray:
-        """Tokens [N, L], a copy."""
-        return engine.tokens.copy()
+    def observe(self, engine: Engine, lanes: IntArray | slice = EVERY) -> IntArray:
+        """Tokens [K, L], a copy."""
+        return engine.tokens[lanes].copy() if isinstance(lanes, slice) else engine.tokens[lanes]
 
 
 class StateObserver:
@@ -41,9 +43,9 @@ class StateObserver:
         self._table = view.table
         self.space = spaces.Box(np.zeros_like(view.high), view.high, dtype=np.int64)
 
-    def observe(self, engine: Engine) -> IntArray:
-        """Rows of the table [N, D]."""
-        return self._table[engine.state]
+    def observe(self, engine: Engine, lanes: IntArray | slice = EVERY) -> IntArray:
+        """Rows of the table [K, D]."""
+        return self._table[engine.state[lanes]]
 
     def encode(self, context: IntArray, state: IntArray, time: IntArray) -> IntArray:
         """Observations [N, D] of states [N] of an exact task, whatever context and time."""
@@ -70,22 +72,20 @@ class AutomatonFeatures:
         low[count:] = floor
         self.space = spaces.Box(low, high, dtype=np.float32)
 
-    def observe(self, engine: Engine) -> NDArray[np.float32]:
-        """Features [N, F + 1 + V], or [N, F + 1 + 2 V]."""
-        return self._features(engine.context, engine.state, engine.time, engine.reference_log_probs())
+    def observe(self, engine: Engine, lanes: IntArray | slice = EVERY) -> NDArray[np.float32]:
+        """Features [K, F + 1 + V], or [K, F + 1 + 2 V]."""
+        return self.encode(engine.context[lanes], engine.state[lanes], engine.time[lanes])
 
     def encode(self, context: IntArray, state: IntArray, time: IntArray) -> NDArray[np.float32]:
         """The same of states [N] of reference and automaton, and tokens written [N]."""
-        return self._features(context, state, time, self._task.reference.rows(context))
-
-    def _features(
-        self, context: IntArray, state: IntArray, time: IntArray, rows: LogProbs
-    ) -> NDArray[np.float32]:
-        left = 1 - time[:, None] / self._task.horizon
-        parts = [self._task.state_features[state], left, rows]
-        if self._task.initial_policy is not None:
-            parts.append(self._task.initial_policy[context])
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+        task, count = self._task, self._task.state_features.shape[1]
+        features = np.empty((len(context), *self.space.shape), dtype=np.float32)
+        features[:, :count] = task.state_features[state]
+        features[:, count] = 1 - time / task.horizon
+        task.reference.put_rows(context, features[:, count + 1 : count + 1 + task.vocab_size])
+        if task.initial_policy is not None:
+            features[:, -task.vocab_size :] = task.initial_policy[context]
+        return features
 
 
 class HiddenStateFeatures:
@@ -98,10 +98,10 @@ class HiddenStateFeatures:
         low[-1], high[-1] = 0, 1
         self.space = spaces.Box(low, high, dtype=np.float32)
 
-    def observe(self, engine: Engine) -> NDArray[np.float32]:
-        """Features [N, width + 1]."""
-        left = 1 - engine.time[:, None] / engine.task.horizon
-        return np.concatenate((engine.reference_lanes.hidden(), left), axis=1, dtype=np.float32)
+    def observe(self, engine: Engine, lanes: IntArray | slice = EVERY) -> NDArray[np.float32]:
+        """Features [K, width + 1]."""
+        left = 1 - engine.time[lanes, None] / engine.task.horizon
+        return np.concatenate((engine.reference_lanes.hidden()[lanes], left), axis=1, dtype=np.float32)
 
 
 def observer_of(task: Task, *, features: bool) -> Observer:

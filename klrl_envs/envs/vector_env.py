@@ -156,9 +156,9 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _final(self, result: StepResult, infos: dict[str, Any]) -> dict[str, Any]:
         """SAME_STEP: move the last step of finished lanes to ``final_obs``, ``final_info``; reset them."""
         final_obs = np.full(self.num_envs, None, dtype=object)
-        observations = self._observer.observe(self.engine)
-        for lane in result.finished:
-            final_obs[lane] = observations[lane]
+        observations = self._observer.observe(self.engine, result.finished)
+        for place, lane in enumerate(result.finished.tolist()):
+            final_obs[lane] = observations[place]
         final_info: dict[str, Any] = {}
         running: dict[str, Any] = {}
         for name in [key for key in infos if not key.startswith("_")]:

@@ -34,7 +34,7 @@ class ResidualNetwork(TorchNetwork):
 
     def __init__(self, task: Task, width: int = 128, *, device: str | None = None) -> None:
         super().__init__(task, width=width)
-        exact = require_exact(task, "a residual network")
+        self.exact = exact = require_exact(task, "a residual network")
         self.features = exact.state_features.shape[1]
         self.starts_elsewhere = exact.initial_policy is not None
         self.inputs = self.features + 1 + TIME_WAVES
@@ -61,11 +61,16 @@ class ResidualNetwork(TorchNetwork):
         """The inputs [..., D]: automaton state and time left, the time also as waves; then f at first, where
         that is not zero.
         """
-        state = observations[..., : self.features + 1]
-        parts = [state, time_waves(state[..., -1:])]
+        left = observations[..., self.features : self.features + 1]
+        parts = [observations[..., : self.features], self.encode_time(left)]
         if self.starts_elsewhere:
             parts.append(observations[..., -self.task.vocab_size :] - self.reference_rows(observations))
         return torch.cat(parts, dim=-1)
+
+    @staticmethod
+    def encode_time(left: Tensor) -> Tensor:
+        """The share of the horizon that is left [..., 1], and it as waves: [..., 1 + ``TIME_WAVES``]."""
+        return torch.cat((left, time_waves(left)), dim=-1)
 
     def for_evaluation(self, task: Task) -> tuple[TorchPolicy, bool]:
         """See ``Network``."""

@@ -53,6 +53,10 @@ class MarkovModel:
         """log pi0(.|context) [N, V] of contexts [N]."""
         raise NotImplementedError
 
+    def put_rows(self, contexts: IntArray, out: NDArray[np.float32]) -> None:
+        """Write ``rows`` of contexts [N] into out [N, V], in its precision."""
+        out[:] = self.rows(contexts)
+
     def log_prob(self, contexts: IntArray, tokens: IntArray) -> FloatArray:
         """log pi0(token|context) of contexts and tokens, same shape."""
         raise NotImplementedError
@@ -149,6 +153,15 @@ class MarkovReference(MarkovModel):
     def rows(self, contexts: IntArray) -> FloatArray:
         """See ``MarkovModel``."""
         return self.table[contexts]
+
+    def put_rows(self, contexts: IntArray, out: NDArray[np.float32]) -> None:
+        """See ``MarkovModel``."""
+        out[:] = self._rounded[contexts]
+
+    @cached_property
+    def _rounded(self) -> NDArray[np.float32]:
+        """float32 [C, V], ``table``."""
+        return self.table.astype(np.float32)
 
     def log_prob(self, contexts: IntArray, tokens: IntArray) -> FloatArray:
         """See ``MarkovModel``."""

@@ -167,7 +167,7 @@ class TransformerLanes:
         rows = torch.as_tensor(inverse.reshape(-1), device=self._device) if repeated else None
         read = torch.as_tensor(unique[:, 1:] if repeated else written, device=self._device)
         counted = torch.as_tensor(lengths + 1, device=self._device)
-        with torch.inference_mode():
+        with torch.no_grad():
             if len(lanes) == len(self._states) and (lanes == np.arange(len(lanes))).all():
                 self._become(self._decoder.start(with_start(read), counted, rows=rows))
                 return
@@ -181,7 +181,7 @@ class TransformerLanes:
 
         if not active.any():
             return
-        with torch.inference_mode():
+        with torch.no_grad():
             going = None if active.all() else torch.as_tensor(active, device=self._device)
             states = self._decoder.step(torch.as_tensor(tokens, device=self._device), going)
             if going is not None:
@@ -196,7 +196,7 @@ class TransformerLanes:
         """See ``ReferenceLanes.log_prob``."""
         import torch
 
-        with torch.inference_mode():
+        with torch.no_grad():
             chosen = torch.as_tensor(tokens, device=self._device)[:, None]
             if self._rows is not None:
                 return self._rows.gather(1, chosen)[:, 0].double().cpu().numpy()
@@ -217,7 +217,7 @@ class TransformerLanes:
 
         from klrl_envs.reference.draws import draw_tokens
 
-        with torch.inference_mode():
+        with torch.no_grad():
             numbers = torch.as_tensor(uniform, dtype=torch.float32, device=self._device)
             tokens, log_prob = draw_tokens(self._decoder.logits(self._states), numbers)
             self._drawn = tokens.cpu().numpy(), log_prob.double().cpu().numpy()
@@ -232,7 +232,7 @@ class TransformerLanes:
         import torch
 
         if self._rows is None:
-            with torch.inference_mode():
+            with torch.no_grad():
                 self._rows = self._decoder.logits(self._states).log_softmax(dim=1)
         return self._rows
 
@@ -240,7 +240,7 @@ class TransformerLanes:
         """See ``TensorLanes.features``."""
         import torch
 
-        with torch.inference_mode():
+        with torch.no_grad():
             return self._decoder.hidden(self._states)
 
     def _become(self, states: Tensor) -> None:

@@ -88,6 +88,9 @@ class WordVocabulary:
                 return " ".join(map(self._word_of.__getitem__, tokens))
             except KeyError as error:
                 raise ValueError(f"token is {error}, allowed: 0 to {self.size - 1}") from None
+        if self._simple.issuperset(tokens):
+            text = "".join(map(self._spaced.__getitem__, tokens))
+            return text[1:] if text.startswith(" ") else text
         pieces: list[str] = []
         quoted = False
         glue = True
@@ -103,6 +106,21 @@ class WordVocabulary:
                 quoted = not quoted
             glue = word in _NO_SPACE_AFTER or (word == '"' and quoted)
         return "".join(pieces)
+
+    @cached_property
+    def _spaced(self) -> dict[int, str]:
+        """The words with the space before them, where they have one; the end token as nothing."""
+        spaced = {token: word if _clings(word) else f" {word}" for token, word in enumerate(self.words)}
+        return spaced if self.end_token is None else spaced | {self.end_token: ""}
+
+    @cached_property
+    def _simple(self) -> frozenset[int]:
+        """Tokens whose space does not depend on what was written before, unless they are the first."""
+        return frozenset(
+            token
+            for token, word in enumerate(self.words)
+            if token == self.end_token or not (word == '"' or word in _NO_SPACE_AFTER or word[0] == " ")
+        )
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, in lower case where a word as it is written is not listed.

@@ -1,6 +1,6 @@
 """Wrappers: what an agent is paid and shown in training. Scores are always those of the plain task."""
 
-from klrl_envs.wrappers.episodes import Episode, append_line
+from klrl_envs.wrappers.episodes import Episode, append_line, append_lines
 from klrl_envs.wrappers.kl_reward import KLReward, VectorKLReward
 from klrl_envs.wrappers.observations import (
     ReferenceFeatures,
@@ -26,4 +26,5 @@ __all__ = [
     "VectorReferenceFeatures",
     "VectorStateIndex",
     "append_line",
+    "append_lines",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,16 @@ def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the record holds something that JSON has no form for.
     """
-    line = (json.dumps(record, ensure_ascii=False, allow_nan=False, default=plain) + "\n").encode()
+    append_lines(path, (record,))
+
+
+def append_lines(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Append JSON lines, all in a single write, as ``append_line`` does."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain).encode
+    lines = "".join(encode(record) + "\n" for record in records).encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, line)
+        os.write(descriptor, lines)
     finally:
         os.close(descriptor)
 
