@@ -119,7 +119,7 @@ def run(rounds: int) -> None:
         print(MISSING)
         return
     best, limit = measure(rounds)
-    report("Training of all weights", best, "reinforce", "tokens/s", BAR)
+    report("Training of all weights", best, "reinforce", "tokens/s", {"RLOO": BAR})
     share = best["reinforce, all weights"] / limit
     print(
         f"  {'its matrix products alone':<28} {limit:>12,.0f} tokens/s; reinforce reaches {share:.2f} of it\n"
