@@ -234,7 +234,8 @@ def prepare(args: Arguments) -> Any:
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+        options: Any = torch.utils.deterministic
+        options.fill_uninitialized_memory = False  # nothing here reads such memory
     return device
 
 
