@@ -69,11 +69,11 @@ def load_policy(path: str | Path, task: Task) -> tuple[PolicyObject, bool]:
         ValueError: in one line, what is wrong with the file, or that it does not fit the task.
         ImportError: onnx or onnxruntime is not installed, for an .onnx file, or peft, for an adapter.
     """
-    if Path(path).is_dir():
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES and Path(path).is_dir():
         from klrl_envs.networks.causal_folder import load_folder
 
         return load_folder(path, task), False
-    suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
     data = read_regular(path)

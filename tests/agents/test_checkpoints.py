@@ -28,7 +28,11 @@ TRAININGS = {
     "reinforce on an exact task": (
         "reinforce", "Reinforce", {"env_id": "klrl/GridNavigation-v0", "tokens": 4_000}
     ),
-    "ppo with heads": ("ppo", "PPO", {"env_id": "klrl/Sentiment-v0", "tokens": 3_500, "batch": 32}),
+    "ppo with heads": (
+        "ppo",
+        "PPO",
+        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16, "minibatch": 16},
+    ),
     "ppo with all weights": (
         "ppo",
         "PPO",
