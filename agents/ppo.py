@@ -167,6 +167,8 @@ class PPO:
 
     def update(self, trajectories: Trajectories, progress: float) -> dict[str, float]:
         """Several passes over a batch of episodes; returns what is worth noting."""
+        if progress == 0:
+            self.policy.level(trajectories.paid(self.task.kl_coef).sum(dim=1))
         advantages, targets = self.estimates(trajectories)
         clipped = []
         for part in self.parts(self.settings["epochs"]):

@@ -64,6 +64,12 @@ class TextPolicy(TextHeads, PolicyNetwork):
         assert self.critic is not None
         return trajectories.base[index] + self.critic(self.read(trajectories, index)).squeeze(-1)
 
+    @torch.no_grad()
+    def level(self, returns: Tensor) -> None:
+        """See ``PolicyNetwork``."""
+        if self.critic is not None:
+            self.critic[-1].bias += returns.mean() - self.middle
+
     def read(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """What both heads read [n, T, D], with the evidence as it is now."""
         before = self.before(trajectories, index)

@@ -176,6 +176,12 @@ class LanguageModelPolicy(PolicyNetwork):
         assert self.critic is not None
         return trajectories.base[index] + self.critic(trajectories.inputs[index]).squeeze(-1)
 
+    @torch.no_grad()
+    def level(self, returns: Tensor) -> None:
+        """See ``PolicyNetwork``."""
+        if self.critic is not None:
+            self.critic[-1].bias += returns.mean() - self.middle
+
 
 class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
     """A ``Nano`` that starts as the reference, with a critic or without.

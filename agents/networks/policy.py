@@ -48,6 +48,12 @@ class PolicyNetwork(nn.Module, ABC):
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """What the critic expects still to come [n, T], nats, of the episodes ``index`` [n]."""
 
+    def level(self, returns: Tensor) -> None:
+        """Have a critic that knows nothing yet begin at the mean of first returns [N], nats.
+
+        Else the first advantages are its own error alone. Those that begin near the truth do nothing here.
+        """
+
     @abstractmethod
     def for_evaluation(self, task: Task) -> tuple[Any, bool]:
         """This policy as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.

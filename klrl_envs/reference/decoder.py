@@ -58,7 +58,7 @@ class DecoderWeights:
         gain: [width], of the last norm.
         rotation: complex [context, half a head], unit numbers.
         heads: of attention.
-        norm_eps: of the norms.
+        norm_eps: of the norms, [1].
     """
 
     embedding: Tensor
@@ -67,7 +67,7 @@ class DecoderWeights:
     gain: Tensor
     rotation: Tensor
     heads: int
-    norm_eps: float
+    norm_eps: Tensor
 
     @classmethod
     @torch.no_grad()
@@ -81,7 +81,7 @@ class DecoderWeights:
             gain=model.norm.weight.detach().clone(),
             rotation=torch.complex(model.cosine, model.sine),
             heads=model.config.heads,
-            norm_eps=model.config.norm_eps,
+            norm_eps=embedding.new_full((1,), model.config.norm_eps),
         )
 
 
@@ -113,14 +113,18 @@ class Decoder:
                 f"the network's context has {context}"
             )
         self._weights = weights
-        self._eps = weights.norm_eps
-        embedding, heads = weights.embedding, weights.heads
-        size = embedding.shape[1] // heads
-        self._cache = [embedding.new_zeros((2, count, heads, length, size)) for _ in weights.blocks]
-        self._lengths = torch.zeros(count, dtype=torch.int64, device=embedding.device)
-        self._every = torch.arange(count, device=embedding.device)
-        self._positions = torch.arange(length, device=embedding.device)
-        self._fixed = embedding.device.type != "cpu" if fixed is None else fixed
+        shape = (2, count, weights.heads, length, weights.rotation.shape[1])
+        self._lay([weights.rotation.new_zeros(shape) for _ in weights.blocks])
+        device = weights.embedding.device
+        self._lengths = torch.zeros(count, dtype=torch.int64, device=device)
+        self._every = torch.arange(count, device=device)
+        self._positions = torch.arange(length, device=device)
+        self._fixed = device.type != "cpu" if fixed is None else fixed
+
+    def _lay(self, pairs: list[Tensor]) -> None:
+        """Take these as keys and values [2, N, heads, L, size / 2], complex, a block each."""
+        self._pairs = pairs
+        self._read = [torch.view_as_real(each).flatten(-2).flatten(1, 2) for each in pairs]
 
     def start(
         self, tokens: Tensor, lengths: Tensor, *, lanes: Tensor | None = None, rows: Tensor | None = None
@@ -132,22 +136,22 @@ class Decoder:
         """
         weights = self._weights
         count, length = tokens.shape
-        rotation = weights.rotation[:length, None, None, None]
+        rotation = weights.rotation[:length, None]
         x = F.embedding(tokens.flatten(), weights.embedding)
         last = (self._every[: len(lengths)] if rows is None else rows) * length + lengths - 1
-        for number, (block, cache) in enumerate(zip(weights.blocks, self._cache, strict=True)):
-            parts = self._project(x, block, (count, length)).transpose(0, 1)  # [T, U, 3, heads, size]
-            query, key = self._turn(parts[:, :, :2], rotation).permute(2, 1, 3, 0, 4)
-            value = parts[:, :, 2].permute(1, 2, 0, 3)
-            for place, part in enumerate((key, value)):
+        for number, (block, pairs) in enumerate(zip(weights.blocks, self._pairs, strict=True)):
+            query, key, value = self._project(x, block, (count, length)).unbind(dim=2)  # [U, T, heads, half]
+            parts = [each.transpose(1, 2) for each in (query * rotation, key * rotation, value)]
+            for place, part in enumerate(parts[1:]):
                 part = part if rows is None else part[rows]
                 if lanes is None:
-                    cache[place, :, :, :length] = part
+                    pairs[place, :, :, :length] = part
                 else:
-                    cache[place, lanes, :, :length] = part
-            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
+                    pairs[place, lanes, :, :length] = part
+            reals = [torch.view_as_real(each).flatten(-2) for each in parts]
+            attended = F.scaled_dot_product_attention(*reals, is_causal=True, scale=1.0)
             attended = attended.transpose(1, 2).reshape(x.shape)
-            if number == len(self._cache) - 1:  # only the last tokens' states are needed
+            if number == len(self._pairs) - 1:  # only the last tokens' states are needed
                 x, attended = x[last], attended[last]
             x = self._merge(x, attended, block)
         self._lengths[slice(None) if lanes is None else lanes] = lengths
@@ -159,7 +163,6 @@ class Decoder:
         Returns states [N, width], meaningless on lanes that are not active.
         """
         weights = self._weights
-        count = len(tokens)
         seen, together = len(self._positions), False
         if not self._fixed:
             seen, together = self._extent(active)
@@ -170,17 +173,18 @@ class Decoder:
             later = self._positions[:seen] > self._lengths[:, None]
             later = later.repeat_interleave(weights.heads, dim=0)[:, None]
         x = F.embedding(tokens, weights.embedding)
-        for block, cache in zip(weights.blocks, self._cache, strict=True):
-            parts = self._project(x, block, (count,))
-            query = self._turn(parts[:, 0], rotation)
+        for block, pairs, read in zip(weights.blocks, self._pairs, self._read, strict=True):
+            query, key, value = self._project(x, block, tokens.shape).unbind(dim=1)
+            query = torch.view_as_real(query * rotation).view(read.shape[1], 1, -1)
             if together:
-                self._turn(parts[:, 1], rotation, out=cache[0, :, :, where])
-                cache[1, :, :, where] = parts[:, 2]
+                place = pairs.select(3, where)
+                torch.mul(key, rotation, out=place[0])
+                place[1] = value
             else:
-                cache[0, self._every, :, where] = self._turn(parts[:, 1], rotation)
-                cache[1, self._every, :, where] = parts[:, 2]
-            keys, values = cache.flatten(1, 2)[:, :, :seen]
-            scores = torch.bmm(query.view(len(keys), 1, -1), keys.transpose(1, 2))
+                pairs[0, self._every, :, where] = key * rotation
+                pairs[1, self._every, :, where] = value
+            keys, values = read[:, :, :seen]
+            scores = torch.bmm(query, keys.transpose(1, 2))
             if later is not None:
                 scores.masked_fill_(later, -torch.inf)
             attended = torch.bmm(scores.softmax(dim=2), values)
@@ -190,7 +194,7 @@ class Decoder:
 
     def keep(self, lanes: Tensor) -> None:
         """Go on with lanes [K] alone, in this order."""
-        self._cache = [cache[:, lanes] for cache in self._cache]
+        self._lay([pairs[:, lanes] for pairs in self._pairs])
         self._lengths, self._every = self._lengths[lanes], self._every[: len(lanes)]
 
     def logits(self, states: Tensor) -> Tensor:
@@ -212,15 +216,9 @@ class Decoder:
         return longest + 1, first == longest
 
     def _project(self, x: Tensor, block: BlockWeights, shape: tuple[int, ...]) -> Tensor:
-        """Queries, keys and values [*shape, 3, heads, size] of the residual stream [M, width]."""
-        return (self._normalised(x) @ block.query_key_value).view(*shape, 3, self._weights.heads, -1)
-
-    @staticmethod
-    def _turn(parts: Tensor, rotation: Tensor, out: Tensor | None = None) -> Tensor:
-        """Rotary positions of pairs of neighbours [..., size] by complex [..., size / 2], into ``out``."""
-        pairs = torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
-        into = None if out is None else torch.view_as_complex(out.unflatten(-1, (-1, 2)))
-        return torch.view_as_real(torch.mul(pairs, rotation, out=into)).flatten(-2)
+        """Queries, keys and values of the residual stream [M, width], complex [.., 3, heads, size / 2]."""
+        projected = self._normalised(x) @ block.query_key_value
+        return torch.view_as_complex(projected.view(*shape, 3, self._weights.heads, -1, 2))
 
     def _merge(self, x: Tensor, attended: Tensor, block: BlockWeights) -> Tensor:
         """The residual stream [M, width] behind a block, of what its attention gave [M, width]."""
@@ -229,5 +227,7 @@ class Decoder:
         return torch.addmm(x, F.silu(gate).mul_(up), block.down)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        """RMS norm [M, width] without its gain."""
-        return F.rms_norm(x, x.shape[-1:], eps=self._eps)
+        """RMS norm [M, width] without its gain, in fewer operations than torch's own takes."""
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        scale = torch.addcmul(self._weights.norm_eps, norm, norm, value=1 / x.shape[1])
+        return x * scale.rsqrt_()

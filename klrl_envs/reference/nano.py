@@ -29,9 +29,13 @@ class NanoConfig:
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary position embedding of x [..., T, head_dim] by angles [..., T, head_dim / 2]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    """Rotary position embedding of x [..., T, head_dim] by angles [..., T, head_dim / 2], float32.
+
+    Coordinates that turn together stand side by side in what is returned, which leaves the inner products of
+    queries and keys as they are.
+    """
+    first, second = x.float().chunk(2, dim=-1)
+    return torch.view_as_real(torch.complex(first, second) * torch.complex(cosine, sine)).flatten(-2)
 
 
 class Block(nn.Module):

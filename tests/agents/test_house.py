@@ -25,6 +25,7 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.text_heads",
     "klrl_envs.policies",
     "klrl_envs.reference.decoder",
+    "klrl_envs.reference.device",
     "klrl_envs.reference.draws",
     "klrl_envs.reference.nano",
     "klrl_envs.wrappers",
