@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.networks.language_model import LanguageModelPolicy
+from agents.networks.text_critic import TextCritic
 from klrl_envs import Task
 from klrl_envs.networks.causal_folder import hub_reference_of, with_adapter
 from klrl_envs.policies import CausalLMPolicy
@@ -57,9 +58,7 @@ class CausalPolicy(LanguageModelPolicy):
             recompute_layers(model)
         keep_logits_precise(model)
         self.model: Any = with_adapter(model, rank, alpha) if rank else model.requires_grad_(True)
-        self.critic = None
-        if critic:
-            self.add_critic(reference.width)
+        self.critic = TextCritic(task, reference.width) if critic else None
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
         self._copies: dict[str, Any] = {}  # no submodule: nothing of it is trained, saved or averaged
 

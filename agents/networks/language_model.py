@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from agents.networks.policy import PolicyNetwork
 from agents.networks.reading import hidden_states
+from agents.networks.text_critic import TextCritic
 from agents.networks.trajectories import Trajectories, residual_scores
 from agents.networks.writing import (
     Texts,
@@ -24,7 +25,6 @@ from agents.networks.writing import (
 )
 from klrl_envs import Engine, Task
 from klrl_envs.networks.language_model import LanguageModelNetwork, copied
-from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.reference.decoder import DecoderWeights
 
 MOST_ROWS = 1 << 28
@@ -37,23 +37,19 @@ class LanguageModelPolicy(PolicyNetwork):
     """What the policies that are language models have in common.
 
     Texts are written whole, on the policy's device, before the engine pays them. Then pi0 reads them, once,
-    in one parallel pass. With a critic the policy reads them, too: the critic is a head on its hidden states
-    as they were written, which it does not move, and the KL is exact where pi0's rows are not too many.
+    in one parallel pass. With a critic the policy reads them, too: the critic is given its hidden states as
+    they were written, which it does not move, and the KL is exact where pi0's rows are not too many.
 
     Attributes:
         task: what is played.
-        critic: the head; None without a critic.
+        critic: reads the hidden states and the tokens; None without a critic.
         middle: of the range of rewards, nats.
     """
 
     observes: ClassVar = "the tokens"
     task: Task
-    critic: nn.Sequential | None
+    critic: TextCritic | None
     middle: float
-
-    def add_critic(self, width: int) -> None:
-        """A head on hidden states of a width and the time."""
-        self.critic = perceptron(width + 1, 256, 1)
 
     @abstractmethod
     def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -149,12 +145,10 @@ class LanguageModelPolicy(PolicyNetwork):
         if self.critic is None:
             return kl.new_zeros((*kl.shape, 0)), kl
         inputs = []
-        steps = torch.arange(kl.shape[1], device=kl.device)
-        share = ((texts.first[:, None] + steps) / self.task.max_length)[..., None]
         for part in torch.arange(len(whole), device=whole.device).split(self.at_once(whole.device)):
             mask = texts.mask[part]
             hidden, logits = self.read(whole[part], texts.first[part], mask)
-            inputs.append(torch.cat((hidden, share[part]), dim=-1))
+            inputs.append(hidden)
             if rows.shape[-1]:
                 log_probs = logits.log_softmax(dim=-1)
                 apart = (log_probs.exp() * (log_probs - rows[part][mask])).sum(dim=-1)
@@ -174,13 +168,13 @@ class LanguageModelPolicy(PolicyNetwork):
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""
         assert self.critic is not None
-        return trajectories.base[index] + self.critic(trajectories.inputs[index]).squeeze(-1)
+        texts = (trajectories.inputs[index], trajectories.tokens[index], trajectories.first[index])
+        return trajectories.base[index] + self.critic(*texts)
 
-    @torch.no_grad()
     def level(self, returns: Tensor) -> None:
         """See ``PolicyNetwork``."""
         if self.critic is not None:
-            self.critic[-1].bias += returns.mean() - self.middle
+            self.critic.raise_by(returns.mean() - self.middle)
 
 
 class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
@@ -203,9 +197,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         checkpoint_layers: bool = False,
     ) -> None:
         super().__init__(task, rank=rank, alpha=alpha)
-        self.critic = None
-        if critic:
-            self.add_critic(self.model.config.width)
+        self.critic = TextCritic(task, self.model.config.width) if critic else None
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
         self.checkpoint_layers = checkpoint_layers
         self.trains = f"LoRA of rank {rank}" if rank else "all weights"
