@@ -1,7 +1,7 @@
 """Checkpoints of a training: one file, replaced whole, from which it goes on as if nothing had happened.
 
 The file is safetensors: tensors, and the rest as JSON in its metadata. Nothing is pickled. It is there from
-the first minute of a training until its result is written; ``--resume`` goes on from it.
+the beginning of a training until its result is written; ``--resume`` goes on from it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Checkpoints:
         self._arguments = fixed_arguments(args, training.module)
         if training.resumed:
             self._restore(at_risk)
-        self._saved = time.monotonic()
+        else:
+            self.save()  # who dies before the next one has begun here, and what it wrote counts
 
     def _restore(self, at_risk: int) -> None:
         state = load_state(self._path)
