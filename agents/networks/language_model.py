@@ -200,6 +200,8 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         self.critic = TextCritic(task, self.model.config.width) if critic else None
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
         self.checkpoint_layers = checkpoint_layers
+        lengths = set(task.prompts.lengths.tolist())
+        self.shared = lengths.pop() + 1 if len(lengths) == 1 else None  # tokens before every text
         self.trains = f"LoRA of rank {rank}" if rank else "all weights"
         self._copies: dict[str, Any] = {}  # no submodules: nothing of them is trained, saved or averaged
 
@@ -242,7 +244,9 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         model = self.reference(tokens.device) if reference else self.model
         whole = F.pad(tokens, (1, 0), value=self.start_token).clamp_max(self.task.vocab_size - 1)
         recompute = self.checkpoint_layers and torch.is_grad_enabled()
-        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda and not reference):
-            hidden = hidden_states(model, whole, first + 1, mask.shape[1], recompute=recompute)
+        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda and not reference):
+            hidden = hidden_states(
+                model, whole, first + 1, mask.shape[1], shared=self.shared, recompute=recompute
+            )
         hidden = hidden.float()
         return hidden, model.unembed(hidden[mask])

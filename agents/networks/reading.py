@@ -13,7 +13,7 @@ from klrl_envs.reference.nano import rotate
 
 
 def hidden_states(
-    model: Any, tokens: Tensor, first: Tensor, steps: int, *, recompute: bool = False
+    model: Any, tokens: Tensor, first: Tensor, steps: int, *, shared: int | None, recompute: bool = False
 ) -> Tensor:
     """Final normalised hidden states [n, steps, width] before each token of texts.
 
@@ -22,10 +22,10 @@ def hidden_states(
         tokens: int64 [n, L + 1], the start token, the prompt and the text, padded on the right.
         first: int64 [n], tokens before the text, the start token among them.
         steps: T, of the text.
+        shared: what all of ``first`` are; None where they differ.
         recompute: keeps no activations of a layer for its gradient.
     """
-    shared = int(first.min())
-    if shared == int(first.max()):
+    if shared is not None:
         return after_prompts(model, tokens[:, :shared], tokens[:, shared : shared + steps - 1], recompute)
     x, length = model.embedding(tokens[:, :-1]), tokens.shape[1] - 1
     for block in model.layers:
@@ -36,8 +36,13 @@ def hidden_states(
 
 
 def after_prompts(model: Any, prompts: Tensor, texts: Tensor, recompute: bool) -> Tensor:
-    """Final normalised hidden states [n, T, width] at the ends of prompts [n, S] and in texts [n, T - 1]."""
-    unique, rows = torch.unique(prompts, dim=0, return_inverse=True)
+    """Final normalised hidden states [n, T, width] at the ends of prompts [n, S] and in texts [n, T - 1].
+
+    Equal prompts are read once on the CPU; elsewhere to find them would take longer than to read them.
+    """
+    unique, rows = prompts, torch.arange(len(prompts), device=prompts.device)
+    if prompts.device.type == "cpu":
+        unique, rows = torch.unique(prompts, dim=0, return_inverse=True)
     length, steps = prompts.shape[1], texts.shape[1]
     places = torch.arange(length + steps, device=texts.device)
     seen = places <= places[length:, None]

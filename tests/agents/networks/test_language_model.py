@@ -191,7 +191,7 @@ def test_prompts_that_are_shared_are_read_as_if_alone(steps: int) -> None:
         if alone:
             hidden = model.hidden(whole[:, :-1])[:, 2:]
         else:
-            hidden = hidden_states(model, whole, torch.full((8,), 3), steps)
+            hidden = hidden_states(model, whole, torch.full((8,), 3), steps, shared=3)
         hidden.square().sum(dim=-1).sin().sum().backward()
         gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
         found.append((hidden.detach(), torch.cat(gradients)))
