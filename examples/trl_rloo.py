@@ -60,6 +60,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of what is written")
     parser.add_argument("--model", help="folder or hub id of a causal language model; nano by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it to torch")
     parser.add_argument(
         "--evaluate-every", type=int, default=0, help="tokens between evaluations; 0 for none"
@@ -116,7 +117,7 @@ def config_of(args: argparse.Namespace, reward: RewardFunction) -> RLOOConfig:
         learning_rate=args.learning_rate,
         max_steps=args.tokens // (BATCH * reward.task.horizon),
         seed=args.seed,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=klrl_envs.device_named(args.device) == "cpu",
         bf16=False,  # TRL's default is True
         gradient_checkpointing=False,  # TRL's default is True
         dataloader_num_workers=0,

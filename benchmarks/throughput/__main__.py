@@ -4,7 +4,9 @@
     python -m benchmarks.throughput grid       # GridNavigation-v0 against Gymnasium's FrozenLake
     python -m benchmarks.throughput sentiment  # Sentiment-v0 against generate and the products
     python -m benchmarks.throughput solver     # the optimum of NaiveBayesSentiment-v0 against its products
+    python -m benchmarks.throughput training   # learners of exact tasks; SB3 against an idle environment
     python -m benchmarks.throughput trl        # training all weights against TRL's RLOO
+    python -m benchmarks.throughput gpu        # writing and training on CUDA, where there is a device
 
 GridNavigation-v0 runs at 1,024 lanes; every other side is measured at several numbers of lanes and takes
 its best. Sides alternate, and each figure is the best of its rounds, so that what else the machine does
@@ -16,7 +18,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-COMPARISONS = ("solver", "grid", "sentiment", "trl")  # each a module with run(rounds)
+COMPARISONS = ("solver", "grid", "sentiment", "training", "trl", "gpu")  # each a module with run(rounds)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def report(title: str, best: dict[str, float], ours: str, unit: str, bars: dict[str, float]) -> None:
+def report(title: str, best: dict[str, float], ours: str, unit: str, bars: dict[str, float | None]) -> None:
     """Print every figure, and the ratios of the best of ours to the best of each other side.
 
     Args:
@@ -11,7 +11,7 @@ def report(title: str, best: dict[str, float], ours: str, unit: str, bars: dict[
         best: side -> speed.
         ours: how the names of our sides begin.
         unit: of the speeds.
-        bars: how the names of another side begin -> what the ratio must reach.
+        bars: how the names of another side begin -> what the ratio must reach, or None.
     """
     print(title)
     for name, speed in best.items():
@@ -19,5 +19,6 @@ def report(title: str, best: dict[str, float], ours: str, unit: str, bars: dict[
     mine = max(speed for name, speed in best.items() if name.startswith(ours))
     for other, bar in bars.items():
         theirs = max(speed for name, speed in best.items() if name.startswith(other))
-        print(f"  ratio to {other}: {mine / theirs:.2f} (bar {bar:g})")
+        wanted = "" if bar is None else f" (bar {bar:g})"
+        print(f"  ratio to {other}: {mine / theirs:.2f}{wanted}")
     print()

@@ -8,7 +8,7 @@ attention, no draw, no environment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 TOKEN_LANES = (64, 128, 256, 512, 1024)
 
 
-def sentiment_round(lanes: int, rng: np.random.Generator) -> float:
+def sentiment_round(lanes: int, rng: np.random.Generator, device: str = "cpu") -> float:
     """Tokens/s of one batch of episodes: sampling from pi0, its log-probs, reward and metrics."""
-    env = gym.make_vec("klrl/Sentiment-v0", num_envs=lanes, autoreset_mode="Disabled")
+    env = gym.make_vec("klrl/Sentiment-v0", num_envs=lanes, autoreset_mode="Disabled", device=device)
     env.reset(seed=0)
     engine = env.unwrapped.engine  # pyright: ignore[reportAttributeAccessIssue]
     _ = engine.reference_lanes  # whose memory serves all episodes of an environment
@@ -46,7 +46,7 @@ def generate_round(lanes: int, llama: Any, prompts: IntArray) -> float:
     """Tokens/s of ``model.generate`` on the same weights, prompts and horizon, without any reward."""
     import torch
 
-    inputs = torch.from_numpy(prompts[np.arange(lanes) % len(prompts)])
+    inputs = torch.as_tensor(prompts[np.arange(lanes) % len(prompts)], device=llama.device)
     inputs = torch.nn.functional.pad(inputs, (1, 0), value=0)
     started = time.perf_counter()
     with torch.inference_mode():
@@ -68,14 +68,17 @@ def products_round(lanes: int, weights: DecoderWeights, prompt: int, horizon: in
     """Tokens/s of the float32 products alone: each prompt is read, each token has its logits."""
     import torch
 
+    device = weights.embedding.device
+
     def inputs(rows: int) -> list[Tensor]:
-        return [torch.rand(rows, matrix.shape[0]) for matrix in matrices]
+        return [torch.rand(rows, matrix.shape[0], device=device) for matrix in matrices]
 
     block = weights.blocks[0]
     matrices = [block.query_key_value, block.attention_out, block.gate_up, block.down]
     reading, writing = inputs(lanes * (prompt + 1)), inputs(lanes)
     results = [[x @ matrix for x, matrix in zip(part, matrices)] for part in (reading, writing)]
-    last, logits = torch.rand(lanes, len(weights.embedding[0])), torch.empty(lanes, len(weights.embedding))
+    last = torch.rand(lanes, weights.embedding.shape[1], device=device)
+    logits = last.new_empty((lanes, len(weights.embedding)))
     started = time.perf_counter()
     with torch.inference_mode():
         for step in range(horizon):
@@ -85,26 +88,27 @@ def products_round(lanes: int, weights: DecoderWeights, prompt: int, horizon: in
                 for x, matrix, result in zip(part, matrices, out):
                     torch.mm(x, matrix, out=result)
             torch.mm(last, weights.unembedding, out=logits)
+    float(logits[0, 0])  # whose number is there when the device has done all
     return lanes * horizon / (time.perf_counter() - started)
 
 
-def measure(rounds: int) -> dict[str, float]:
+def measure(rounds: int, lanes: Sequence[int] = TOKEN_LANES, device: str = "cpu") -> dict[str, float]:
     """Sentiment-v0, ``model.generate`` and the products at each number of lanes, tokens/s."""
     from klrl_envs.reference.llama import to_llama
     from klrl_envs.reference.transformer import load_nano, nano_reference
 
-    llama, weights = to_llama(load_nano()), nano_reference().decoder_weights
+    llama, weights = to_llama(load_nano()).to(device), nano_reference().on(device).decoder_weights
     task = klrl_envs.make_task("Sentiment-v0")
     prompts = task.prompts.tokens
     rng = np.random.default_rng(0)
     best: dict[str, float] = {}
     for _ in range(rounds):
-        for lanes in TOKEN_LANES:
+        for count in lanes:
             sides: dict[str, Callable[[], float]] = {
-                f"Sentiment-v0 x {lanes}": lambda lanes=lanes: sentiment_round(lanes, rng),
-                f"generate x {lanes}": lambda lanes=lanes: generate_round(lanes, llama, prompts),
-                f"products x {lanes}": lambda lanes=lanes: products_round(
-                    lanes, weights, task.prompt_length, task.horizon
+                f"Sentiment-v0 x {count}": lambda count=count: sentiment_round(count, rng, device),
+                f"generate x {count}": lambda count=count: generate_round(count, llama, prompts),
+                f"products x {count}": lambda count=count: products_round(
+                    count, weights, task.prompt_length, task.horizon
                 ),
             }
             for name, side in sides.items():

@@ -26,15 +26,15 @@ UPDATES, WARM_UP = 20, 2
 BAR = 2.5
 
 
-def commands(tokens: int, threads: int) -> dict[str, list[str]]:
+def commands(tokens: int, threads: int, device: str = "cpu") -> dict[str, list[str]]:
     """A command for each side, without its folder."""
     shared = [
         "--tokens", str(tokens), "--learning-rate", "1e-4", "--threads", str(threads), "--episodes", "128",
     ]  # fmt: skip
     ours = ["--env-id", "klrl/Sentiment-v0", "--train", "all", "--batch", str(BATCH), "--group", str(GROUP)]
     return {
-        "reinforce, all weights": ["-m", "agents.reinforce", *ours, *shared, "--device", "cpu"],
-        "RLOO of TRL": ["-m", "examples.trl_rloo", *shared],
+        "reinforce, all weights": ["-m", "agents.reinforce", *ours, *shared, "--device", device],
+        "RLOO of TRL": ["-m", "examples.trl_rloo", *shared, "--device", device],
     }
 
 
@@ -67,8 +67,8 @@ def train(command: list[str]) -> float:
         return speed_of(Path(out, "progress.jsonl").read_text(encoding="utf-8"))
 
 
-def products_round() -> float:
-    """Tokens/s of an update's products of weights and activations alone, float32, on torch's threads.
+def products_round(device: str = "cpu") -> float:
+    """Tokens/s of an update's products of weights and activations alone, float32.
 
     Writing: the prompts once each, then a token of every text at a time; pi0's score of all texts in one
     pass; the same pass of the policy, and two products as large for its gradient.
@@ -80,12 +80,12 @@ def products_round() -> float:
     config = NanoConfig()
     width, hidden = config.width, config.hidden
     block = [(width, 3 * width), (width, width), (width, 2 * hidden), (hidden, width)]
-    maps = [torch.randn(out, into) for _ in range(config.layers) for into, out in block]
-    unembedding = torch.randn(config.vocab_size, width)
+    maps = [torch.randn(out, into, device=device) for _ in range(config.layers) for into, out in block]
+    unembedding = torch.randn(config.vocab_size, width, device=device)
 
     def forward(rows: int, scored: int, *, gradient: bool = False) -> None:
         for weight, count in [*((weight, rows) for weight in maps), (unembedding, scored)]:
-            x = torch.ones(count, weight.shape[1])
+            x = torch.ones(count, weight.shape[1], device=device)
             y = x @ weight.T
             if gradient:
                 _ = y @ weight, y.T @ x
@@ -97,28 +97,31 @@ def products_round() -> float:
             forward(BATCH, BATCH)
         forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON)
         forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON, gradient=True)
+        if device != "cpu":
+            torch.cuda.synchronize()
     return BATCH * HORIZON / (time.perf_counter() - started)
 
 
-def measure(rounds: int) -> tuple[dict[str, float], float]:
+def measure(rounds: int, device: str = "cpu") -> tuple[dict[str, float], float]:
     """Both sides and the products alone, tokens/s; the best of alternating rounds."""
     import torch
 
     best: dict[str, float] = {}
     limit = 0.0
     for _ in range(rounds):
-        for name, command in commands(UPDATES * BATCH * HORIZON, torch.get_num_threads()).items():
+        sides = commands(UPDATES * BATCH * HORIZON, torch.get_num_threads(), device)
+        for name, command in sides.items():
             best[name] = max(best.get(name, 0.0), train(command))
-        limit = max(limit, *(products_round() for _ in range(5)))
+        limit = max(limit, *(products_round(device) for _ in range(5)))
     return best, limit
 
 
-def run(rounds: int) -> None:
+def run(rounds: int, device: str = "cpu") -> None:
     """Measure and print; without TRL only how to install it."""
     if find_spec("trl") is None or find_spec("datasets") is None:
         print(MISSING)
         return
-    best, limit = measure(rounds)
+    best, limit = measure(rounds, device)
     report("Training of all weights", best, "reinforce", "tokens/s", {"RLOO": BAR})
     share = best["reinforce, all weights"] / limit
     print(
