@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klrl_envs.reference.protocol import NeuralReference, Reference, ReferenceLanes, TensorLanes
+from klrl_envs.reference.protocol import Reference, ReferenceLanes, TensorLanes
 
 if TYPE_CHECKING:
     import torch
@@ -37,12 +37,14 @@ def device_named(name: str) -> str:
 
 def reference_on(reference: Reference, device: str) -> Reference:
     """A reference with its network on a device; a table has none and stays as it is."""
-    return reference.on(device) if isinstance(reference, NeuralReference) else reference
+    # asked for by name: a protocol's isinstance would look at every property, and so load the network
+    move = getattr(reference, "on", None)
+    return reference if move is None else move(device)
 
 
 def device_of(reference: Reference) -> str:
     """The device of a reference's network; "cpu" for a table."""
-    return reference.device if isinstance(reference, NeuralReference) else "cpu"
+    return getattr(reference, "device", "cpu")
 
 
 def rows_of(lanes: ReferenceLanes, device: torch.device) -> Tensor:

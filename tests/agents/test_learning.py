@@ -86,6 +86,12 @@ def test_the_ends_of_the_scale(agent: str, tmp_path: Path) -> None:
 def test_training_on_the_accelerator(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    for env_id in ("klrl/GridNavigation-v0", "klrl/Sentiment-v0"):
-        arguments = PPOArguments(env_id=env_id, tokens=20_000, out=str(tmp_path), episodes=64, device="cuda")
+    settings = [
+        ("GridNavigation-v0", "heads"),
+        *(("Sentiment-v0", train) for train in ("heads", "all", "lora")),
+    ]
+    for env_id, train in settings:
+        arguments = PPOArguments(
+            env_id=f"klrl/{env_id}", train=train, tokens=20_000, out=str(tmp_path), episodes=64, device="cuda"
+        )
         assert ppo.train(arguments).score_estimate is not None
