@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -68,7 +68,8 @@ class TextPolicy(TextHeads, PolicyNetwork):
     def level(self, returns: Tensor) -> None:
         """See ``PolicyNetwork``."""
         if self.critic is not None:
-            self.critic[-1].bias += returns.mean() - self.middle
+            last = cast(nn.Linear, self.critic[-1])
+            last.bias.add_(returns.mean() - self.middle)
 
     def read(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """What both heads read [n, T, D], with the evidence as it is now."""

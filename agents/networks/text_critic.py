@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -45,4 +47,5 @@ class TextCritic(nn.Module):
     @torch.no_grad()
     def raise_by(self, nats: Tensor) -> None:
         """Add a constant to all values."""
-        self.head[-1].bias += nats
+        last = cast(nn.Linear, self.head[-1])
+        last.bias.add_(nats)

@@ -97,7 +97,8 @@ def measure(rounds: int, lanes: Sequence[int] = TOKEN_LANES, device: str = "cpu"
     from klrl_envs.reference.llama import to_llama
     from klrl_envs.reference.transformer import load_nano, nano_reference
 
-    llama, weights = to_llama(load_nano()).to(device), nano_reference().on(device).decoder_weights
+    llama: Any = to_llama(load_nano())
+    llama, weights = llama.to(device), nano_reference().on(device).decoder_weights
     task = klrl_envs.make_task("Sentiment-v0")
     prompts = task.prompts.tokens
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ inner products as they are), and attention at one query is two matrix products.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,9 @@ class BlockWeights:
         size = width // block.heads
         parts = projection.view(3, block.heads, size, width)
         # [.., 2, size / 2, ..] -> [.., size / 2, 2, ..]: what turns together stands side by side
-        pairs = parts[:2].unflatten(2, (2, -1)).transpose(2, 3).flatten(2, 3)
+        pairs = (
+            parts[:2].view(2, block.heads, 2, -1, width).transpose(2, 3).reshape(2, block.heads, size, width)
+        )
         whole = torch.stack((pairs[0] * size**-0.5, pairs[1], parts[2])).view(3 * width, width)
         gate_up = block.gate_up.weight * block.feed_forward_norm.weight
         return cls(
@@ -148,8 +151,8 @@ class Decoder:
                     pairs[place, :, :, :length] = part
                 else:
                     pairs[place, lanes, :, :length] = part
-            reals = [torch.view_as_real(each).flatten(-2) for each in parts]
-            attended = F.scaled_dot_product_attention(*reals, is_causal=True, scale=1.0)
+            query, key, value = (torch.view_as_real(each).flatten(-2) for each in parts)
+            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
             attended = attended.transpose(1, 2).reshape(x.shape)
             if number == len(self._pairs) - 1:  # only the last tokens' states are needed
                 x, attended = x[last], attended[last]
@@ -177,7 +180,7 @@ class Decoder:
             query, key, value = self._project(x, block, tokens.shape).unbind(dim=1)
             query = torch.view_as_real(query * rotation).view(read.shape[1], 1, -1)
             if together:
-                place = pairs.select(3, where)
+                place = pairs.select(3, seen - 1)
                 torch.mul(key, rotation, out=place[0])
                 place[1] = value
             else:
@@ -228,6 +231,6 @@ class Decoder:
 
     def _normalised(self, x: Tensor) -> Tensor:
         """RMS norm [M, width] without its gain, in fewer operations than torch's own takes."""
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        norm = cast(Any, torch.linalg).vector_norm(x, dim=1, keepdim=True)
         scale = torch.addcmul(self._weights.norm_eps, norm, norm, value=1 / x.shape[1])
         return x * scale.rsqrt_()

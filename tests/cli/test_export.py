@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,7 @@ def test_generate_samples_from_the_model_itself(folder):
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     start = torch.zeros((400, 1), dtype=torch.int64)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

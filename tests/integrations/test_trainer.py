@@ -47,7 +47,7 @@ def trained(folder: Path, out: Path, watch: dict[str, Any] | None) -> Any:
         seed(1)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     draws = np.random.default_rng(2).integers(0, model.config.vocab_size, (64, 8))
-    data = [{"input_ids": row, "labels": row} for row in draws.tolist()]
+    data: Any = [{"input_ids": row, "labels": row} for row in draws.tolist()]
     arguments = transformers.TrainingArguments(
         output_dir=str(out), max_steps=STEPS, per_device_train_batch_size=4, use_cpu=True, seed=3,
         report_to="none", logging_steps=100, save_strategy="no", learning_rate=0.01, disable_tqdm=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_the_device_is_no_part_of_the_task() -> None:
     plain, placed = (klrl_envs.make_task("Sentiment-v0", **kwargs) for kwargs in ({}, {"device": "auto"}))
     assert plain.fingerprint == placed.fingerprint and plain.device == "cpu"
     assert reference_on(plain.reference, "cpu") is plain.reference
-    assert "model" not in vars(plain.reference.on("cuda")), "nothing is loaded before it is needed"
+    assert "model" not in vars(reference_on(plain.reference, "cuda")), "nothing is loaded before it is needed"
     elsewhere = reference_on(plain.reference, "meta")
     assert device_of(elsewhere) == "meta" and elsewhere.fingerprint == plain.reference.fingerprint
     assert reference_on(plain.reference, "meta") is elsewhere, "one copy a device"
@@ -44,14 +46,14 @@ def test_every_environment_takes_one_and_a_table_has_none() -> None:
 
 
 def test_rows_and_features_are_handed_on_as_they_are() -> None:
-    env = gym.make_vec("klrl/Sentiment-v0", num_envs=2)
+    env: Any = gym.make_vec("klrl/Sentiment-v0", num_envs=2)
     env.reset(seed=0)
     lanes = env.unwrapped.engine.reference_lanes
     rows, features = rows_of(lanes, CPU), features_of(lanes, CPU)
     assert rows.data_ptr() == rows_of(lanes, CPU).data_ptr(), "not copied"
     torch.testing.assert_close(rows, torch.from_numpy(env.unwrapped.reference_log_probs()))
     torch.testing.assert_close(features, torch.from_numpy(lanes.hidden()))
-    table = gym.make_vec("klrl/Keywords-v0", num_envs=2)
+    table: Any = gym.make_vec("klrl/Keywords-v0", num_envs=2)
     table.reset(seed=0)
     lanes = table.unwrapped.engine.reference_lanes
     assert rows_of(lanes, CPU).dtype == torch.float32

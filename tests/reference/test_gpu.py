@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def test_log_probs_equal_those_of_the_cpu() -> None:
 
 
 def test_rows_and_features_stay_on_the_device() -> None:
-    env = gym.make_vec("klrl/Sentiment-v0", num_envs=4, device="cuda")
+    env: Any = gym.make_vec("klrl/Sentiment-v0", num_envs=4, device="cuda")
     env.reset(seed=0)
     lanes, device = env.unwrapped.engine.reference_lanes, torch.device("cuda")
     assert rows_of(lanes, device).is_cuda and features_of(lanes, device).is_cuda

@@ -26,7 +26,7 @@ def test_an_unknown_comparison_is_refused() -> None:
 
 
 def test_the_ratio_is_that_of_the_best_of_each_side(capsys: pytest.CaptureFixture[str]) -> None:
-    speeds = {"ours x 1": 5, "ours x 2": 9, "theirs": 3, "theirs x 2": 2, "products": 18}
+    speeds = {"ours x 1": 5.0, "ours x 2": 9.0, "theirs": 3.0, "theirs x 2": 2.0, "products": 18.0}
     report("Speed", speeds, "ours", "steps/s", {"theirs": 2.5, "products": None})
     printed = capsys.readouterr().out
     assert "ratio to theirs: 3.00 (bar 2.5)\n" in printed and "ratio to products: 0.50\n" in printed
