@@ -33,6 +33,10 @@ SUITES: dict[str, Suite] = {
             EXACT_TEXTS,
         ),
         Experiment("ppo", "python -m agents.ppo"),
+        # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
+        Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
+        Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
+        Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
     ),
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.

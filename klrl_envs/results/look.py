@@ -26,9 +26,12 @@ Style = tuple[str, str]
 KNOWN: dict[str, Style] = {
     "posterior": ("#0072B2", "o"),
     "ppo": ("#D55E00", "s"),
+    "ppo-all": ("#8C2D04", "s"),
+    "ppo-lora": ("#FDAE6B", "s"),
     "q_learning": ("#009E73", "^"),
     "reference": ("#CC79A7", "D"),
     "reinforce": ("#E69F00", "v"),
+    "reinforce-all": ("#B38600", "v"),
     "reinforce-tokens": ("#7A5195", "X"),
     "sb3_ppo": ("#56B4E9", "P"),
 }
