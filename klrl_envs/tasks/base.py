@@ -63,15 +63,18 @@ class Source:
         make: a function that pickles, from arguments to the task.
         arguments: all that the task was made with.
         module: what registers the environment when it is imported; None for the suite's.
+        device: of the reference's network, which is no argument of the task.
     """
 
     make: Callable[..., Task]
     arguments: Mapping[str, Any]
     module: str | None = None
+    device: str = "cpu"
 
     def task(self, **changes: Any) -> Task:
         """The task once more, with some arguments changed."""
-        return self.make(**{**self.arguments, **changes})
+        placed = {} if self.device == "cpu" else {"device": self.device}
+        return self.make(**{**self.arguments, **placed, **changes})
 
 
 def _remake(source: Source) -> Task:

@@ -133,7 +133,7 @@ class Row:
             kind = "neural" if task.exact is None else "exact"
             raise ValueError(f"{self.gym_id} is {kind}: its tags must say so, got {', '.join(self.tags)}")
         module = None if self.namespace == NAMESPACE else self.function().__module__
-        source = Source(self.make, {**given, "device": device}, module)
+        source = Source(self.make, given, module, device)
         return replace(task, id=self.task_id, source=source, reference=reference_on(task.reference, device))
 
 
