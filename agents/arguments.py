@@ -72,6 +72,9 @@ class NetworkArguments(Arguments):
     """episodes whose gradient is computed at once, 0 for as many as is fastest; the sum is the same"""
     checkpoint_layers: bool = False
     """of a language model: compute activations again for the gradient, in place of keeping them"""
+    compile_layers: bool = False
+    """of a language model on nano: have torch compile how layers are read, which takes a C++ compiler and
+    half a minute at the start, and saves a tenth of each update"""
     checkpoint_seconds: float = 60.0
     """between two checkpoints"""
     resume: bool = False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents.networks.policy import PolicyNetwork
-from agents.networks.reading import hidden_states
+from agents.networks.reading import hidden_states, layer
 from agents.networks.text_critic import TextCritic
 from agents.networks.trajectories import Trajectories, residual_scores
 from agents.networks.writing import (
@@ -185,6 +185,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         critic: whether there is one.
         rank, alpha: of the factors; 0 where all weights move.
         checkpoint_layers: computes a layer's activations again for its gradient, in place of keeping them.
+        compile_layers: has torch compile how layers are read.
     """
 
     def __init__(
@@ -195,11 +196,13 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         rank: int = 0,
         alpha: int = 0,
         checkpoint_layers: bool = False,
+        compile_layers: bool = False,
     ) -> None:
         super().__init__(task, rank=rank, alpha=alpha)
         self.critic = TextCritic(task, self.model.config.width) if critic else None
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
         self.checkpoint_layers = checkpoint_layers
+        self._layer: Any = torch.compile(layer, dynamic=False) if compile_layers else layer
         lengths = set(task.prompts.lengths.tolist())
         self.shared = lengths.pop() + 1 if len(lengths) == 1 else None  # tokens before every text
         self.trains = f"LoRA of rank {rank}" if rank else "all weights"
@@ -246,7 +249,13 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         recompute = self.checkpoint_layers and torch.is_grad_enabled()
         with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda and not reference):
             hidden = hidden_states(
-                model, whole, first + 1, mask.shape[1], shared=self.shared, recompute=recompute
+                model,
+                whole,
+                first + 1,
+                mask.shape[1],
+                shared=self.shared,
+                recompute=recompute,
+                compiled=self._layer,
             )
         hidden = hidden.float()
         return hidden, model.unembed(hidden[mask])

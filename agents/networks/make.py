@@ -26,12 +26,14 @@ class Trained:
         train: "heads" on pi0, "all" weights of a language model that starts as pi0, or "lora", factors on it.
         rank, alpha: of the factors.
         checkpoint_layers: computes a layer's activations again for its gradient, in place of keeping them.
+        compile_layers: has torch compile how layers are read.
     """
 
     train: str = "heads"
     rank: int = 8
     alpha: int = 16
     checkpoint_layers: bool = False
+    compile_layers: bool = False
 
 
 def trained_by(args: Any) -> Trained:
@@ -76,11 +78,14 @@ def language_model(task: Task, critic: bool, trained: Trained) -> PolicyNetwork:
     if trained.train == "lora" and (trained.rank < 1 or trained.alpha < 1):
         raise ValueError(f"rank and alpha must be at least 1, got {trained.rank} and {trained.alpha}")
     low = trained.train == "lora"
-    kind = NanoPolicy if has_nano(task) else CausalPolicy
-    return kind(
-        task,
-        critic=critic,
-        rank=trained.rank if low else 0,
-        alpha=trained.alpha if low else 0,
-        checkpoint_layers=trained.checkpoint_layers,
-    )
+    settings: dict[str, Any] = {
+        "critic": critic,
+        "rank": trained.rank if low else 0,
+        "alpha": trained.alpha if low else 0,
+        "checkpoint_layers": trained.checkpoint_layers,
+    }
+    if has_nano(task):
+        return NanoPolicy(task, compile_layers=trained.compile_layers, **settings)
+    if trained.compile_layers:
+        raise ValueError(f"compile_layers must be False on {task.reference.name!r}: it is for nano alone")
+    return CausalPolicy(task, **settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +13,19 @@ from torch.utils.checkpoint import checkpoint
 
 from klrl_envs.reference.nano import rotate
 
+Layer = Callable[..., Any]
+"""Reads a layer as ``layer`` does."""
+
 
 def hidden_states(
-    model: Any, tokens: Tensor, first: Tensor, steps: int, *, shared: int | None, recompute: bool = False
+    model: Any,
+    tokens: Tensor,
+    first: Tensor,
+    steps: int,
+    *,
+    shared: int | None,
+    recompute: bool = False,
+    compiled: Layer | None = None,
 ) -> Tensor:
     """Final normalised hidden states [n, steps, width] before each token of texts.
 
@@ -24,9 +36,13 @@ def hidden_states(
         steps: T, of the text.
         shared: what all of ``first`` are; None where they differ.
         recompute: keeps no activations of a layer for its gradient.
+        compiled: stands for ``layer`` where prompts are of one length.
     """
     if shared is not None:
-        return after_prompts(model, tokens[:, :shared], tokens[:, shared : shared + steps - 1], recompute)
+        read = compiled or layer
+        if recompute:
+            read = partial(checkpoint, read, use_reentrant=False)
+        return after_prompts(model, tokens[:, :shared], tokens[:, shared : shared + steps - 1], read)
     x, length = model.embedding(tokens[:, :-1]), tokens.shape[1] - 1
     for block in model.layers:
         arguments = (block, x, model.cosine[:length], model.sine[:length])
@@ -35,7 +51,7 @@ def hidden_states(
     return model.norm(x.gather(1, places[..., None].expand(-1, -1, x.shape[-1])))
 
 
-def after_prompts(model: Any, prompts: Tensor, texts: Tensor, recompute: bool) -> Tensor:
+def after_prompts(model: Any, prompts: Tensor, texts: Tensor, read: Layer) -> Tensor:
     """Final normalised hidden states [n, T, width] at the ends of prompts [n, S] and in texts [n, T - 1].
 
     Equal prompts are read once on the CPU; elsewhere to find them would take longer than to read them.
@@ -43,13 +59,14 @@ def after_prompts(model: Any, prompts: Tensor, texts: Tensor, recompute: bool) -
     unique, rows = prompts, torch.arange(len(prompts), device=prompts.device)
     if prompts.device.type == "cpu":
         unique, rows = torch.unique(prompts, dim=0, return_inverse=True)
+        # to a multiple of eight, so that a compiled layer seldom sees another shape
+        unique = torch.cat((unique, unique[:1].expand(-len(unique) % 8, -1)))
     length, steps = prompts.shape[1], texts.shape[1]
     places = torch.arange(length + steps, device=texts.device)
     seen = places <= places[length:, None]
     begun, x = model.embedding(unique), model.embedding(texts)
     for block in model.layers:
-        arguments = (block, begun, x, rows, model.cosine, model.sine, seen)
-        begun, x = checkpoint(layer, *arguments, use_reentrant=False) if recompute else layer(*arguments)
+        begun, x = read(block, begun, x, rows, model.cosine, model.sine, seen)
     return model.norm(torch.cat((begun[:, -1:].index_select(0, rows), x), dim=1))
 
 

@@ -35,6 +35,9 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     queries and keys as they are.
     """
     first, second = x.float().chunk(2, dim=-1)
+    if torch.compiler.is_compiling():  # which fuses real numbers alone
+        parts = (first * cosine - second * sine, second * cosine + first * sine)
+        return torch.stack(parts, dim=-1).flatten(-2)
     return torch.view_as_real(torch.complex(first, second) * torch.complex(cosine, sine)).flatten(-2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,24 @@ def test_without_reward_it_stays_at_the_reference(agent: str, tmp_path: Path) ->
     )
     assert texts.log_ratios.std() > 0 and abs(texts.log_ratios.sum(1).mean().item()) < 0.05
     assert texts.log_ratios.sum(1).var().item() / 2 < 0.05, "the KL to second order"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++")), reason="no compiler")
+def test_compiled_layers_read_as_they_are() -> None:
+    task = text_task(nano_reference(tiny_nano()), horizon=5, prompts=((1, 2), (3, 4)))
+    found = []
+    for compiled in (False, True):
+        trained = Trained("all", compile_layers=compiled)
+        policy = policy_of(task, trained, critic=False, moved=0.3)
+        texts = policy.write(policy.engine(task, 12, 0), np.arange(12) % 2, torch.Generator().manual_seed(0))
+        log_probs, _ = policy.scores(texts, torch.arange(12))
+        log_probs.square().sum().backward()
+        found.append((texts.actions, log_probs.detach(), gradient(policy)))
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-3)
+
+
+def test_only_nano_is_compiled(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    with pytest.raises(ValueError, match="compile_layers must be False on"):
+        make_network(text_task(saved_llama(tmp_path), horizon=3), trained=Trained("all", compile_layers=True))
