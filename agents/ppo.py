@@ -196,7 +196,8 @@ class PPO:
     def loss(self, trajectories: Trajectories, part: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
         """The policy's loss on the episodes ``part`` [n], and the share of tokens that were clipped.
 
-        Before the first step its gradient is that of -J / kl_coef.
+        Before the first step its gradient is that of -J / kl_coef, up to what bfloat16 rounds off on CUDA,
+        where the layers of a language model are read in it.
         """
         mask, clip = trajectories.mask[part], self.args.clip
         log_probs, kl = self.policy.scores(trajectories, part)

@@ -199,7 +199,8 @@ class Engine:
         ended = self._advance(actions, lanes, reward)
         reference_log_prob = None
         if self.mode == "step":
-            reference_log_prob = np.where(active, self.reference_lanes.log_prob(actions), 0.0)
+            log_prob = self.reference_lanes.log_prob(actions, active)
+            reference_log_prob = np.where(active, log_prob, 0.0)
             self.reference_nats += reference_log_prob
         self.tokens[lanes, self.length[lanes]] = actions[lanes]
         self.length[lanes] += 1

@@ -169,7 +169,8 @@ class Decoder:
         seen, together = len(self._positions), False
         if not self._fixed:
             seen, together = self._extent(active)
-        where = seen - 1 if together else self._lengths
+        # a lane that is full rests, and what is written to its last place is never read
+        where = seen - 1 if together else self._lengths.clamp_max(len(self._positions) - 1)
         rotation = weights.rotation[where] if together else weights.rotation[where, None]
         later = None
         if not together:
@@ -216,7 +217,7 @@ class Decoder:
         going = self._lengths if active is None else self._lengths[active]
         first, last = (int(length) for length in torch.aminmax(going))
         longest = last if active is None else int(self._lengths.max())
-        return longest + 1, first == longest
+        return min(longest + 1, len(self._positions)), first == longest
 
     def _project(self, x: Tensor, block: BlockWeights, shape: tuple[int, ...]) -> Tensor:
         """Queries, keys and values of the residual stream [M, width], complex [.., 3, heads, size / 2]."""

@@ -273,7 +273,7 @@ class HubLanes:
         """See ``ReferenceLanes.log_probs``; float32."""
         return self.rows().cpu().numpy()
 
-    def log_prob(self, tokens: IntArray) -> FloatArray:
+    def log_prob(self, tokens: IntArray, active: BoolArray | None = None) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         return self.rows().gather(1, self._tensor(tokens)[:, None])[:, 0].double().cpu().numpy()
 

@@ -219,7 +219,7 @@ class MarkovLanes:
         """See ``ReferenceLanes.log_probs``."""
         return self._reference.rows(self.context)
 
-    def log_prob(self, tokens: IntArray) -> FloatArray:
+    def log_prob(self, tokens: IntArray, active: BoolArray | None = None) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         return self._reference.log_prob(self.context, tokens)
 

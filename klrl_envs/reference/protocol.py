@@ -28,8 +28,8 @@ class ReferenceLanes(Protocol):
         """log pi0(.|s) [N, V] in nats at the current sequences; computed once and cached."""
         ...
 
-    def log_prob(self, tokens: IntArray) -> FloatArray:
-        """log pi0(token|s) [N] in nats of tokens [N] at the current sequences."""
+    def log_prob(self, tokens: IntArray, active: BoolArray | None = None) -> FloatArray:
+        """log pi0(token|s) [N] in nats of tokens [N] at the current sequences; anything where not active."""
         ...
 
     def draw(self, uniform: FloatArray) -> IntArray:

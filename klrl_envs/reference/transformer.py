@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,6 +65,7 @@ class TransformerReference:
         self.width = width
         self.longest = context - 1
         self.device = device
+        self._placed: dict[str, TransformerReference] = {device: self}
 
     @cached_property
     def model(self) -> Nano:
@@ -79,20 +80,14 @@ class TransformerReference:
 
         return DecoderWeights.of(self.model)
 
-    @lru_cache(maxsize=4)  # noqa: B019 - of the shipped reference, which lives as long as the process
     def on(self, device: str) -> TransformerReference:
-        """See ``NeuralReference.on``."""
-        if device == self.device:
-            return self
-        return TransformerReference(
-            self._load,
-            name=self.name,
-            fingerprint=self.fingerprint,
-            vocab_size=self.vocab_size,
-            width=self.width,
-            context=self.longest + 1,
-            device=device,
-        )
+        """See ``NeuralReference.on``; one for each device."""
+        if device not in self._placed:
+            self._placed[device] = other = copy(self)
+            vars(other).pop("model", None)
+            vars(other).pop("decoder_weights", None)
+            other.device = device
+        return self._placed[device]
 
     @property
     def hidden_bound(self) -> float:
@@ -192,7 +187,7 @@ class TransformerLanes:
         """See ``ReferenceLanes.log_probs``; float32."""
         return self.rows().cpu().numpy()
 
-    def log_prob(self, tokens: IntArray) -> FloatArray:
+    def log_prob(self, tokens: IntArray, active: BoolArray | None = None) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         import torch
 
@@ -204,6 +199,8 @@ class TransformerLanes:
             others = np.ones(len(tokens), dtype=np.bool_)
             if self._drawn is not None:  # those that were drawn have their log-probs already
                 result, others = self._drawn[1].copy(), tokens != self._drawn[0]
+            if active is not None:
+                others &= active
             if others.any():
                 places = torch.as_tensor(np.flatnonzero(others), device=self._device)
                 logits = self._decoder.logits(self._states[places])
@@ -221,7 +218,7 @@ class TransformerLanes:
             numbers = torch.as_tensor(uniform, dtype=torch.float32, device=self._device)
             tokens, log_prob = draw_tokens(self._decoder.logits(self._states), numbers)
             self._drawn = tokens.cpu().numpy(), log_prob.double().cpu().numpy()
-        return self._drawn[0]
+        return self._drawn[0].copy()
 
     def hidden(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.hidden``."""
