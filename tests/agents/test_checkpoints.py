@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import klrl_envs
+from agents import checkpoints
 from agents.checkpoints import load_state, save_state
 from agents.run import CHECKPOINT, Training
 
@@ -149,6 +150,67 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     save_state({"format": "another"}, path)
     with pytest.raises(ValueError, match="must have the format 'klrl-checkpoint-1', not 'another'"):
         load_state(path)
+
+
+def test_what_is_read_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, held = tmp_path / CHECKPOINT, []
+    weights = torch.arange(8.0)
+    save_state({"format": "klrl-checkpoint-1", "tensor": weights, "array": np.arange(8)}, path)
+    opened = checkpoints.safe_open
+
+    class Watched:
+        """Hands out tensors whose memory is overwritten when the file is closed, as of a lost mapping."""
+
+        def __init__(self, *args: Any) -> None:
+            self._file = opened(*args)
+
+        def __enter__(self) -> Watched:
+            self._inner = self._file.__enter__()
+            return self
+
+        def __exit__(self, *args: Any) -> None:
+            for tensor in held:
+                tensor.zero_()
+            self._file.__exit__(*args)
+
+        def metadata(self) -> dict[str, str]:
+            return self._inner.metadata()
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            held.append(self._inner.get_tensor(name).clone())
+            return held[-1]
+
+    monkeypatch.setattr(checkpoints, "safe_open", Watched)
+    found = load_state(path)
+    assert len(held) == 2
+    torch.testing.assert_close(found["tensor"], weights)
+    np.testing.assert_array_equal(found["array"], np.arange(8))
+
+
+def test_a_file_is_synced_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr(
+        checkpoints.os,
+        "fsync",
+        lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE),
+    )
+    save_state({"format": "klrl-checkpoint-1"}, tmp_path / CHECKPOINT)
+    assert modes == [os.O_RDWR]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "no state"])
+def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    save_state({"format": "klrl-checkpoint-1", "array": np.arange(100)}, path)
+    whole = path.read_bytes()
+    if damage == "no state":
+        save_file({}, path, metadata={"state": "{"})
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged .*; remove it to begin anew"):
+        trained("reinforce on an exact task", tmp_path, resume=True)
+    assert path.is_file()
 
 
 @pytest.mark.slow
