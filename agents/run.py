@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 import klrl_envs
-from agents.arguments import Arguments, command_of
+from agents.arguments import Arguments, check_least, command_of
 from klrl_envs import Evaluation, Task, ledger
 from klrl_envs.wrappers import Episode, append_line, append_lines
 
@@ -41,9 +41,13 @@ class Training:
         tokens: written so far.
         out: the folder.
         resumed: whether it goes on from a checkpoint in the folder.
+
+    Raises:
+        ValueError: an argument below its least value.
     """
 
     def __init__(self, args: Arguments, agent: str, *, budget: int | None = None) -> None:
+        check_least(args)
         for module in args.imports:
             klrl_envs.import_module(module)
         self.args = args

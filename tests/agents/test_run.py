@@ -32,6 +32,27 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("micro_batch", -3, 0),
+        ("rank", -4, 1),
+        ("alpha", 0, 1),
+        ("checkpoint_seconds", -1.0, 0),
+        ("checkpoint_seconds", float("nan"), 0),
+        ("episodes", 0, 1),
+        ("tokens", -1, 0),
+    ],
+)
+def test_numbers_that_are_too_small_are_named_before_anything_is_written(
+    name: str, value: float, least: int, tmp_path: Path
+) -> None:
+    arguments: dict[str, typing.Any] = {"tokens": 100, "episodes": 16, "out": str(tmp_path / "never")}
+    with pytest.raises(ValueError, match=f"^{name} must be at least {least}, got {value}$"):
+        ppo.train(PPOArguments(**arguments | {name: value}))
+    assert not (tmp_path / "never").exists()
+
+
 def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     env_id = "klrl/DiagnosticModes-v0"
     reference.train(Arguments(env_id=env_id, episodes=16, out=str(tmp_path), name="reference-twice"))
