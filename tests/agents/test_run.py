@@ -67,6 +67,38 @@ def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+def saved(folder: Path, *more: str) -> None:
+    folder.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "README.md", *more):
+        (folder / name).write_text(name)
+
+
+def test_only_a_folder_that_a_training_wrote_is_removed(tmp_path: Path) -> None:
+    def train(out: str, **changes: typing.Any) -> None:
+        arguments = {"env_id": "klrl/DiagnosticModes-v0", "episodes": 16, "out": str(tmp_path / out)}
+        reference.train(Arguments(**arguments | changes))
+
+    train("own")
+    saved(tmp_path / "own" / "policy")
+    train("own")
+    assert not (tmp_path / "own" / "policy").exists(), "of the training before"
+    saved(tmp_path / "own" / "policy", "notes.txt")
+    saved(tmp_path / "other" / "policy")
+    saved(tmp_path / "elsewhere")
+    train("linked")
+    (tmp_path / "linked" / "policy").symlink_to(tmp_path / "elsewhere")
+    for out in ("own", "other", "linked"):
+        before = {path: path.read_bytes() for path in (tmp_path / out).rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=r"out: .*policy is in the way, .*; remove it or give another"):
+            train(out)
+        assert {path: path.read_bytes() for path in before} == before
+    # what is no model stays where none is saved there
+    (tmp_path / "code" / "policy").mkdir(parents=True)
+    (tmp_path / "code" / "policy" / "policy.py").write_text("")
+    train("code")
+    assert (tmp_path / "code" / "policy" / "policy.py").is_file()
+
+
 @pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])
 def test_an_agent_counts_as_the_ledger_does(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
