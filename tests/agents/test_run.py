@@ -45,11 +45,11 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_are_too_small_are_named_before_anything_is_written(
-    name: str, value: float, least: int, tmp_path: Path
+    name: str, value: typing.Any, least: int, tmp_path: Path
 ) -> None:
     arguments: dict[str, typing.Any] = {"tokens": 100, "episodes": 16, "out": str(tmp_path / "never")}
     with pytest.raises(ValueError, match=f"^{name} must be at least {least}, got {value}$"):
-        ppo.train(PPOArguments(**arguments | {name: value}))
+        ppo.train(PPOArguments(**(arguments | {name: value})))
     assert not (tmp_path / "never").exists()
 
 
@@ -74,9 +74,8 @@ def saved(folder: Path, *more: str) -> None:
 
 
 def test_only_a_folder_that_a_training_wrote_is_removed(tmp_path: Path) -> None:
-    def train(out: str, **changes: typing.Any) -> None:
-        arguments = {"env_id": "klrl/DiagnosticModes-v0", "episodes": 16, "out": str(tmp_path / out)}
-        reference.train(Arguments(**arguments | changes))
+    def train(out: str) -> None:
+        reference.train(Arguments(env_id="klrl/DiagnosticModes-v0", episodes=16, out=str(tmp_path / out)))
 
     train("own")
     saved(tmp_path / "own" / "policy")
