@@ -81,6 +81,25 @@ class NetworkArguments(Arguments):
     """go on from the checkpoint in the folder, if there is one; its arguments must be these"""
 
 
+LEAST = {
+    "tokens": 0,
+    "episodes": 1,
+    "rank": 1,
+    "alpha": 1,
+    "micro_batch": 0,
+    "checkpoint_seconds": 0,
+}
+"""Of the arguments that have a least value."""
+
+
+def check_least(args: Arguments) -> None:
+    """Raise ValueError, which names it, where an argument is below its least value."""
+    for name, least in LEAST.items():
+        value = getattr(args, name, None)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value!r}")
+
+
 ArgumentsType = TypeVar("ArgumentsType", bound=Arguments)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from agents.arguments import NetworkArguments
@@ -142,7 +142,7 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
     text = json.dumps(packed(state, tensors))
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"state": text})
-    with partial.open("rb") as file:
+    with partial.open("r+b") as file:  # not every system syncs a file that is only read
         os.fsync(file.fileno())
     os.replace(partial, path)
 
@@ -151,10 +151,20 @@ def load_state(path: Path) -> dict[str, Any]:
     """What ``save_state`` wrote, the tensors on the CPU.
 
     Raises:
-        ValueError: the file is no checkpoint of this format.
+        ValueError: the file is damaged, or no checkpoint of this format.
     """
-    with safe_open(path, "pt") as file:
-        state = unpacked(json.loads((file.metadata() or {}).get("state", "{}")), file.get_tensor)
+    try:
+        with safe_open(path, "pt") as file:
+            # copies: no tensor may hold on to the file, which the next checkpoint replaces
+            state = unpacked(
+                json.loads((file.metadata() or {}).get("state", "{}")),
+                lambda name: file.get_tensor(name).clone(),
+            )
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged and nothing can go on from it ({error}); remove it to begin anew, "
+            "or give another out"
+        ) from error
     if state.get("format") != FORMAT:
         raise ValueError(f"{path}: must have the format {FORMAT!r}, not {state.get('format')!r}")
     return state

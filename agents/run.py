@@ -16,14 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 import klrl_envs
-from agents.arguments import Arguments, command_of
+from agents.arguments import Arguments, check_least, command_of
 from klrl_envs import Evaluation, Task, ledger
+from klrl_envs.evaluation.seeds import fresh_seed
 from klrl_envs.wrappers import Episode, append_line, append_lines
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECORDED = 10_000  # episodes of a training, about, that are recorded
 CHECKPOINT = "checkpoint.safetensors"
 LINES = ("progress.jsonl", "episodes.jsonl")
+INDEX = ".safetensors.index.json"
 RESULTS = ("result.json", "policy.safetensors")
 
 
@@ -41,9 +43,14 @@ class Training:
         tokens: written so far.
         out: the folder.
         resumed: whether it goes on from a checkpoint in the folder.
+
+    Raises:
+        ValueError: an argument below its least value; a training to resume that is finished; a folder
+            "policy" in the way that no training wrote.
     """
 
     def __init__(self, args: Arguments, agent: str, *, budget: int | None = None) -> None:
+        check_least(args)
         for module in args.imports:
             klrl_envs.import_module(module)
         self.args = args
@@ -65,17 +72,39 @@ class Training:
         self.tokens = 0
         self._episodes = 0
         self.out = Path(args.out)
-        self.out.mkdir(parents=True, exist_ok=True)
         self.resumed = getattr(args, "resume", False) and (self.out / CHECKPOINT).is_file()
-        for name in RESULTS if self.resumed else (*RESULTS, *LINES, CHECKPOINT):
-            (self.out / name).unlink(missing_ok=True)
-        shutil.rmtree(self.out / "policy", ignore_errors=True)
+        if not self.resumed:  # else what is there stays until it is replaced
+            self._clear()
+        self.out.mkdir(parents=True, exist_ok=True)
         self._began = ledger.mark()
         self._elsewhere = self._lost = 0
+        self._evaluation_seed: int | None = None
         self._bar = tqdm(
             total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent.name} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
         )  # fmt: skip
+
+    def _clear(self) -> None:
+        """Take what an earlier training left from the folder, or refuse to before anything is gone."""
+        earlier = self.out / "result.json"
+        if getattr(self.args, "resume", False) and earlier.is_file():
+            raise ValueError(
+                f"resume: the training in {self.out} is finished already, and {earlier} is the result of "
+                f"{json.loads(earlier.read_text(encoding='utf-8')).get('command')!r}; "
+                "remove it to train anew, or give another out"
+            )
+        files = [self.out / name for name in (*RESULTS, *LINES, CHECKPOINT)]
+        folder = self.out / "policy"
+        if folder.exists() or folder.is_symlink():
+            if any(file.is_file() for file in files) and is_saved_policy(folder):
+                shutil.rmtree(folder)
+            elif saves_folder(self.args, self.task) or any(folder.glob("*.safetensors")):
+                raise ValueError(
+                    f"out: {folder} is in the way, and is not, or not alone, what a training wrote there; "
+                    "remove it or give another out"
+                )
+        for file in files:
+            file.unlink(missing_ok=True)
 
     @cached_property
     def evaluation_task(self) -> Task:
@@ -130,12 +159,18 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Where the training stands, for a checkpoint."""
         began = [[*account, *tally] for account, tally in self._began.counts.accounts.items()]
+        if not self.left and self._evaluation_seed is None:
+            # now that the policy is fixed, and once: who is killed and goes on gets no second draw
+            self._evaluation_seed = fresh_seed()
         return {
             "tokens": self.tokens,
             "episodes": self._episodes,
             "seconds": self.seconds,
             "lost": self._lost,
+            "elsewhere": self._elsewhere,
             "began": began,
+            "ledger": ledger.book().path,
+            "evaluation_seed": self._evaluation_seed,
         }
 
     def sizes(self) -> dict[str, int]:
@@ -145,18 +180,22 @@ class Training:
     def restore(self, state: Mapping[str, Any], at_risk: int) -> None:
         """Go on from a checkpoint's state; the files are left as they are (see ``cut_back``).
 
-        What was written after the checkpoint is written again, and counts twice. A ledger's file knows how
-        much that was; without one it is what progress.jsonl says, and ``at_risk`` tokens for the texts that
-        were being written.
+        What was written after the checkpoint is written again, and counts twice. The ledger's file that was
+        there before knows how much that was; without it, it is what progress.jsonl says, and ``at_risk``
+        tokens for the texts that were being written, unless all were.
         """
         last = last_line(self.out / "progress.jsonl")
         self.tokens, self._episodes = state["tokens"], state["episodes"]
+        self._evaluation_seed = state["evaluation_seed"]
         self._bar.update(min(self.tokens, self.budget))
         began = ledger.Counts({ledger.Account(*row[:3]): ledger.Tally(*row[3:]) for row in state["began"]})
         moment = time.monotonic() - max(state["seconds"], last.get("seconds", 0.0))
-        self._lost = state["lost"] + max(last.get("tokens", 0) - self.tokens, 0) + at_risk
-        if ledger.book().path is not None and (ledger.counts() - began).tokens >= self.tokens:
-            self._began = ledger.Mark(began, moment)
+        noted = max(last.get("tokens", 0), self.tokens)
+        self._lost = state["lost"] + noted - self.tokens + (at_risk if noted < self.budget else 0)
+        path, elsewhere = ledger.book().path, state["elsewhere"]
+        same = path is not None and path == state["ledger"]
+        if same and elsewhere + (ledger.counts() - began).tokens >= self.tokens:
+            self._began, self._elsewhere = ledger.Mark(began, moment), elsewhere
         else:
             self._began = ledger.Mark(self._began.counts, moment)
             self._elsewhere = self.tokens + self._lost
@@ -177,12 +216,20 @@ class Training:
         """
         self._bar.close()
         env_id = self.row.gym_features_id if features else self.row.gym_id
-        episodes, seed = self.args.episodes, self.args.evaluation_seed
+        given, drawn = self.args.evaluation_seed, self._evaluation_seed
         if hasattr(network, "save"):
             network.save(self.out)
         elif network is not None:
             klrl_envs.save_policy(network, self.out / "policy.safetensors")
-        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self._setting)
+        evaluation = klrl_envs.evaluate(
+            policy,
+            env_id,
+            episodes=self.args.episodes,
+            seed=drawn if given is None else given,
+            **self._setting,
+        )
+        if given is None and drawn is not None:
+            evaluation = replace(evaluation, fresh=True)
         self.write_result(evaluation)
         (self.out / CHECKPOINT).unlink(missing_ok=True)
         return evaluation
@@ -208,6 +255,30 @@ class Training:
         if not self._elsewhere:
             return None
         return self._elsewhere + (ledger.counts() - self._began.counts).tokens
+
+
+def is_saved_policy(folder: Path) -> bool:
+    """Whether a folder holds a causal model or an adapter, as they are saved, and nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    files = list(folder.iterdir())
+    known = ("config.json", "adapter_config.json", "generation_config.json", "README.md")
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    return (
+        any(file.name in known[:2] for file in files)
+        and bool(weights)
+        and all(file.is_file() and not file.is_symlink() for file in files)
+        and all(file in weights or file.name in known or file.name.endswith(INDEX) for file in files)
+    )
+
+
+def saves_folder(args: Arguments, task: Task) -> bool:
+    """Whether a training saves its policy as a folder: a language model that is not nano."""
+    if getattr(args, "train", "heads") == "heads" or task.exact is not None:
+        return False
+    from klrl_envs.networks.language_model import has_nano
+
+    return not has_nano(task)
 
 
 def size_of(path: Path) -> int:

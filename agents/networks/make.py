@@ -55,12 +55,15 @@ def make_network(
         trained: which weights move; anything but heads needs a neural task.
 
     Raises:
-        ValueError: another ``observe`` or ``trained.train``, or one that the task does not fit.
+        ValueError: another ``observe`` or ``trained.train``, or one that the task does not fit; a rank or an
+            alpha below 1.
     """
     if observe not in OBSERVED:
         raise ValueError(f"observe must be one of {OBSERVED}, got {observe!r}")
     if trained.train not in TRAINED:
         raise ValueError(f"train must be one of {TRAINED}, got {trained.train!r}")
+    if trained.rank < 1 or trained.alpha < 1:
+        raise ValueError(f"rank and alpha must be at least 1, got {trained.rank} and {trained.alpha}")
     if trained.train != "heads":
         return language_model(task, critic, trained)
     if observe == "tokens":
@@ -75,8 +78,6 @@ def language_model(task: Task, critic: bool, trained: Trained) -> PolicyNetwork:
             f"train must be 'heads' on {task.id}, got {trained.train!r}: its reference is a table, "
             "and has no network whose weights could move"
         )
-    if trained.train == "lora" and (trained.rank < 1 or trained.alpha < 1):
-        raise ValueError(f"rank and alpha must be at least 1, got {trained.rank} and {trained.alpha}")
     low = trained.train == "lora"
     settings: dict[str, Any] = {
         "critic": critic,

@@ -82,7 +82,10 @@ class PolicyNetwork(nn.Module, ABC):
 
 
 class WeightAverage:
-    """The mean of a policy's weights over the updates since it began (Polyak and Juditsky 1992)."""
+    """The mean of a policy's weights over the updates since it began (Polyak and Juditsky 1992).
+
+    Of factors of low rank it is the mean of each factor: their product is not the mean of the products.
+    """
 
     def __init__(self, policy: PolicyNetwork) -> None:
         self._policy = policy

@@ -59,7 +59,7 @@ class Evaluation:
         episodes, prompts, tokens: episodes sampled, the prompts that they share equally, tokens written.
         seconds: of sampling.
         seed: of sampling.
-        fresh: whether the seed was drawn here, after the policy was fixed.
+        fresh: whether the seed was drawn, not chosen, after the policy was fixed.
         task_sha256: fingerprint of all that moves J* but kl_coef.
         comparison: how the policy differs from pi*, on exact environments; else None.
     """

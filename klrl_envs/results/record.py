@@ -123,7 +123,7 @@ class Errors(Strict):
 class EvaluationRecord(Strict):
     """How a seed was evaluated, so that its numbers can be checked and the evaluation done again.
 
-    `fresh` says that ``evaluate`` drew its seed itself, after the policy was fixed. `log_probs` are
+    `fresh` says that its seed was drawn, as ``evaluate`` does, after the policy was fixed. `log_probs` are
     "self-reported" where only the policy's word ties them to the texts that it wrote; `bound` is "lower" or
     "upper" where it knows no more than a bound of them. `exact`: computed over all states, and compared with
     the episodes. `tail` is "unresolved" where too few rare events were seen for an interval from their

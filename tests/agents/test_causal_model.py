@@ -82,6 +82,17 @@ def test_it_is_trained_resumed_and_evaluated(
     assert ran.exit_code == 0, ran.output
     said = json.loads(ran.stdout)
     np.testing.assert_allclose(said["kl"]["estimate"], record.kl, rtol=1e-3)
+    # another training takes the place of this folder, but not of one with something else in it
+    (policy / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"policy is in the way"):
+        module.train(kind(**arguments, out=str(tmp_path / "whole")))
+    (policy / "notes.txt").unlink()
+    monkeypatch.setattr(Training, "note", note)
+    module.train(kind(**arguments, out=str(tmp_path / "whole"), seed=1))
+    assert klrl_envs.RunRecord.load(tmp_path / "whole" / "result.json").seed == 1
+    (tmp_path / "new" / "policy").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"policy is in the way"):
+        module.train(kind(**arguments, out=str(tmp_path / "new")))
 
 
 def test_a_model_without_peft_says_what_to_install(

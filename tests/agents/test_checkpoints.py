@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import klrl_envs
+from agents import checkpoints
 from agents.checkpoints import load_state, save_state
-from agents.run import CHECKPOINT, Training
+from agents.run import CHECKPOINT, LINES, Training
+from klrl_envs.ledger import Book
+from klrl_envs.tasks import automaton_task
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"episodes": 32, "evaluation_seed": 1, "threads": 1, "device": "cpu", "checkpoint_seconds": 0.0}
@@ -128,6 +131,108 @@ def test_other_arguments_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert lines(tmp_path / "progress.jsonl") == before
 
 
+def files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_a_finished_training_is_not_resumed(tmp_path: Path) -> None:
+    name = "reinforce on an exact task"
+    trained(name, tmp_path)
+    before = files(tmp_path)
+    for changes in ({}, {"seed": 1}):
+        with pytest.raises(
+            ValueError, match=r"finished already, and .*result\.json is the result of 'python"
+        ):
+            trained(name, tmp_path, resume=True, **changes)
+        assert files(tmp_path) == before
+    trained(name, tmp_path, seed=1)
+    assert files(tmp_path) != before
+
+
+def test_a_result_stays_until_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, write = "reinforce on an exact task", Training.write_result
+
+    def written(training: Training, evaluation: klrl_envs.Evaluation) -> None:
+        write(training, evaluation)
+        raise Killed
+
+    monkeypatch.setattr(Training, "write_result", written)
+    with pytest.raises(Killed):
+        trained(name, tmp_path)
+    monkeypatch.undo()
+    before = files(tmp_path)
+    assert {"result.json", "policy.safetensors", CHECKPOINT} <= before.keys()
+    with pytest.raises(ValueError, match="seed 0 and not 1"):
+        trained(name, tmp_path, seed=1, resume=True)
+    assert files(tmp_path) == before
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(klrl_envs, "evaluate", killed)
+    with pytest.raises(Killed):
+        trained(name, tmp_path, resume=True)
+    assert files(tmp_path).items() >= {each: before[each] for each in ("result.json", *LINES)}.items()
+
+
+@pytest.mark.parametrize("given", [None, 7])
+def test_a_training_has_one_evaluation(
+    given: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is killed then, and nothing is counted that was not written."""
+    name, write = "reinforce on an exact task", Training.write_result
+
+    def written(training: Training, evaluation: klrl_envs.Evaluation) -> None:
+        write(training, evaluation)
+        raise Killed
+
+    monkeypatch.setattr(Training, "write_result", written)
+    found = []
+    for resume in (False, True, True):
+        with pytest.raises(Killed):
+            trained(name, tmp_path, resume=resume, evaluation_seed=given)
+        found.append(klrl_envs.RunRecord.load(tmp_path / "result.json"))
+    assert len({(each.evaluation.seed, each.score, each.kl, each.tokens) for each in found}) == 1
+    assert {each.evaluation.fresh for each in found} == {given is None}
+    assert found[0].evaluation.seed == 7 if given else found[0].evaluation.seed >= 1 << 32
+    assert found[0].tokens == lines(tmp_path / "progress.jsonl")[-1]["tokens"]
+    monkeypatch.undo()
+    trained(name, tmp_path, resume=True, evaluation_seed=given)
+    again = trained(name, tmp_path, evaluation_seed=given)
+    assert given or again.seed != found[0].evaluation.seed, "another training has another draw"
+
+
+def test_tokens_count_where_a_ledger_begins_part_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed without a ledger's file, then with one, then with it again, then with another."""
+    name, note, noted = "reinforce on an exact task", Training.note, []
+
+    def until(training: Training, **numbers: Any) -> None:
+        note(training, **numbers)
+        noted.append(training.tokens)
+        if len(noted) == 3:
+            raise Killed
+
+    written = 0
+    monkeypatch.setattr(Training, "note", until)
+    for ledger in (None, "one.jsonl", "one.jsonl", "two.jsonl"):
+        book = Book(None if ledger is None else str(tmp_path / ledger))
+        monkeypatch.setattr(klrl_envs.ledger, "_book", book)
+        for module in (klrl_envs.ledger, automaton_task.ledger):
+            monkeypatch.setattr(module, "count", book.count)
+        noted.clear()
+        with pytest.raises(Killed):
+            trained(name, tmp_path / "out", tokens=40_000, resume=True, checkpoint_seconds=1e9)
+        written += book.counts().tokens
+    monkeypatch.setattr(Training, "note", note)
+    before = book.counts().tokens
+    trained(name, tmp_path / "out", tokens=40_000, resume=True)
+    written += book.counts().tokens - before
+    record = klrl_envs.RunRecord.load(tmp_path / "out" / "result.json")
+    assert written > 44_000 and record.budget == "declared"
+    at_risk = 4 * 32 * klrl_envs.make_task("GridNavigation-v0").horizon
+    assert written <= record.tokens <= written + at_risk
+
+
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     state = {
         "format": "klrl-checkpoint-1",
@@ -151,6 +256,67 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
         load_state(path)
 
 
+def test_what_is_read_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, held = tmp_path / CHECKPOINT, []
+    weights = torch.arange(8.0)
+    save_state({"format": "klrl-checkpoint-1", "tensor": weights, "array": np.arange(8)}, path)
+    opened = checkpoints.safe_open
+
+    class Watched:
+        """Hands out tensors whose memory is overwritten when the file is closed, as of a lost mapping."""
+
+        def __init__(self, *args: Any) -> None:
+            self._file = opened(*args)
+
+        def __enter__(self) -> Watched:
+            self._inner = self._file.__enter__()
+            return self
+
+        def __exit__(self, *args: Any) -> None:
+            for tensor in held:
+                tensor.zero_()
+            self._file.__exit__(*args)
+
+        def metadata(self) -> dict[str, str]:
+            return self._inner.metadata()
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            held.append(self._inner.get_tensor(name).clone())
+            return held[-1]
+
+    monkeypatch.setattr(checkpoints, "safe_open", Watched)
+    found = load_state(path)
+    assert len(held) == 2
+    torch.testing.assert_close(found["tensor"], weights)
+    np.testing.assert_array_equal(found["array"], np.arange(8))
+
+
+def test_a_file_is_synced_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr(
+        checkpoints.os,
+        "fsync",
+        lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE),
+    )
+    save_state({"format": "klrl-checkpoint-1"}, tmp_path / CHECKPOINT)
+    assert modes == [os.O_RDWR]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "no state"])
+def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    save_state({"format": "klrl-checkpoint-1", "array": np.arange(100)}, path)
+    whole = path.read_bytes()
+    if damage == "no state":
+        save_file({}, path, metadata={"state": "{"})
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged .*; remove it to begin anew"):
+        trained("reinforce on an exact task", tmp_path, resume=True)
+    assert path.is_file()
+
+
 @pytest.mark.slow
 def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(tmp_path: Path) -> None:
     def command(out: str) -> list[str]:
@@ -167,7 +333,7 @@ def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(t
     subprocess.run(command("whole"), env=environment("whole"), cwd=ROOT, check=True, capture_output=True)
     rng, progress = np.random.default_rng(5), tmp_path / "killed" / "progress.jsonl"
     kills = 0
-    while kills < 4:
+    while kills < 4 and not (tmp_path / "killed" / "result.json").exists():
         size = progress.stat().st_size if progress.exists() else 0
         process = subprocess.Popen(
             command("killed"), env=environment("killed"), cwd=ROOT, stderr=subprocess.DEVNULL
@@ -176,12 +342,15 @@ def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(t
             time.sleep(0.01)
         time.sleep(float(rng.uniform(0, 0.3)))
         if process.poll() is not None:
-            break
+            break  # it was faster
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         kills += 1
     assert kills >= 2
-    subprocess.run(command("killed"), env=environment("killed"), cwd=ROOT, check=True, capture_output=True)
+    if not (tmp_path / "killed" / "result.json").exists() or (tmp_path / "killed" / CHECKPOINT).exists():
+        subprocess.run(
+            command("killed"), env=environment("killed"), cwd=ROOT, check=True, capture_output=True
+        )
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
     record = klrl_envs.RunRecord.load(tmp_path / "killed" / "result.json")
     counted = klrl_envs.ledger.read_ledger(tmp_path / "killed.jsonl").tokens

@@ -14,6 +14,7 @@ import klrl_envs
 AGENTS = Path(__file__).resolve().parents[2] / "agents"
 PUBLIC_MODULES = {
     "klrl_envs.kl",
+    "klrl_envs.evaluation.seeds",
     "klrl_envs.networks.causal_folder",
     "klrl_envs.networks.evidence",
     "klrl_envs.networks.hidden_state",

@@ -32,6 +32,27 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("micro_batch", -3, 0),
+        ("rank", -4, 1),
+        ("alpha", 0, 1),
+        ("checkpoint_seconds", -1.0, 0),
+        ("checkpoint_seconds", float("nan"), 0),
+        ("episodes", 0, 1),
+        ("tokens", -1, 0),
+    ],
+)
+def test_numbers_that_are_too_small_are_named_before_anything_is_written(
+    name: str, value: typing.Any, least: int, tmp_path: Path
+) -> None:
+    arguments: dict[str, typing.Any] = {"tokens": 100, "episodes": 16, "out": str(tmp_path / "never")}
+    with pytest.raises(ValueError, match=f"^{name} must be at least {least}, got {value}$"):
+        ppo.train(PPOArguments(**(arguments | {name: value})))
+    assert not (tmp_path / "never").exists()
+
+
 def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     env_id = "klrl/DiagnosticModes-v0"
     reference.train(Arguments(env_id=env_id, episodes=16, out=str(tmp_path), name="reference-twice"))
@@ -44,6 +65,37 @@ def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="name"):
         reference.train(Arguments(env_id=env_id, out=str(tmp_path / "never"), name="no name"))
     assert not (tmp_path / "never").exists()
+
+
+def saved(folder: Path, *more: str) -> None:
+    folder.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "README.md", *more):
+        (folder / name).write_text(name)
+
+
+def test_only_a_folder_that_a_training_wrote_is_removed(tmp_path: Path) -> None:
+    def train(out: str) -> None:
+        reference.train(Arguments(env_id="klrl/DiagnosticModes-v0", episodes=16, out=str(tmp_path / out)))
+
+    train("own")
+    saved(tmp_path / "own" / "policy")
+    train("own")
+    assert not (tmp_path / "own" / "policy").exists(), "of the training before"
+    saved(tmp_path / "own" / "policy", "notes.txt")
+    saved(tmp_path / "other" / "policy")
+    saved(tmp_path / "elsewhere")
+    train("linked")
+    (tmp_path / "linked" / "policy").symlink_to(tmp_path / "elsewhere")
+    for out in ("own", "other", "linked"):
+        before = {path: path.read_bytes() for path in (tmp_path / out).rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=r"out: .*policy is in the way, .*; remove it or give another"):
+            train(out)
+        assert {path: path.read_bytes() for path in before} == before
+    # what is no model stays where none is saved there
+    (tmp_path / "code" / "policy").mkdir(parents=True)
+    (tmp_path / "code" / "policy" / "policy.py").write_text("")
+    train("code")
+    assert (tmp_path / "code" / "policy" / "policy.py").is_file()
 
 
 @pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])
