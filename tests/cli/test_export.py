@@ -96,10 +96,13 @@ def test_force_replaces_a_model(tmp_path):
     folder.mkdir()
     succeeded(klrl("export", "nano", str(folder)))
     (folder / "config.json").write_text("{}")
-    (folder / "stale.txt").write_text("of another model")
+    (folder / "thesis.txt").write_text("years of work")
+    refused(klrl("export", "nano", str(folder), "--force"), "has 'thesis.txt', which no export writes")
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (folder / "thesis.txt").unlink()
     succeeded(klrl("export", "nano", str(folder), "--force"))
     assert "LlamaForCausalLM" in (folder / "config.json").read_text()
-    assert not (folder / "stale.txt").exists() and [path.name for path in tmp_path.iterdir()] == ["nano"]
+    assert [path.name for path in tmp_path.iterdir()] == ["nano"]
 
 
 @pytest.mark.parametrize("rank", [0, 2])
