@@ -91,11 +91,17 @@ def _adapted(folder: Path, reference: HubReference) -> Any:
     config.inference_mode, config.base_model_name_or_path = True, base.config.name_or_path
     with cast(Any, torch.random).fork_rng(devices=[]):
         model = package.get_peft_model(base, config)
-    own = package.get_peft_model_state_dict(model, save_embedding_layers=False)
+    own, known = (  # peft keeps embeddings, too, where they have factors
+        package.get_peft_model_state_dict(model, save_embedding_layers=embeddings)
+        for embeddings in (False, True)
+    )
     found = load_file(file)
-    other = [name for name in own if name in found and found[name].shape != own[name].shape]
-    _check_names(str(file), sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys()), other)
+    other = [name for name in known if name in found and found[name].shape != known[name].shape]
+    _check_names(str(file), sorted(own.keys() - found.keys()), sorted(found.keys() - known.keys()), other)
     package.set_peft_model_state_dict(model, found)
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if base.config.tie_word_embeddings and any(hasattr(end, "base_layer") for end in ends):
+        return model  # merged, what is added to one end would be added to the other, too
     return model.merge_and_unload()
 
 

@@ -116,11 +116,13 @@ def check_free(target: Path, force: bool) -> None:
         raise FileExistsError(
             f"folder must be empty or not there, and {str(target)!r} has files (see --force)"
         )
-    other = sorted(names.difference(EXPORTED))
+    other = sorted(path.name for path in target.iterdir() if path.name not in EXPORTED or path.is_dir())
     if other:
         raise FileExistsError(
             f"{str(target)!r} has {other[0]!r}, which no export writes: it is no exported model, and stays"
         )
+    if names and EXPORTED[0] not in names:
+        raise FileExistsError(f"{str(target)!r} has no {EXPORTED[0]}: it is no exported model, and stays")
 
 
 def save_weights(model: Nano, folder: Path) -> None:

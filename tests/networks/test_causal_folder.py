@@ -72,6 +72,24 @@ def test_what_fits_is_loaded_as_it_was_saved(reference: HubReference, adapter: P
     assert np.abs(load_folder(adapter, task).log_probs(prompts) - own).max() > 0.01
 
 
+def test_factors_on_embeddings_are_loaded_as_peft_saves_them(reference: HubReference, tmp_path: Path) -> None:
+    import copy
+
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "embed_tokens"])
+    model = peft.get_peft_model(copy.deepcopy(reference.model), config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_embedding" in name:
+                weight.copy_(torch.linspace(-1, 1, weight.numel()).view(weight.shape))
+    model.save_pretrained(tmp_path / "adapter")
+    inputs = torch.tensor([[reference.start_token, 1, 2]])
+    expected = model.eval()(inputs).logits[0, -1].log_softmax(-1).detach()
+    assert any("embed_tokens" in name for name in load_file(tmp_path / "adapter/adapter_model.safetensors"))
+    found = load_folder(tmp_path / "adapter", text_task(reference)).log_probs(np.array([[1, 2, 0, 0, 0]]))
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
