@@ -37,6 +37,7 @@ from klrl_envs.evaluation.rollout import roll_out
 from klrl_envs.integrations.scores import line_of, undisturbed
 from klrl_envs.integrations.trl import RewardFunction
 from klrl_envs.policies import CausalLMPolicy, Policy
+from klrl_envs.reference.hub import local_folder
 from klrl_envs.reference.llama import save_folder
 from klrl_envs.reference.transformer import load_nano
 from klrl_envs.wrappers import append_line
@@ -92,7 +93,7 @@ def checked_tokenizer(folder: str, reward: RewardFunction) -> tuple[Any, list[st
         ValueError: it makes other tokens of a prompt, or does not begin as the reference does.
     """
     task, start = reward.task, getattr(reward.task.reference, "start_token", 0)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left", local_files_only=True)
     texts = [task.text(row) for row in task.prompts.tokens]
     lengths = task.prompts.lengths
     shown = [[start, *row[:length].tolist()] for row, length in zip(task.prompts.tokens, lengths)]
@@ -250,10 +251,13 @@ def main(argv: list[str] | None = None) -> str:
     for name in FILES:
         (args.out / name).unlink(missing_ok=True)
     mark = klrl_envs.ledger.mark()
-    folder = args.model or str(save_folder(load_nano(), args.out / "reference", force=True))
+    made = None if args.model else save_folder(load_nano(), args.out / "reference", force=True)
+    folder = str(made or local_folder(args.model))
     reward: Any = klrl_envs.as_reward_fn(ENV_ID, **env_kwargs_of(args.model))
     tokenizer, prompts = checked_tokenizer(folder, reward)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
     model.generation_config.eos_token_id = reward.task.end_token  # what else a model ends by is text here
     trainer = RLOOTrainer(
         model=model,

@@ -33,7 +33,7 @@ class CausalPolicy(LanguageModelPolicy):
         checkpoint_layers: computes a layer's activations again for its gradient, in place of keeping them.
 
     Raises:
-        ValueError: another reference.
+        ValueError: another reference, or ``checkpoint_layers`` and a model that draws in training mode.
         ImportError: a rank, and peft is not installed.
     """
 
@@ -55,6 +55,7 @@ class CausalPolicy(LanguageModelPolicy):
         self.trains = f"LoRA of rank {rank}" if rank else "all weights"
         model = without_dropout(copy.deepcopy(reference.model))
         if checkpoint_layers:
+            check_training_mode(model, min(16, task.max_length))
             recompute_layers(model)
         keep_logits_precise(model)
         self.model: Any = with_adapter(model, rank, alpha) if rank else model.requires_grad_(True)
@@ -148,7 +149,7 @@ class CausalPolicy(LanguageModelPolicy):
 
     def for_evaluation(self, task: Task) -> tuple[CausalLMPolicy, bool]:
         """See ``PolicyNetwork``."""
-        return CausalLMPolicy(self.to("cpu").model.eval(), task, self.start_token), False
+        return CausalLMPolicy(self.to(task.device).model.eval(), task, self.start_token), False
 
     def save(self, out: Path) -> None:
         """The folder ``policy`` in ``out``, which ``load_policy`` reads: the adapter, or the model."""
@@ -159,14 +160,36 @@ class CausalPolicy(LanguageModelPolicy):
 
 
 def without_dropout(model: Any) -> Any:
-    """A model that is the same network in training mode."""
+    """A model that is the same network in training mode: its layers' shares of dropout are 0, in place."""
     module: Any
-    for module in model.modules():
-        if type(module) is nn.Dropout:
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            setattr(module, "attention_dropout", 0.0)  # noqa: B010
+    for name, module in model.named_modules():
+        drops = "drop" in f"{name.rpartition('.')[2]} {type(module).__name__}".lower()
+        no_drop(module, "p" if drops else "")
+    config = model.config
+    for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):
+        no_drop(part)
     return model
+
+
+def no_drop(owner: Any, share: str = "") -> None:
+    """Set an object's floats to 0 that are called something with "drop", and ``share``."""
+    for name, value in list(vars(owner).items()):
+        if isinstance(value, float) and ("drop" in name.lower() or name == share):
+            setattr(owner, name, 0.0)
+
+
+def check_training_mode(model: Any, length: int) -> None:
+    """Raise ValueError where a model reads texts of some length otherwise in training mode."""
+    size = model.config.vocab_size
+    tokens = (torch.arange(4 * length, device=model.device) % size).view(4, length)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        found = [model.train(mode)(input_ids=tokens, use_cache=False).logits for mode in (True, False)]
+    if not torch.allclose(*found, rtol=1e-4, atol=1e-4):
+        raise ValueError(
+            f"checkpoint_layers must be False for {type(model).__name__}: in training mode, in which alone "
+            "layers are recomputed, it is another network (dropout, or noise, that no setting turns off)"
+        )
 
 
 def recompute_layers(model: Any) -> None:

@@ -76,6 +76,8 @@ class ReadReference:
         self._read: dict[bytes, NDArray[np.float32]] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # a copy asks for some before it has pi0
+            raise AttributeError(name)
         return getattr(self._reference, name)
 
     def remember(self, texts: Texts, log_probs: Tensor) -> None:

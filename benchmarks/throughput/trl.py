@@ -18,6 +18,7 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks.throughput.rounds import report
 
@@ -26,6 +27,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BATCH, GROUP, PROMPT, HORIZON = 64, 4, 8, 24
 UPDATES, WARM_UP = 20, 2
 BAR = 2.5
+PROMPTS_ONCE = (BATCH // GROUP * (PROMPT + 1), BATCH // GROUP)
+"""Rows of the layers, and of the logits: the start token and the prompt, which a group shares."""
+TOKEN_EACH = (BATCH, BATCH)
+READ_ONCE = (PROMPTS_ONCE[0] + BATCH * (HORIZON - 1), BATCH * HORIZON)
+"""A text's last token is scored, not read."""
 
 
 def commands(tokens: int, threads: int, device: str = "cpu") -> dict[str, list[str]]:
@@ -80,8 +86,9 @@ def train(command: list[str]) -> float:
 def products_round(device: str = "cpu") -> float:
     """Tokens/s of an update's products of weights and activations alone, float32.
 
-    Writing: the prompts once each, then a token of every text at a time; pi0's score of all texts in one
-    pass; the same pass of the policy, and two products as large for its gradient.
+    Writing: the prompts once each, then a token of every text at a time. Reading: the prompts once each, and
+    all tokens of the texts but the last, by pi0; the same by the policy, and two products as large for its
+    gradient. What goes in and what comes out lies there before the time begins.
     """
     import torch
 
@@ -92,24 +99,37 @@ def products_round(device: str = "cpu") -> float:
     block = [(width, 3 * width), (width, width), (width, 2 * hidden), (hidden, width)]
     maps = [torch.randn(out, into, device=device) for _ in range(config.layers) for into, out in block]
     unembedding = torch.randn(config.vocab_size, width, device=device)
-
-    def forward(rows: int, scored: int, *, gradient: bool = False) -> None:
-        for weight, count in [*((weight, rows) for weight in maps), (unembedding, scored)]:
-            x = torch.ones(count, weight.shape[1], device=device)
-            y = x @ weight.T
-            if gradient:
-                _ = y @ weight, y.T @ x
+    prepared = {
+        rows: [
+            (weight, *buffers(weight, count))
+            for weight, count in [*((weight, rows) for weight in maps), (unembedding, scored)]
+        ]
+        for rows, scored in (PROMPTS_ONCE, TOKEN_EACH, READ_ONCE)
+    }
+    if device != "cpu":
+        torch.cuda.synchronize()
 
     started = time.perf_counter()
     with torch.inference_mode():
-        forward(BATCH // GROUP * (PROMPT + 1), BATCH // GROUP)
-        for _ in range(HORIZON - 1):
-            forward(BATCH, BATCH)
-        forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON)
-        forward(BATCH * (PROMPT + HORIZON), BATCH * HORIZON, gradient=True)
+        for (rows, _), times in ((PROMPTS_ONCE, 1), (TOKEN_EACH, HORIZON - 1), (READ_ONCE, 2)):
+            for _ in range(times):
+                for weight, x, y, _ in prepared[rows]:
+                    torch.mm(x, weight.T, out=y)
+        for weight, x, y, gradient in prepared[READ_ONCE[0]]:
+            torch.mm(y, weight, out=x)
+            torch.mm(y.T, x, out=gradient)
         if device != "cpu":
             torch.cuda.synchronize()
     return BATCH * HORIZON / (time.perf_counter() - started)
+
+
+def buffers(weight: Any, rows: int) -> tuple[Any, Any, Any]:
+    """What a map's product reads [rows, into] and writes [rows, out], and its weight's gradient."""
+    import torch
+
+    out, into = weight.shape
+    x = torch.ones(rows, into, device=weight.device)
+    return x, torch.ones(rows, out, device=weight.device), torch.empty_like(weight)
 
 
 def measure(rounds: int, device: str = "cpu") -> tuple[dict[str, float], float]:

@@ -58,6 +58,9 @@ SettingOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
 ]
+DeviceOption = Annotated[
+    str, typer.Option(help="Of pi0's network: auto (CUDA where there is one), cpu or cuda; a table has none.")
+]
 SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
 
 
@@ -186,6 +189,7 @@ def evaluate(
     settings: SettingOption = None,
     modules: ImportOption = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
     as_json: Annotated[
         bool, typer.Option("--json", help="The evaluation as JSON, and nothing else.")
     ] = False,
@@ -199,7 +203,7 @@ def evaluate(
     """
     from klrl_envs.cli.score import score_policy
 
-    arguments = task_arguments(kl_coef, horizon, reference, settings)
+    arguments = {**task_arguments(kl_coef, horizon, reference, settings), "device": device}
     score_policy(env_id, arguments, policy, episodes, seed, Console(), as_json=as_json)
 
 
@@ -250,6 +254,7 @@ def certify(
     settings: SettingOption = None,
     modules: ImportOption = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Certify the optimum of a neural environment by sampling its reference; may be taken up again.
 
@@ -257,7 +262,7 @@ def certify(
     """
     from klrl_envs.cli.score import make_certificate
 
-    arguments = task_arguments(None, horizon, reference, settings)
+    arguments = {**task_arguments(None, horizon, reference, settings), "device": device}
     make_certificate(env_id, arguments, samples, seed, prompts_file, out, Console())
 
 

@@ -109,7 +109,7 @@ class HubReference:
         from transformers import AutoConfig, AutoTokenizer
 
         self.name = name
-        self.device = device
+        self.device = _same_name(device)
         self._folder = folder
         self._config = cast(Any, AutoConfig).from_pretrained(folder, trust_remote_code=False)
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
@@ -155,7 +155,7 @@ class HubReference:
 
     def on(self, device: str) -> HubReference:
         """See ``NeuralReference.on``."""
-        return hub_reference(self.name, device)
+        return self if _same_name(device) == self.device else hub_reference(self.name, device)
 
     @property
     def hidden_bound(self) -> float:
@@ -250,7 +250,9 @@ class HubLanes:
         chosen, seen = self._tensor(lanes), self._tensor(mask)
         fresh, hidden, logits = self._run(self._tensor(inputs), seen, None)
         self._merge(chosen, fresh, seen)
-        self._hidden[chosen], self._logits[chosen] = hidden, logits
+        # new arrays: those that were handed out before never change
+        self._hidden = self._hidden.index_copy(0, chosen, hidden.to(self._hidden.dtype))
+        self._logits = self._logits.index_copy(0, chosen, logits.to(self._logits.dtype))
         self._rows = None
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
@@ -368,7 +370,16 @@ def _last_norm(model: Any) -> Any:
     raise TypeError(f"the network {type(base).__name__} ends in no norm that is known")
 
 
-@lru_cache(maxsize=4)
 def hub_reference(name: str, device: str = "cpu") -> HubReference:
     """The reference of a path or hub id; loaded once per process and device."""
+    return _loaded(name, _same_name(device))
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, device: str) -> HubReference:
     return HubReference(name, local_folder(name), device)
+
+
+def _same_name(device: str) -> str:
+    """One name for each device: the first CUDA device has two."""
+    return "cuda" if device == "cuda:0" else device

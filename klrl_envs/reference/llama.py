@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from klrl_envs.reference.nano import Nano
 
+EXPORTED = (
+    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
+"""All files of an exported folder."""
+
 
 def to_llama(model: Nano) -> LlamaForCausalLM:
     """A ``LlamaForCausalLM`` with the same weights and, up to rounding, the same logits."""
@@ -79,7 +84,7 @@ def save_folder(model: Nano, folder: str | Path, *, force: bool = False) -> Path
         force: replace the model that lies there.
 
     Raises:
-        FileExistsError: the folder has files, and ``force`` is not given or they are no model's.
+        FileExistsError: the folder has files, and ``force`` is not given or an export would not write them.
     """
     target = Path(folder).expanduser().resolve()
     check_free(target, force)
@@ -111,10 +116,13 @@ def check_free(target: Path, force: bool) -> None:
         raise FileExistsError(
             f"folder must be empty or not there, and {str(target)!r} has files (see --force)"
         )
-    if names and ("config.json" not in names or any(path.is_dir() for path in target.iterdir())):
+    other = sorted(path.name for path in target.iterdir() if path.name not in EXPORTED or path.is_dir())
+    if other:
         raise FileExistsError(
-            f"{str(target)!r} has no config.json, or has folders: it is no exported model, and stays"
+            f"{str(target)!r} has {other[0]!r}, which no export writes: it is no exported model, and stays"
         )
+    if names and EXPORTED[0] not in names:
+        raise FileExistsError(f"{str(target)!r} has no {EXPORTED[0]}: it is no exported model, and stays")
 
 
 def save_weights(model: Nano, folder: Path) -> None:

@@ -96,10 +96,19 @@ def test_force_replaces_a_model(tmp_path):
     folder.mkdir()
     succeeded(klrl("export", "nano", str(folder)))
     (folder / "config.json").write_text("{}")
-    (folder / "stale.txt").write_text("of another model")
+    (folder / "thesis.txt").write_text("years of work")
+    refused(klrl("export", "nano", str(folder), "--force"), "has 'thesis.txt', which no export writes")
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (folder / "thesis.txt").unlink()
+    for name in ("config.json", "tokenizer.json"):  # a folder of that name, and a tokenizer without a model
+        other = tmp_path / "other" / name / name
+        other.parent.mkdir(parents=True)
+        other.mkdir() if name == "config.json" else other.write_text("{}")
+        refused(klrl("export", "nano", str(other.parent), "--force"), "no exported model")
+        assert other.exists()
     succeeded(klrl("export", "nano", str(folder), "--force"))
     assert "LlamaForCausalLM" in (folder / "config.json").read_text()
-    assert not (folder / "stale.txt").exists() and [path.name for path in tmp_path.iterdir()] == ["nano"]
+    assert {path.name for path in tmp_path.iterdir()} == {"nano", "other"}
 
 
 @pytest.mark.parametrize("rank", [0, 2])

@@ -99,3 +99,25 @@ def test_evaluate_takes_policies_from_files(tmp_path):
     path.write_bytes(b"PK" * 100)
     refused(klrl("evaluate", GRID, "--policy", str(path), *SMALL), "is no safetensors file")
     refused(klrl("evaluate", GRID, "--policy", str(tmp_path / "none.onnx"), *SMALL), "No such file")
+
+
+def test_evaluate_and_certify_take_a_device(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 16)
+    evaluated = ("evaluate", GRID, *SMALL, "--policy", "uniform", "--episodes", "8")
+    certified = ("certify", "Sentiment-v0", "--samples", "16", "--horizon", "2", "--out", str(tmp_path / "a"))
+    assert "score" in succeeded(klrl(*evaluated, "--device", "cpu"))
+    assert "J*" in succeeded(klrl(*certified, "--device", "cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in (evaluated, certified):
+        refused(klrl(*command, "--device", "cuda"), "device is cuda, and torch sees 0 CUDA devices")
+        refused(klrl(*command, "--device", "tpu"), "device must be auto, cpu, cuda")
+        assert "--device" in succeeded(klrl(command[0], "--help"))
+
+
+def test_the_device_is_where_pi0_lies(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("klrl_envs.tasks.row.device_named", lambda name: seen.append(name) or "cpu")
+    klrl("evaluate", GRID, *SMALL, "--policy", "uniform", "--episodes", "8", "--device", "cuda:1")
+    assert "cuda:1" in seen

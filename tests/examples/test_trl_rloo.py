@@ -101,3 +101,18 @@ def test_a_tokenizer_of_other_prompts_is_refused(own: Path) -> None:
 def test_tokens_below_an_update_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         trl_rloo.main(["--out", str(tmp_path), "--tokens", "100"])
+
+
+def test_only_safetensors_of_this_machine_are_loaded(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen(Exception):
+        pass
+
+    def load(folder: str, **settings: Any) -> None:
+        assert settings["use_safetensors"] is True and settings["local_files_only"] is True
+        raise Seen(folder)
+
+    monkeypatch.setattr(trl_rloo.AutoModelForCausalLM, "from_pretrained", load)
+    with pytest.raises(Seen, match=str(own)):
+        trained(tmp_path / "run", 1, model=own)

@@ -73,3 +73,27 @@ def test_a_hub_id_that_was_never_fetched_names_the_command(monkeypatch: pytest.M
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match="klrl fetch nobody/nothing"):
         hub_reference("nobody/nothing")
+
+
+def test_a_device_s_reference_is_made_once(folder: Path) -> None:
+    from klrl_envs import make_task
+
+    hub = hub_reference(str(folder))
+    assert hub is hub_reference(str(folder), "cpu") is hub.on("cpu")
+    assert make_task("Sentiment-v0", reference=str(folder), horizon=4).reference is hub
+    elsewhere = hub.on("cuda:0")
+    assert elsewhere is not hub and elsewhere.device == "cuda"
+    assert elsewhere is elsewhere.on("cuda") is elsewhere.on("cuda:0") is hub.on("cuda")
+    own = HubReference("a name that no folder has", folder)
+    assert own.on("cpu") is own
+
+
+def test_what_lanes_handed_out_never_changes(hub: HubReference) -> None:
+    lanes = hub.lanes(2, 4)
+    lanes.reset(np.arange(2), np.array([[3], [4]]), np.ones(2, dtype=np.int64))
+    handed = [lanes.hidden(), lanes.features(), lanes.rows(), lanes.log_probs()]
+    before = [np.asarray(array).copy() for array in handed]
+    lanes.reset(np.array([1]), np.array([[7]]), np.ones(1, dtype=np.int64))
+    for array, copied in zip(handed, before):
+        np.testing.assert_array_equal(array, copied)
+    assert (lanes.hidden()[0] == before[0][0]).all() and (lanes.hidden()[1] != before[0][1]).any()

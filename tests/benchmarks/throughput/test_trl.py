@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from benchmarks.throughput import trl
+from klrl_envs.reference.nano import NanoConfig
 
 
 def test_the_speed_is_that_after_the_warm_up() -> None:
@@ -28,6 +30,20 @@ def test_without_trl_it_says_how_to_get_it(
 def test_a_training_that_fails_is_not_a_speed() -> None:
     with pytest.raises(RuntimeError, match="no_such_agent"):
         trl.train(["-m", "agents.no_such_agent"])
+
+
+def test_the_products_alone_are_those_of_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts once, nothing allocated in between: as many rows as the layers of a training read."""
+    rows: list[int] = []
+    product, ones, timed = torch.mm, torch.ones, [False]
+    monkeypatch.setattr(torch, "mm", lambda x, y, out: rows.append(len(x)) or product(x, y, out=out))
+    monkeypatch.setattr(torch, "ones", lambda *size, **more: timed[0] or ones(*size, **more))
+    clock = trl.time.perf_counter
+    monkeypatch.setattr(trl.time, "perf_counter", lambda: (timed.__setitem__(0, not timed[0]), clock())[1])
+    assert trl.products_round() > 0
+    maps, shared, read = 4 * NanoConfig().layers, 16 * 9, 16 * 9 + 64 * 23
+    assert [rows.count(count) for count in (shared, read)] == [maps, 3 * maps]
+    assert rows.count(16) == 1 and rows.count(64 * 24) == 3
 
 
 @pytest.mark.slow
