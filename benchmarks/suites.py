@@ -34,6 +34,7 @@ SUITES: dict[str, Suite] = {
         ),
         Experiment("ppo", "python -m agents.ppo"),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
+        Experiment("model_based", "python -m agents.model_based", "neural"),
     ),
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.
     "diagnostics": (
