@@ -1,35 +1,36 @@
 """Learn what the reward is, then train on texts that are written to oneself and judged by that model.
 
-What a task rewards is counted; what an agent writes to itself is not. So the budget buys knowledge of the reward
-alone: first of texts of pi0, then of the policy's own as it learns. All that is learnt from is kept.
+What a task rewards is counted; what an agent writes to itself is not. So the budget buys knowledge of the
+reward alone, and short texts tell more of it by the token than long ones: of most texts, first pi0's and then
+the policy's own, a beginning of a few tokens is ended by the end token and rewarded, of some the whole.
 
-1. A model of the reward (``networks/reward_model.py``): a ridge regression of its logit on the words and pairs of
-   words of a text, fitted anew to all rewarded texts every few batches. It is a *model*: nothing of the task's own
-   scoring, of its evaluation prompts, or of any metric is read.
-2. The soft value V of a text so far (``networks/soft_value.py``): log E_pi0[exp((r - max) / kl_coef)] by log-loss on
-   texts of pi0, and on the policy's by its returns. It reads pi0's hidden state and the model's evidence so far.
-3. The policy: ``TextHeads`` on pi0, whose evidence (numbers of tokens and of pairs of tokens) is a ridge regression
-   of the model's logits. Its head is first distilled on texts of pi0: with w = exp(V(s') - V(s)), the tokens' own
-   weights, each state's loss is the cross-entropy to pi*(.|s),
+1. A model of the reward (``networks/reward_model.py``): a ridge regression of its logit on the words and
+   pairs of words of a text, fitted anew to all rewarded texts from time to time. It is a *model*: nothing of
+   the task's own scoring, of its evaluation prompts, or of any metric is read.
+2. The soft value V of a text so far (``networks/soft_value.py``), log E_pi0[exp((r - max) / kl_coef)], by
+   log-loss on texts of pi0, and on the policy's by its returns. It reads pi0's hidden state and what the
+   model makes of the text so far.
+3. The policy: ``TextHeads`` on pi0, whose evidence (numbers of tokens and of pairs of tokens) is a ridge
+   regression of the model's logits. Its head is first distilled on texts of pi0: with w = exp(V(s') - V(s)),
+   each state's loss is the cross-entropy to pi*(.|s),
 
        -(w - 1) log pi(a|s) - S_a' pi0(a'|s) log pi(a'|s)
 
-   (the second term is the expectation of what the first has taken off), each state weighing exp(V(s) - V(start)),
-   held below ``heaviest``.
-4. Then batches of the policy's own texts. A token's advantage is V(s') - V(s), and of the following steps
-   lambda^k (V(s'') - V(s') - KL), as in ``agents/ppo.py``, with the KL's own gradient at each state. While the
-   budget lasts these texts are rewarded, and the true reward stands in place of the model's; when it is
-   spent they are judged by the model alone, and the learning rate falls.
+   (the second term is the expectation of what the first has taken off), and each state weighs
+   exp(V(s) - V(start)), held below ``heaviest``.
+4. Then batches of the policy's own whole texts, which the model judges. A token's advantage is V(s') - V(s),
+   and of the k-th step thereafter lambda^k (V(s'') - V(s') - l), with l = log pi - log pi0 of the token; each
+   state's KL has its own gradient, as in ``agents/ppo.py``. When the budget is spent the learning rate falls.
 
-The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every token's
-V(s') - V(s) is then its log pi - log pi0, and the variance of what is followed vanishes. It is pi* as far as the
+The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every
+token's V(s') - V(s) is then its l, and the variance of what is followed vanishes. It is pi* as far as the
 model is right about the texts that the policy writes.
 
-Sources: control as inference and soft values, Levine 2018 (arXiv 1805.00909); values under pi0 from prefixes, Q#
-(Zhou et al. 2025, arXiv 2502.20548); weights of tokens as twists, Zhao et al. 2024 (arXiv 2404.17546); the
-clipped surrogate, Schulman et al. 2017 (arXiv 1707.06347); models of the reward that agents are trained
-against, Ziegler et al. 2019 (arXiv 1909.08593), Dyna (Sutton 1991). Left out: ensembles and any penalty on what
-the model is unsure of; replay of older texts for the policy; weights of pi0 that move.
+Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefixes, Q# (Zhou et al. 2025,
+arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); the clipped surrogate, Schulman et al. 2017
+(arXiv 1707.06347); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
+says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of the texts
+that would tell most; replay of older texts for the policy; weights of pi0 that move.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ class ModelBased:
             optimizer.step()
 
     def parts(self, count: int, passes: float, size: int) -> Iterator[tuple[Tensor, float]]:
-        """Minibatches of ``size`` of ``count`` texts, in a new order each pass, and the share that is done."""
+        """Minibatches of ``size`` of ``count`` texts, each pass in a new order, and the share done."""
         whole = max(round(passes * count), 1)
         orders = [self.rng.permutation(count) for _ in range(-(-whole // count))]
         chosen = torch.as_tensor(np.concatenate(orders)[:whole])
@@ -259,8 +260,8 @@ class ModelBased:
 def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str, float]:
     """Have beginnings of as many of the texts rewarded, from the first on, as the budget has tokens for.
 
-    A beginning is ended by the end token, which is written and counted like any other. The task counts them as
-    it counts whatever is scored as a whole, and so does the training. Returns what is worth noting.
+    A beginning is ended by the end token, which is written and counted like any other. The task counts them
+    as it counts whatever is scored as a whole, and so does the training. Returns what is worth noting.
     """
     task, steps = training.task, texts.mask.sum(1).numpy()
     kept = learner.beginnings(texts)
@@ -348,8 +349,8 @@ def train(args: ModelBasedArguments) -> Evaluation:
     training = Training(args, "model_based")
     if training.task.exact is not None:
         raise ValueError(
-            f"model_based needs a neural environment, got {training.row.gym_id}: an exact one has its reward in "
-            "its features, so that there is no model of it to learn; take agents.ppo"
+            f"model_based needs a neural environment, got {training.row.gym_id}: it learns a model of "
+            "rewards of texts, and an exact task's reward is known by the state; take agents.ppo"
         )
     if args.batch % args.group:
         raise ValueError(f"group must divide batch {args.batch}, got {args.group}")

@@ -1,12 +1,12 @@
 """A model of the reward of whole texts, learnt from texts that were rewarded: a ridge regression.
 
-What it reads of a text is the set of its words and marks and of their pairs of neighbours. With n words, rewards
-scaled to [0, 1], and s the sum of the weights of what is in the set,
+What it reads of a text is the set of its words and marks and of their pairs of neighbours. With n words,
+rewards scaled to [0, 1], and s the sum of the weights of what is in the set,
 
     logit r = s / n^power + a + b log n + c (log n)^2
 
-where the power is the one of 0, 1/2 and 1 that predicts texts best that were held out of the first fit. It knows
-nothing of how any task pays: words are whatever the regular expression finds, and every weight is learnt.
+where the power is the one of 0, 1/2 and 1 that predicts best what was held out of the first fit. Nothing is
+known of how any task pays: words are whatever the regular expression finds, and every weight is learnt.
 """
 
 from __future__ import annotations
@@ -54,14 +54,13 @@ class Occurrences:
     ends: Integers
 
 
-def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats, start: Floats | None = None) -> Floats:
+def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats) -> Floats:
     """The weights [F] that minimise |matrix w - targets|^2 + sum of penalty w^2, by conjugate gradients.
 
     Args:
         matrix: [K, F].
         targets: [K].
         penalty: [F], above 0.
-        start: weights [F] to start from.
     """
     scale, turned = 1 / np.sqrt(penalty), matrix.T.tocsr()
 
@@ -69,8 +68,7 @@ def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats, start: Fl
         return scale * (turned @ (matrix @ (scale * vector))) + vector
 
     operator = LinearOperator((len(scale), len(scale)), matvec=normal, dtype=np.float64)
-    first = None if start is None else start / scale
-    solution, _ = cg(operator, scale * (turned @ targets), x0=first, rtol=1e-5, maxiter=200)
+    solution, _ = cg(operator, scale * (turned @ targets), rtol=1e-5, maxiter=200)
     return scale * solution
 
 
@@ -235,7 +233,7 @@ def logit(rewards: Floats) -> Floats:
 def token_weights(
     tokens: Integers, lengths: Integers, targets: Floats, vocab_size: int, penalty: tuple[float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of tokens [V] and of pairs of neighbours [V * V]: weights whose sums, over sqrt(length), predict targets.
+    """Weights of tokens [V] and of pairs of neighbours [V * V], whose sums over sqrt(length) predict targets.
 
     Args:
         tokens: int64 [K, L], of which lengths [K] count.

@@ -28,7 +28,7 @@ class SelfWritten:
         mask: bool [N, T], the steps that were taken.
         log_probs: float32 [N, T], log pi of the actions, nats, zero after the end.
         log_ratios: float32 [N, T], the same less log pi0.
-        hidden: [N, T, width], pi0's final hidden state before each step; float32, or float16 where many are kept.
+        hidden: float [N, T, width], pi0's final hidden state before each step.
         texts: as the task shows them.
         ends: int64 [N, T + 1], characters of the text that stand after 0 to T tokens.
     """
@@ -153,7 +153,7 @@ def decoded(
 
 
 def heads_read(policy: TextHeads, texts: SelfWritten, index: Tensor) -> tuple[Tensor, Tensor]:
-    """pi0's logits and the policy's residual, each [M, V], at the M steps taken of the texts ``index`` [n]."""
+    """pi0's logits and the policy's residual, [M, V] each, at the M steps of the texts ``index`` [n]."""
     mask, before, tokens = texts.mask[index], texts.before(index), texts.tokens[index]
     sums = policy.evidence.sums(tokens)
     sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))

@@ -22,8 +22,8 @@ class Judged:
     """What a model of the reward makes of N texts of at most T tokens.
 
     Attributes:
-        known: float32 [N, T + 1, KNOWN], of the text after 0 to T tokens: the sum of its weights, the logit of
-            its reward and its reward as they are so far, the time left, the number of its words.
+        known: float32 [N, T + 1, KNOWN], of the text after 0 to T tokens: the sum of its weights, the logit
+            of its reward and its reward, as they are so far, the time left, the number of its words.
         rewards: float32 [N], of the whole texts, in [0, 1].
         final: float32 [N], (r - the highest) / kl_coef, nats: never above 0.
     """
@@ -56,8 +56,8 @@ def scaled_rewards(task: Task, rewards: Tensor) -> Tensor:
 class SoftValue(nn.Module):
     """log E_pi0[exp((r - the highest) / kl_coef) | a text so far], nats.
 
-    The expectation is a probability: that of accepting pi0's continuation in rejection sampling from pi*. So it
-    is learnt by the log-loss, from one continuation of each text.
+    The expectation is a probability: that of accepting pi0's continuation in rejection sampling from pi*. So
+    it is learnt by the log-loss, from one continuation of each text.
 
     Args:
         width: of pi0's hidden state.
@@ -73,7 +73,7 @@ class SoftValue(nn.Module):
         return self.network(torch.cat((hidden.float(), known), dim=-1)).squeeze(-1)
 
     def forward(self, texts: SelfWritten, found: Judged, index: Tensor) -> Tensor:
-        """Values [n, T + 1], nats, of the texts ``index`` [n] after 0 to T tokens; at the end what they got."""
+        """Values [n, T + 1], nats, of the texts ``index`` [n] after 0 to T tokens; at last what they got."""
         logits = self.logits(texts.hidden[index], found.known[index][:, :-1])
         final = found.final[index][:, None]
         values = torch.where(texts.mask[index], F.logsigmoid(logits), final)
