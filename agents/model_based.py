@@ -29,8 +29,8 @@ model is right about the texts that the policy writes.
 Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefixes, Q# (Zhou et al. 2025,
 arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); the clipped surrogate, Schulman et al. 2017
 (arXiv 1707.06347); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
-says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of the texts
-that would tell most; replay of older texts for the policy; weights of pi0 that move.
+says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of those
+texts that would tell most; replay of older texts for the policy; weights of pi0 that move.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Arguments, parse
 from agents.networks.categorical import ResidualScores
+from agents.networks.policy import WeightAverage
 from agents.networks.reward_model import RewardModel, token_weights
 from agents.networks.self_written import SelfWritten, heads_read, joined, write
 from agents.networks.soft_value import Judged, SoftValue, judged, scaled_rewards
@@ -79,11 +80,11 @@ class ModelBasedArguments(Arguments):
     refit: float = 0.15
     """growth of the number of rewarded texts after which the model of the reward is fitted anew"""
     unpaid_updates: int = 60
-    """updates after the last rewarded text, in which the learning rate falls to a twentieth"""
+    """updates after the last rewarded text, whose weights are averaged"""
     distilled: float = 0.4
     """passes over the texts of pi0 from which the policy is distilled"""
     learning_rate: float = 1e-3
-    """Adam's learning rate"""
+    """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
     evidence_learning_rate: float = 3e-4
     """the same of the embeddings of tokens"""
     value_learning_rate: float = 3e-4
@@ -322,12 +323,12 @@ def learn(args: ModelBasedArguments, training: Training) -> TextHeads:
     task = training.task
     learner = ModelBased(args, task)
     reference = begin(learner, training)
-    updates, unpaid = 0, 0
+    average, unpaid = WeightAverage(learner.policy), 0
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)
         found = judged(task, learner.model, texts)
-        share = min((updates + 1) / 5, 1 - 0.95 * unpaid / args.unpaid_updates)
+        share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
         nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
         training.note(reward=reward, kl=nats, **numbers)
@@ -335,7 +336,10 @@ def learn(args: ModelBasedArguments, training: Training) -> TextHeads:
         if len(learner.paid_texts) > (1 + args.refit) * learner.fitted or (spent and not unpaid):
             learner.fit_reward()
             learner.fit_value(reference, 0.2, 5e-4)
-        updates, unpaid = updates + 1, unpaid + int(spent)
+        unpaid += int(spent)
+        if spent:
+            average.add()
+    average.apply()
     return learner.policy
 
 
