@@ -21,6 +21,10 @@ Defaults = Mapping[str, Mapping[str, Any]]
 """Of arguments that are None: a value for each kind of training (see ``kind_of``), and then by name."""
 
 
+ALWAYS = ("env_id", "seed", "out")
+"""What the command of a run says in any case."""
+
+
 @dataclass
 class Arguments:
     """What every agent takes."""
@@ -65,9 +69,13 @@ class NetworkArguments(Arguments):
     alpha: int = 16
     """the factors' product counts alpha / rank times"""
     micro_batch: int = 0
-    """episodes whose gradient is computed at once, 0 for all of a step's; the sum is the same"""
+    """episodes whose gradient is computed at once, 0 for as many as is fastest; the sum is the same"""
     checkpoint_layers: bool = False
     """of a language model: compute activations again for the gradient, in place of keeping them"""
+    checkpoint_seconds: float = 60.0
+    """between two checkpoints"""
+    resume: bool = False
+    """go on from the checkpoint in the folder, if there is one; its arguments must be these"""
 
 
 ArgumentsType = TypeVar("ArgumentsType", bound=Arguments)
@@ -170,7 +178,7 @@ def command_of(args: Arguments, agent: str) -> str:
     words = ["python", "-m", f"agents.{agent}"]
     for item in dataclasses.fields(args):
         value, flag = getattr(args, item.name), flag_of(item)
-        if value == default_of(item) and item.name not in ("env_id", "seed", "out"):
+        if item.name == "resume" or (value == default_of(item) and item.name not in ALWAYS):
             continue
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))

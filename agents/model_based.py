@@ -35,6 +35,7 @@ texts that would tell most; replay of older texts for the policy; weights of pi0
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +78,13 @@ class ModelBasedArguments(Arguments):
     """texts of the same prompt in a batch"""
     minibatch: int = 64
     """texts per step of the optimizers"""
+    epochs: float = 1.0
+    """passes over a batch"""
+    value_batches: int = 6
+    """batches, the latest, over which the soft value passes after each"""
     refit: float = 0.15
     """growth of the number of rewarded texts after which the model of the reward is fitted anew"""
-    unpaid_updates: int = 60
+    unpaid_updates: int = 90
     """updates after the last rewarded text, whose weights are averaged"""
     distilled: float = 0.4
     """passes over the texts of pi0 from which the policy is distilled"""
@@ -87,11 +92,11 @@ class ModelBasedArguments(Arguments):
     """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
     evidence_learning_rate: float = 3e-4
     """the same of the embeddings of tokens"""
-    value_learning_rate: float = 3e-4
+    value_learning_rate: float = 1e-3
     """the same of the soft value on the policy's texts"""
     value_passes: float = 1.5
     """passes over the texts of pi0 from which the soft value is learnt at first"""
-    gae_lambda: float = 0.9
+    gae_lambda: float = 0.85
     """how fast later steps cease to count in a token's advantage"""
     clip: float = 0.2
     """largest relative change of a token's probability that is rewarded"""
@@ -109,6 +114,33 @@ REMEMBERED = 200
 """Batches of texts, the latest, that the evidence is fitted to."""
 
 
+class EvidencePolicy(TextHeads):
+    """``TextHeads`` whose evidence is fitted, as this agent trains and averages them."""
+
+    observes = "pi0's hidden state, sums over the tokens, time"
+    trains = "heads on pi0, on texts judged by a learnt model of the reward"
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task, pairs=1)
+        assert self.evidence.pairs is not None
+        self.evidence.pairs.requires_grad_(False)
+        # the first number of a token is fitted, with its pairs; the others follow the gradient
+        self.evidence.embedding.weight.register_hook(
+            lambda gradient: nn.functional.pad(gradient[:, 1:], (1, 0))
+        )
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Its weights by name; no copies."""
+        return self.state_dict()
+
+    @torch.no_grad()
+    def set_evidence(self, single: NDArray[np.float32], pairs: NDArray[np.float32]) -> None:
+        """Give tokens [V] and pairs [V * V] their numbers."""
+        assert self.evidence.pairs is not None
+        self.evidence.embedding.weight[:, 0] = torch.as_tensor(single)
+        self.evidence.pairs.weight[:, 0] = torch.as_tensor(pairs)
+
+
 class ModelBased:
     """The model, the value, the policy, and how each learns.
 
@@ -120,18 +152,13 @@ class ModelBased:
     def __init__(self, args: ModelBasedArguments, task: Task) -> None:
         self.args = args
         self.task = task
-        self.policy = TextHeads(task, pairs=1)
+        self.policy = EvidencePolicy(task)
         self.value = SoftValue(self.policy.unembedding.shape[1])
         self.model = RewardModel(args.ridge)
-        evidence = self.policy.evidence
-        assert evidence.pairs is not None
-        evidence.pairs.requires_grad_(False)
-        # the first number of a token is fitted, with its pairs; the others follow the gradient
-        evidence.embedding.weight.register_hook(lambda gradient: nn.functional.pad(gradient[:, 1:], (1, 0)))
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.policy.actor.parameters()), "peak": args.learning_rate},
-                {"params": [evidence.embedding.weight], "peak": args.evidence_learning_rate},
+                {"params": [self.policy.evidence.embedding.weight], "peak": args.evidence_learning_rate},
             ],
             betas=(0.9, 0.99),
         )
@@ -140,6 +167,7 @@ class ModelBased:
         )
         self.generator = torch.Generator().manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
+        self.recent: deque[tuple[SelfWritten, Judged, Tensor]] = deque(maxlen=args.value_batches)
         self.fitted = 0
         self.paid_texts: list[str] = []
         self.paid_rewards: list[NDArray[np.float64]] = []
@@ -174,11 +202,7 @@ class ModelBased:
         tokens, lengths = (np.concatenate([part[place] for part in self.seen]) for place in (0, 1))
         targets = self.model.logits([text for part in self.seen for text in part[2]])
         single, pairs = token_weights(tokens, lengths, targets, self.task.vocab_size, TOKEN_RIDGE)
-        evidence = self.policy.evidence
-        assert evidence.pairs is not None
-        with torch.no_grad():
-            evidence.embedding.weight[:, 0] = torch.as_tensor(single)
-            evidence.pairs.weight[:, 0] = torch.as_tensor(pairs)
+        self.policy.set_evidence(single, pairs)
 
     def fit_value(self, texts: SelfWritten, passes: float, peak: float) -> None:
         """Learn the soft value from texts of pi0; the learning rate falls from its peak."""
@@ -226,10 +250,10 @@ class ModelBased:
         self.optimizer.step()
 
     def update(self, texts: SelfWritten, found: Judged, share: float) -> dict[str, float]:
-        """One pass over texts of the policy; returns what is worth noting."""
+        """Some passes over texts of the policy; returns what is worth noting."""
         values = self.value.of_all(texts, found)
         advantages, targets = self.estimates(texts, values)
-        for part, _ in self.parts(len(texts), 1.0, self.args.minibatch):
+        for part, _ in self.parts(len(texts), self.args.epochs, self.args.minibatch):
             mask, clip = texts.mask[part], self.args.clip
             reference, residual = heads_read(self.policy, texts, part)
             scores: Any = ResidualScores.apply(
@@ -238,10 +262,14 @@ class ModelBased:
             ratio, gain = (scores[0] - texts.log_probs[part][mask]).exp(), advantages[part][mask]
             surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
             self.descend((scores[1] - surrogate).sum() / len(part), share)
-            error = (self.value(texts, found, part)[:, :-1] - targets[part])[mask]
-            self.value_optimizer.zero_grad()
-            error.square().mean().backward()
-            self.value_optimizer.step()
+        self.recent.append((texts, found, targets))
+        for texts_then, found_then, targets_then in list(self.recent):
+            for part, _ in self.parts(len(texts_then), 1.0, self.args.minibatch):
+                values = self.value(texts_then, found_then, part)[:, :-1]
+                error = (values - targets_then[part])[texts_then.mask[part]]
+                self.value_optimizer.zero_grad()
+                error.square().mean().backward()
+                self.value_optimizer.step()
         spread = found.final - texts.log_ratios.sum(1)
         return {
             "spread": spread.view(-1, self.args.group).std(1).mean().item() if self.args.group > 1 else 0.0
@@ -318,7 +346,7 @@ def begin(learner: ModelBased, training: Training) -> SelfWritten:
     return reference
 
 
-def learn(args: ModelBasedArguments, training: Training) -> TextHeads:
+def learn(args: ModelBasedArguments, training: Training) -> EvidencePolicy:
     """The policy that is learnt inside the token budget."""
     task = training.task
     learner = ModelBased(args, task)
@@ -359,8 +387,7 @@ def train(args: ModelBasedArguments) -> Evaluation:
     if args.batch % args.group:
         raise ValueError(f"group must divide batch {args.batch}, got {args.group}")
     policy = learn(args, training)
-    observes = "pi0's hidden state, sums over the tokens, time"
-    training.describe(observes, "heads on pi0, on texts judged by a learnt model of the reward")
+    training.describe(policy.observes, policy.trains)
     scored, features = policy.for_evaluation(training.evaluation_task)
     return training.finish(scored, features=features, network=policy)
 

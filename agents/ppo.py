@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
+from agents.checkpoints import Checkpoints, training_parts
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
 from agents.networks.trajectories import Trajectories
@@ -173,7 +174,7 @@ class PPO:
         clipped = []
         for part in self.parts(self.settings["epochs"]):
             self.clear(self.optimizers, progress)
-            for some in part.split(self.args.micro_batch or len(part)):
+            for some in self.policy.split(part, self.args.micro_batch):
                 loss, share = self.loss(trajectories, some, advantages[some])
                 (loss * (len(some) / len(part))).backward()
                 clipped.append(share)
@@ -229,6 +230,9 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
     task = training.task
     ppo = PPO(args, task, device)
     average = WeightAverage(ppo.policy)
+    optimizers = [*ppo.optimizers, *ppo.critic_optimizers]
+    parts = training_parts(ppo.policy, optimizers, average, ppo.generator, ppo.rng, ppo.engine)
+    checkpoints = Checkpoints(args, training, parts, at_risk=ppo.engine.lanes * task.horizon)
     while training.left:
         trajectories = ppo.write()
         numbers = ppo.update(trajectories, training.progress)
@@ -239,6 +243,8 @@ def learn(args: PPOArguments, training: Training, device: torch.device) -> Polic
         training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = returns.mean() - task.kl_coef * nats.mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), **numbers)
+        checkpoints.save_if_due()
+    checkpoints.save()
     average.apply()
     training.describe(ppo.policy.observes, ppo.policy.trains)
     return ppo.policy

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
+from agents.checkpoints import Checkpoints, training_parts
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
 from agents.networks.trajectories import Trajectories
@@ -73,19 +74,17 @@ def descend(policy: PolicyNetwork, trajectories: Trajectories, advantages: Tenso
         policy: gets the gradient.
         trajectories: N of them.
         advantages: [N, T], nats.
-        micro_batch: episodes of a part; 0 for all.
+        micro_batch: episodes of a part; 0 for as many as is fastest.
     """
     count = len(advantages)
-    for part in torch.arange(count, device=advantages.device).split(micro_batch or count):
+    for part in policy.split(torch.arange(count, device=advantages.device), micro_batch):
         log_probs, _ = policy.scores(trajectories, part)
         loss = -(advantages[part] * log_probs).sum() / count
         loss.backward()
 
 
-def train(args: ReinforceArguments) -> Evaluation:
-    """Learn inside the token budget and evaluate."""
-    device = prepare(args)
-    training = Training(args, "reinforce")
+def learn(args: ReinforceArguments, training: Training, device: torch.device) -> PolicyNetwork:
+    """The policy that is learnt inside the token budget."""
     task = training.task
     settings = settings_of(args, task, DEFAULTS)
     batch, group = int(settings["batch"]), int(settings["group"])
@@ -98,6 +97,8 @@ def train(args: ReinforceArguments) -> Evaluation:
     weights = policy.actor_weights()
     optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99))
     average = WeightAverage(policy)
+    parts = training_parts(policy, [optimizer], average, generator, rng, engine)
+    checkpoints = Checkpoints(args, training, parts, at_risk=batch * task.horizon)
     while training.left:
         prompts = np.repeat(rng.integers(0, len(task.prompts.tokens), batch // group), group)
         trajectories = policy.write(engine, prompts, generator)
@@ -118,8 +119,18 @@ def train(args: ReinforceArguments) -> Evaluation:
         training.record(trajectories.episodes(training.tokens, task.kl_coef))
         objective = task.kl_coef * paid.sum(1).mean()
         training.note(objective=objective, reward=returns.mean(), kl=nats.mean(), gradient=norm)
+        checkpoints.save_if_due()
+    checkpoints.save()
     average.apply()
     training.describe(policy.observes, policy.trains)
+    return policy
+
+
+def train(args: ReinforceArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate."""
+    device = prepare(args)
+    training = Training(args, "reinforce")
+    policy = learn(args, training, device)
     scored, features = policy.for_evaluation(training.evaluation_task)
     return training.finish(scored, features=features, network=policy)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +17,14 @@ from tqdm import tqdm
 
 import klrl_envs
 from agents.arguments import Arguments, command_of
-from klrl_envs import Evaluation, Task
+from klrl_envs import Evaluation, Task, ledger
 from klrl_envs.wrappers import Episode, append_line
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECORDED = 10_000  # episodes of a training, about, that are recorded
-FILES = ("progress.jsonl", "episodes.jsonl", "result.json", "policy.safetensors")
+CHECKPOINT = "checkpoint.safetensors"
+LINES = ("progress.jsonl", "episodes.jsonl")
+RESULTS = ("result.json", "policy.safetensors")
 
 
 class Training:
@@ -35,6 +40,7 @@ class Training:
         budget: tokens to write in training.
         tokens: written so far.
         out: the folder.
+        resumed: whether it goes on from a checkpoint in the folder.
     """
 
     def __init__(self, args: Arguments, agent: str, *, budget: int | None = None) -> None:
@@ -58,9 +64,12 @@ class Training:
         self._episodes = 0
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
+        self.resumed = getattr(args, "resume", False) and (self.out / CHECKPOINT).is_file()
+        for name in RESULTS if self.resumed else (*RESULTS, *LINES, CHECKPOINT):
             (self.out / name).unlink(missing_ok=True)
-        self._began = klrl_envs.ledger.mark()
+        shutil.rmtree(self.out / "policy", ignore_errors=True)
+        self._began = ledger.mark()
+        self._elsewhere = self._lost = 0
         self._bar = tqdm(
             total=self.budget, unit="tok", unit_scale=True, desc=f"{self.agent.name} {self.row.task_id}",
             disable=self.budget == 0, dynamic_ncols=True, mininterval=1.0,
@@ -115,21 +124,64 @@ class Training:
         for index in np.linspace(0, len(episodes) - 1, kept).round().astype(int).tolist():
             append_line(self.out / "episodes.jsonl", replace(episodes[index], episode=first + index).line())
 
+    def state(self) -> dict[str, Any]:
+        """Where the training stands, for a checkpoint."""
+        began = [[*account, *tally] for account, tally in self._began.counts.accounts.items()]
+        return {
+            "tokens": self.tokens,
+            "episodes": self._episodes,
+            "seconds": self.seconds,
+            "lost": self._lost,
+            "began": began,
+        }
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the files that grow by lines."""
+        return {name: size_of(self.out / name) for name in LINES}
+
+    def restore(self, state: Mapping[str, Any], at_risk: int) -> None:
+        """Go on from a checkpoint's state; the files are left as they are (see ``cut_back``).
+
+        What was written after the checkpoint is written again, and counts twice. A ledger's file knows how
+        much that was; without one it is what progress.jsonl says, and ``at_risk`` tokens for the texts that
+        were being written.
+        """
+        last = last_line(self.out / "progress.jsonl")
+        self.tokens, self._episodes = state["tokens"], state["episodes"]
+        self._bar.update(min(self.tokens, self.budget))
+        began = ledger.Counts({ledger.Account(*row[:3]): ledger.Tally(*row[3:]) for row in state["began"]})
+        moment = time.monotonic() - max(state["seconds"], last.get("seconds", 0.0))
+        self._lost = state["lost"] + max(last.get("tokens", 0) - self.tokens, 0) + at_risk
+        if ledger.book().path is not None and (ledger.counts() - began).tokens >= self.tokens:
+            self._began = ledger.Mark(began, moment)
+        else:
+            self._began = ledger.Mark(self._began.counts, moment)
+            self._elsewhere = self.tokens + self._lost
+
+    def cut_back(self, sizes: Mapping[str, int]) -> None:
+        """Take the lines that are newer than a checkpoint from the files, which had these sizes."""
+        for name, size in sizes.items():
+            if size_of(self.out / name) > size:
+                os.truncate(self.out / name, size)
+
     def finish(self, policy: Any, *, features: bool = False, network: Any = None) -> Evaluation:
-        """Evaluate, and write result.json, and policy.safetensors where there is a network.
+        """Save the network if there is one, evaluate, and write result.json.
 
         Args:
             policy: as ``klrl_envs.evaluate`` takes it.
             features: whether it reads the features id.
-            network: what it is made of, for ``klrl_envs.save_policy``.
+            network: what it is made of; saved as policy.safetensors, or as the folder policy.
         """
         self._bar.close()
         env_id = self.row.gym_features_id if features else self.row.gym_id
         episodes, seed = self.args.episodes, self.args.evaluation_seed
-        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
-        if network is not None:
+        if hasattr(network, "save"):
+            network.save(self.out)
+        elif network is not None:
             klrl_envs.save_policy(network, self.out / "policy.safetensors")
+        evaluation = klrl_envs.evaluate(policy, env_id, episodes=episodes, seed=seed, **self.args.env_kwargs)
         self.write_result(evaluation)
+        (self.out / CHECKPOINT).unlink(missing_ok=True)
         return evaluation
 
     def write_result(self, evaluation: Evaluation) -> None:
@@ -139,6 +191,7 @@ class Training:
             self.out,
             agent=self.agent,
             command=command_of(self.args, self.module),
+            tokens=self._counted_elsewhere(),
             since=self._began,
             seed=self.args.seed,
             env_kwargs=self.args.env_kwargs,
@@ -146,6 +199,24 @@ class Training:
             checkout=CHECKOUT,
             code=("agents", "klrl_envs"),
         )
+
+    def _counted_elsewhere(self) -> int | None:
+        """All tokens of the training where this process's ledger lacks those of earlier ones, else None."""
+        if not self._elsewhere:
+            return None
+        return self._elsewhere + (ledger.counts() - self._began.counts).tokens
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def last_line(path: Path) -> dict[str, Any]:
+    """The last whole line of a JSONL file; empty where there is none."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return json.loads(whole[-1]) if whole else {}
 
 
 def prepare(args: Arguments) -> Any:
@@ -163,6 +234,8 @@ def prepare(args: Arguments) -> Any:
     torch.manual_seed(args.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
+        options: Any = torch.utils.deterministic
+        options.fill_uninitialized_memory = False  # nothing here reads such memory
     return device
 
 

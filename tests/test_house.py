@@ -40,6 +40,7 @@ ALLOWED_OUTSIDE = {
     "agents": {"agents", "klrl_envs"},
     "benchmarks": {"benchmarks", "klrl_envs", "leaderboard"},
     "leaderboard": {"leaderboard", "klrl_envs"},
+    "examples": {"examples", "klrl_envs"},
     "klrl_envs": {"klrl_envs"},
 }
 
@@ -118,7 +119,7 @@ def test_every_module_lies_in_a_room() -> None:
 
 
 def test_outside_packages_have_an_empty_init() -> None:
-    for folder in ("agents", "benchmarks", "leaderboard"):
+    for folder in ("agents", "benchmarks", "leaderboard", "examples"):
         init = ROOT / folder / "__init__.py"
         assert init.exists() and init.read_text() == "", f"{init} must be there and empty"
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from agents.networks.policy import PolicyNetwork
+from agents.networks.reading import hidden_states
 from agents.networks.trajectories import Trajectories, residual_scores
 from agents.networks.writing import (
     Texts,
@@ -25,11 +25,12 @@ from agents.networks.writing import (
 from klrl_envs import Engine, Task
 from klrl_envs.networks.language_model import LanguageModelNetwork, copied
 from klrl_envs.networks.perceptron import perceptron
+from klrl_envs.reference.decoder import DecoderWeights
 
 MOST_ROWS = 1 << 28
 """Numbers of pi0's rows [N, T, V] up to which a critic's KL is exact; beyond, KL is k1 in the return."""
-READ_AT_ONCE = 256
-"""Texts that are read in one pass without gradients, at most."""
+READ_AT_ONCE = {"cpu": 64}
+"""Texts that are read in one pass, at most: on the CPU as many as its cache has room for, else 256."""
 
 
 class LanguageModelPolicy(PolicyNetwork):
@@ -41,7 +42,6 @@ class LanguageModelPolicy(PolicyNetwork):
 
     Attributes:
         task: what is played.
-        micro_batch: texts that are read at once without gradients, at most.
         critic: the head; None without a critic.
         middle: of the range of rewards, nats.
     """
@@ -50,7 +50,6 @@ class LanguageModelPolicy(PolicyNetwork):
     task: Task
     critic: nn.Sequential | None
     middle: float
-    micro_batch: int = READ_AT_ONCE
 
     def add_critic(self, width: int) -> None:
         """A head on hidden states of a width and the time."""
@@ -74,6 +73,16 @@ class LanguageModelPolicy(PolicyNetwork):
             mask: bool [n, T], the M steps that were taken.
             reference: reads with pi0 instead.
         """
+
+    def at_once(self, device: torch.device) -> int:
+        """Texts that are read in one pass, at most."""
+        return READ_AT_ONCE.get(device.type, 256)
+
+    def split(self, index: Tensor, micro_batch: int) -> tuple[Tensor, ...]:
+        """See ``PolicyNetwork``."""
+        return index.split(
+            micro_batch or (self.at_once(index.device) if index.device.type == "cpu" else len(index))
+        )
 
     def critic_weights(self) -> list[nn.Parameter]:
         """See ``PolicyNetwork``."""
@@ -120,10 +129,10 @@ class LanguageModelPolicy(PolicyNetwork):
 
     @torch.no_grad()
     def read_by_reference(self, texts: Texts, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if they are kept."""
+        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if kept."""
         whole, vocabulary = texts.whole(), self.task.vocab_size if keep else 0
         taken, rows = [], texts.log_probs.new_zeros((*texts.mask.shape, vocabulary))
-        for part in torch.arange(len(whole), device=whole.device).split(self.micro_batch):
+        for part in torch.arange(len(whole), device=whole.device).split(self.at_once(whole.device)):
             mask, actions = texts.mask[part], texts.actions[part]
             _, logits = self.read(whole[part], texts.first[part], mask, reference=True)
             log_probs = logits.log_softmax(dim=-1)
@@ -135,14 +144,14 @@ class LanguageModelPolicy(PolicyNetwork):
 
     @torch.no_grad()
     def read_again(self, texts: Texts, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """What a critic reads [N, T, D], and the exact KL [N, T] to rows [N, T, V]; zeros where not needed."""
+        """What a critic reads [N, T, D], and the exact KL [N, T] to rows [N, T, V]; else zeros."""
         whole, kl = texts.whole(), torch.zeros_like(texts.log_probs)
         if self.critic is None:
             return kl.new_zeros((*kl.shape, 0)), kl
         inputs = []
         steps = torch.arange(kl.shape[1], device=kl.device)
         share = ((texts.first[:, None] + steps) / self.task.max_length)[..., None]
-        for part in torch.arange(len(whole), device=whole.device).split(self.micro_batch):
+        for part in torch.arange(len(whole), device=whole.device).split(self.at_once(whole.device)):
             mask = texts.mask[part]
             hidden, logits = self.read(whole[part], texts.first[part], mask)
             inputs.append(torch.cat((hidden, share[part]), dim=-1))
@@ -187,7 +196,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         alpha: int = 0,
         checkpoint_layers: bool = False,
     ) -> None:
-        super().__init__(task, rank, alpha)
+        super().__init__(task, rank=rank, alpha=alpha)
         self.critic = None
         if critic:
             self.add_critic(self.model.config.width)
@@ -219,7 +228,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
         shown = np.where(inside, task.prompts.tokens[unique], self.start_token)
         model = self._copies["writer"] = self.plain(self._copies.get("writer")) if self.rank else self.model
         return write_texts(
-            model,
+            DecoderWeights.of(model),
             torch.as_tensor(np.pad(shown, ((0, 0), (1, 0)), constant_values=self.start_token), device=device),
             torch.as_tensor(lengths + 1, device=device),
             torch.as_tensor(rows.reshape(-1), device=device),
@@ -233,19 +242,9 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
     ) -> tuple[Tensor, Tensor]:
         """See ``LanguageModelPolicy``; the policy's layers in bfloat16 on CUDA, its logits in float32."""
         model = self.reference(tokens.device) if reference else self.model
-        inputs = F.pad(tokens[:, :-1], (1, 0), value=self.start_token).clamp_max(self.task.vocab_size - 1)
+        whole = F.pad(tokens, (1, 0), value=self.start_token).clamp_max(self.task.vocab_size - 1)
+        recompute = self.checkpoint_layers and torch.is_grad_enabled()
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda and not reference):
-            recomputed = self.checkpoint_layers and torch.is_grad_enabled()
-            whole = recomputed_hidden(model, inputs) if recomputed else model.hidden(inputs)
-        steps = torch.arange(mask.shape[1], device=mask.device)
-        place = (first[:, None] + steps)[..., None].expand(-1, -1, whole.shape[-1])
-        hidden = whole.float().gather(1, place)
+            hidden = hidden_states(model, whole, first + 1, mask.shape[1], recompute=recompute)
+        hidden = hidden.float()
         return hidden, model.unembed(hidden[mask])
-
-
-def recomputed_hidden(model: Any, tokens: Tensor) -> Tensor:
-    """``Nano.hidden`` [B, T, width] of tokens [B, T], whose layers keep no activations for the gradient."""
-    x, length = model.embedding(tokens), tokens.shape[1]
-    for block in model.layers:
-        x = checkpoint(block, x, model.cosine[:length], model.sine[:length], use_reentrant=False)
-    return model.norm(x)

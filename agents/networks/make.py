@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from agents.networks.causal_model import CausalPolicy
 from agents.networks.heads import TextPolicy
 from agents.networks.language_model import NanoPolicy
 from agents.networks.policy import PolicyNetwork
 from agents.networks.raw_tokens import RawTokensPolicy
 from agents.networks.residual import ResidualPolicy
 from klrl_envs import Task
+from klrl_envs.networks.language_model import has_nano
 
 OBSERVED = ("state", "tokens")
 TRAINED = ("heads", "all", "lora")
@@ -74,7 +76,8 @@ def language_model(task: Task, critic: bool, trained: Trained) -> PolicyNetwork:
     if trained.train == "lora" and (trained.rank < 1 or trained.alpha < 1):
         raise ValueError(f"rank and alpha must be at least 1, got {trained.rank} and {trained.alpha}")
     low = trained.train == "lora"
-    return NanoPolicy(
+    kind = NanoPolicy if has_nano(task) else CausalPolicy
+    return kind(
         task,
         critic=critic,
         rank=trained.rank if low else 0,

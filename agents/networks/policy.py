@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,6 +62,10 @@ class PolicyNetwork(nn.Module, ABC):
         """An engine for ``write``, whose lanes are seeded from ``seed``, apart from ``default_rng(seed)``."""
         return make_engine(task, lanes, seed)
 
+    def split(self, index: Tensor, micro_batch: int) -> tuple[Tensor, ...]:
+        """Episodes [n] in parts of ``micro_batch``, whose gradients are added; 0 for what is fastest."""
+        return index.split(micro_batch or len(index))
+
     def trained_state(self) -> dict[str, Tensor]:
         """The weights that a training moves, by their names in the state of the module; no copies."""
         return self.state_dict()
@@ -87,6 +92,16 @@ class WeightAverage:
                 self._mean[name] = weight.clone()
             else:
                 self._mean[name] += (weight - self._mean[name]) / self._count
+
+    def state(self) -> dict[str, Any]:
+        """The mean and how many it is of."""
+        return {"count": self._count, "mean": self._mean}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put a state back."""
+        present = self._policy.trained_state()
+        self._count = state["count"]
+        self._mean = {name: mean.to(present[name].device) for name, mean in state["mean"].items()}
 
     def apply(self) -> None:
         """Give the policy the mean, if there is one."""

@@ -173,7 +173,11 @@ def play(
 def evaluate(
     env_id: IdArgument,
     policy: Annotated[
-        str, typer.Option(help='module:object, a file of Python as file.py:object, or "reference", ...')
+        str,
+        typer.Option(
+            help="module:object, a file of Python as file.py:object, a policy.safetensors or .onnx, the "
+            'folder of a causal model or an adapter, or "reference", ...'
+        ),
     ],
     episodes: Annotated[int, typer.Option(help="Rounded up to a multiple of the prompts.", min=1)] = 1024,
     kl_coef: KlCoefOption = None,
@@ -268,6 +272,31 @@ def fetch(
     from klrl_envs.reference.hub import fetch_reference
 
     Console(soft_wrap=True).print(str(fetch_reference(hub_id)), markup=False)
+
+
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help='"nano", the reference of the neural environments.')
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Is made; must not be there, or be empty.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that lies in FOLDER.")] = False,
+) -> None:
+    """Write a language model as a folder that transformers, and trainers built on it, load.
+
+    AutoModelForCausalLM and AutoTokenizer take the folder; so does every
+    neural environment, as reference=FOLDER. The tokenizer puts token 0
+    before a text, as klrl does: it is bos, eos and pad. Trainers load their
+    frozen reference from the folder, too, so leave it where it is.
+    examples/trl_rloo.py trains it with TRL.
+
+    Example: [bold]klrl export nano nano-folder[/]
+    """
+    from klrl_envs.cli.export import export_model
+
+    export_model(what, folder, Console(), force=force)
 
 
 def main() -> None:

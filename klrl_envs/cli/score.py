@@ -33,8 +33,8 @@ def score_policy(
     *,
     as_json: bool,
 ) -> None:
-    """Evaluate a policy, by its name or from its file, and print the result."""
-    if Path(name).suffix in SUFFIXES:
+    """Evaluate a policy, by its name or from its file or folder, and print the result."""
+    if Path(name).suffix in SUFFIXES or Path(name).is_dir():
         policy, features = load_policy(name, evaluation_task(env_id, arguments))
         row = find_row(env_id)
         env_id = row.gym_features_id if features else row.gym_id
@@ -61,8 +61,8 @@ def policy_by_name(name: str) -> PolicyObject | PolicyName:
     if not colon or not place:
         allowed = ", ".join(NAMES)
         raise ValueError(
-            f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, or one of "
-            f"{allowed}, got {name!r}"
+            f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, "
+            f"a folder of a causal model or an adapter, or one of {allowed}, got {name!r}"
         )
     module = import_module(place)
     try:

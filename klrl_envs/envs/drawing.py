@@ -6,7 +6,6 @@ import numpy as np
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.reference.sampling import sample_rows
 
 
 def draw_reference(
@@ -27,8 +26,8 @@ def draw_reference(
     rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
     while not engine.done.all():
         active = ~engine.done
-        rows = engine.reference_log_probs()
-        tokens = sample_rows(rows, rng)
-        log_prob[active] += rows[every, tokens][active]
+        lanes = engine.reference_lanes
+        tokens = lanes.draw(rng.random(engine.lanes))
+        log_prob[active] += lanes.log_prob(tokens)[active]
         rewards += engine.step(tokens, active).reward
     return engine.written(), rewards, log_prob

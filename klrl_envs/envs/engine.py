@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,18 @@ class LaneRandomness:
         """Give a lane its generator; what was left of its block is dropped."""
         self._generators[lane] = generator
         self._cursor[lane] = BLOCK
+
+    def state(self) -> dict[str, Any]:
+        """Where all lanes stand, as plain numbers and arrays."""
+        states = [None if one is None else one.bit_generator.state for one in self._generators]
+        return {"generators": states, "block": self._block.copy(), "cursor": self._cursor.copy()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put a state back; every lane that had a generator must have one of the same kind."""
+        for generator, known in zip(self._generators, state["generators"], strict=True):
+            if generator is not None:
+                generator.bit_generator.state = known
+        self._block[:], self._cursor[:] = state["block"], state["cursor"]
 
     def draw(self, lanes: IntArray) -> FloatArray:
         """One uniform number [K] in [0, 1) for each of the lanes [K]."""
@@ -127,6 +139,14 @@ class Engine:
         spawned = source.spawn(self.lanes) if isinstance(source, np.random.Generator) else source
         for lane, generator in zip(range(self.lanes), spawned, strict=True):
             self.seed(lane, generator)
+
+    def randomness(self) -> dict[str, Any]:
+        """Where the lanes' randomness stands, as plain numbers and arrays."""
+        return self._randomness.state()
+
+    def restore_randomness(self, state: Mapping[str, Any]) -> None:
+        """Put back what ``randomness`` gave, in an engine whose lanes are seeded."""
+        self._randomness.restore(state)
 
     def reset(self, lanes: IntArray, prompt: int | IntArray | None = None) -> None:
         """Begin an episode in each of ``lanes`` [K], from a prompt drawn at random or from ``prompt``.

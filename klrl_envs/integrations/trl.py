@@ -12,7 +12,12 @@ taken off the reward before the leave-one-out baseline (TRL 1.16).
         max_completion_length=reward.task.horizon,
         normalize_advantages=False,  # True divides by the batch's standard deviation: another coefficient
     )
-    RLOOTrainer(model=..., reward_funcs=reward, args=config, train_dataset=...)
+    RLOOTrainer(model=FOLDER, reward_funcs=reward, args=config, train_dataset=...)
+
+FOLDER is what ``klrl export nano FOLDER`` writes, or any causal model's, whose environment is then made with
+``reference=FOLDER``: a trainer loads its frozen reference from that path. ``examples/trl_rloo.py`` is the
+whole, from the prompts to the score. Every text begins with the reference's start token, which the exported
+tokenizer puts there. TRL's default is ``bf16=True``, which scores log-probs in bfloat16: set it to False.
 
 Leave as they are: temperature, top_p, top_k, min_p and repetition_penalty (what is scored must be what is
 sampled), reward_clip_range, mask_truncated_completions, sync_ref_model (a reference that moves is another

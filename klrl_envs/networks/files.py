@@ -58,17 +58,22 @@ def save_policy(network: Network | Any, path: str | Path) -> None:
 
 
 def load_policy(path: str | Path, task: Task) -> tuple[PolicyObject, bool]:
-    """A policy from its file, as ``evaluate`` takes it, and whether it reads the features id.
+    """A policy from its file or folder, as ``evaluate`` takes it, and whether it reads the features id.
 
     Args:
-        path: a .safetensors file of ``save_policy``, or an .onnx file (see ``networks.onnx_policy``).
+        path: a .safetensors file of ``save_policy``, an .onnx file (see ``networks.onnx_policy``), or a
+            folder of a causal model or an adapter (see ``networks.causal_folder``).
         task: to be evaluated on, as ``klrl_envs.evaluation_task`` makes it.
 
     Raises:
         ValueError: in one line, what is wrong with the file, or that it does not fit the task.
-        ImportError: onnx or onnxruntime is not installed, for an .onnx file.
+        ImportError: onnx or onnxruntime is not installed, for an .onnx file, or peft, for an adapter.
     """
     suffix = Path(path).suffix
+    if suffix not in SUFFIXES and Path(path).is_dir():
+        from klrl_envs.networks.causal_folder import load_folder
+
+        return load_folder(path, task), False
     if suffix not in SUFFIXES:
         raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
     data = read_regular(path)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from klrl_envs.networks.network import Spec
 from klrl_envs.networks.torch_network import FLOAT32, TorchNetwork
 from klrl_envs.policies import LanesPolicy
+from klrl_envs.reference.decoder import DecoderWeights
 from klrl_envs.reference.nano import Nano
 from klrl_envs.reference.transformer import START_TOKEN, TransformerLanes, TransformerReference
 from klrl_envs.tasks.base import Task
@@ -102,20 +103,17 @@ class LanguageModelNetwork(TorchNetwork):
         """The policy as a ``Nano`` without factors and gradients, on the same device: a copy, or ``into``."""
         if into is None:
             into = copied(self.model, None, plain=True)
-        merged = {
-            name: module.weight for name, module in self.model.named_modules() if name.endswith(ADAPTED)
-        }
         own = self.model.state_dict()
         for name, weight in into.named_parameters():
-            owner = name.removesuffix(".weight")
-            weight.copy_(cast(Tensor, merged[owner]) if owner in merged else own[name])
+            module = self.model.get_submodule(name.removesuffix(".weight"))
+            weight.copy_(module.weight if isinstance(module, LowRankLinear) else own[name])
         return into
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
         self.to("cpu").eval()
-        model = self.plain()
-        return LanesPolicy(lambda count, length: TransformerLanes(model, count, length), task), False
+        weights = DecoderWeights.of(self.plain())
+        return LanesPolicy(lambda count, length: TransformerLanes(weights, count, length), task), False
 
     @classmethod
     def demanded(cls, task: Task, sizes: Mapping[str, int]) -> dict[str, Spec]:
@@ -127,12 +125,18 @@ class LanguageModelNetwork(TorchNetwork):
     @classmethod
     def filled(cls, task: Task, sizes: Mapping[str, int], tensors: Mapping[str, NDArray[Any]]) -> Self:
         """See ``Network``."""
-        network = cls(task, **sizes)
+        with cast(Any, torch.random).fork_rng(devices=[]):  # factors that are drawn here are replaced at once
+            network = cls(task, sizes["rank"], sizes["alpha"])
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if name in tensors:
                     weight.copy_(torch.as_tensor(tensors[name]))
         return network.eval()
+
+
+def has_nano(task: Task) -> bool:
+    """Whether a task's reference is a ``Nano``."""
+    return isinstance(task.reference, TransformerReference)
 
 
 def nano_of(task: Task) -> Nano:

@@ -99,16 +99,17 @@ class HubVocabulary:
 
 
 class HubReference:
-    """A causal LM in float32 on the CPU; tokenizer and shape at construction, weights when needed.
+    """A causal LM in float32; tokenizer and shape at construction, weights when needed.
 
     Every text is preceded by the model's beginning-of-text token, or by its end-of-text token where
     it has none; that token is not part of prompts or observations.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, device: str = "cpu") -> None:
         from transformers import AutoConfig, AutoTokenizer
 
         self.name = name
+        self.device = device
         self._folder = folder
         self._config = cast(Any, AutoConfig).from_pretrained(folder, trust_remote_code=False)
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
@@ -142,7 +143,7 @@ class HubReference:
 
     @cached_property
     def model(self) -> Any:
-        """The network, in evaluation mode and without gradients."""
+        """The network on its device, in evaluation mode and without gradients."""
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -150,7 +151,11 @@ class HubReference:
             model = cast(Any, AutoModelForCausalLM).from_pretrained(
                 self._folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
-        return model.eval().requires_grad_(False)
+        return model.to(self.device).eval().requires_grad_(False)
+
+    def on(self, device: str) -> HubReference:
+        """See ``NeuralReference.on``."""
+        return hub_reference(self.name, device)
 
     @property
     def hidden_bound(self) -> float:
@@ -168,7 +173,7 @@ class HubReference:
 
         signs = 1.0 - 2.0 * (torch.arange(self.width) % 2)  # of mean 0 (or nearly) and root mean square 1
         with torch.inference_mode():
-            ends = _last_norm(self.model)(torch.stack((signs, -signs)))
+            ends = _last_norm(self.model)(torch.stack((signs, -signs)).to(self.device))
         gain, bias = (ends[0] - ends[1]).abs().max() / 2, (ends[0] + ends[1]).abs().max() / 2
         return float(1.01 * (self.width**0.5 * gain + bias))
 
@@ -181,7 +186,7 @@ class HubReference:
         output = self.model.get_output_embeddings()
         if output is None:
             raise TypeError(f"the network {type(self.model).__name__} has no output embeddings")
-        return output.weight.numpy()
+        return output.weight.cpu().numpy()
 
     @property
     def longest(self) -> int | None:
@@ -199,7 +204,8 @@ class HubReference:
 
         position = np.arange(tokens.shape[1], dtype=np.int64)
         counted = (position >= first[:, None]) & (position < lengths[:, None])
-        written = torch.as_tensor(np.where(position < lengths[:, None], tokens, self.start_token))
+        filled = np.where(position < lengths[:, None], tokens, self.start_token)
+        written = torch.as_tensor(filled, device=self.device)
         result = np.zeros(tokens.shape)
         with torch.inference_mode():
             for first_row in range(0, len(tokens), 32):
@@ -207,7 +213,7 @@ class HubReference:
                 inputs = torch.nn.functional.pad(written[part, :-1], (1, 0), value=self.start_token)
                 rows = self.model(inputs).logits.float().log_softmax(dim=-1)
                 taken = rows.gather(-1, written[part, :, None]).squeeze(-1)
-                result[part] = taken.double().numpy()
+                result[part] = taken.double().cpu().numpy()
         return np.where(counted, result, 0.0)
 
 
@@ -223,16 +229,15 @@ class HubLanes:
         import torch
 
         self._reference = reference
+        self._device = torch.device(reference.device)
         self._cache: Any = None
-        self._mask = torch.zeros((count, 0), dtype=torch.int64)
-        self._hidden: Tensor = torch.zeros((count, reference.width))
-        self._logits: Tensor = torch.zeros((count, reference.vocab_size))
-        self._log_probs: NDArray[np.float32] | None = None
+        self._mask = torch.zeros((count, 0), dtype=torch.int64, device=self._device)
+        self._hidden: Tensor = torch.zeros((count, reference.width), device=self._device)
+        self._logits: Tensor = torch.zeros((count, reference.vocab_size), device=self._device)
+        self._rows: Tensor | None = None
 
     def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
         """See ``ReferenceLanes.reset``."""
-        import torch
-
         if len(lanes) == 0:
             return
         longest = int(lengths.max()) + 1
@@ -242,11 +247,11 @@ class HubLanes:
             mask[row, longest - length - 1 :] = 1
             if length:
                 inputs[row, -length:] = text[:length]
-        chosen = torch.as_tensor(lanes)
-        fresh, hidden, logits = self._run(torch.as_tensor(inputs), torch.as_tensor(mask), None)
-        self._merge(chosen, fresh, torch.as_tensor(mask))
+        chosen, seen = self._tensor(lanes), self._tensor(mask)
+        fresh, hidden, logits = self._run(self._tensor(inputs), seen, None)
+        self._merge(chosen, fresh, seen)
         self._hidden[chosen], self._logits[chosen] = hidden, logits
-        self._log_probs = None
+        self._rows = None
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
         """See ``ReferenceLanes.step``."""
@@ -254,29 +259,52 @@ class HubLanes:
 
         if not active.any():
             return
-        going = torch.as_tensor(active)
+        going = self._tensor(active)
         self._drop_unseen()
         mask = torch.cat((self._mask, going[:, None].long()), dim=1)
-        inputs = torch.as_tensor(np.where(active, tokens, self._reference.start_token))[:, None]
+        inputs = self._tensor(np.where(active, tokens, self._reference.start_token))[:, None]
         self._cache, hidden, logits = self._run(inputs, mask, self._cache)
         self._mask = mask
         self._hidden = torch.where(going[:, None], hidden, self._hidden)
         self._logits = torch.where(going[:, None], logits, self._logits)
-        self._log_probs = None
+        self._rows = None
 
     def log_probs(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.log_probs``; float32."""
-        if self._log_probs is None:
-            self._log_probs = self._logits.float().log_softmax(dim=-1).numpy()
-        return self._log_probs
+        return self.rows().cpu().numpy()
 
     def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
-        return self.log_probs()[np.arange(len(tokens)), tokens].astype(np.float64)
+        return self.rows().gather(1, self._tensor(tokens)[:, None])[:, 0].double().cpu().numpy()
+
+    def draw(self, uniform: FloatArray) -> IntArray:
+        """See ``ReferenceLanes.draw``."""
+        import torch
+
+        from klrl_envs.reference.draws import draw_tokens
+
+        numbers = torch.as_tensor(uniform, dtype=torch.float32, device=self._device)
+        tokens, _ = draw_tokens(self.rows().clone(), numbers)
+        return tokens.cpu().numpy()
 
     def hidden(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.hidden``."""
-        return self._hidden.float().numpy()
+        return self.features().cpu().numpy()
+
+    def rows(self) -> Tensor:
+        """See ``TensorLanes.rows``."""
+        if self._rows is None:
+            self._rows = self._logits.float().log_softmax(dim=-1)
+        return self._rows
+
+    def features(self) -> Tensor:
+        """See ``TensorLanes.features``."""
+        return self._hidden.float()
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        import torch
+
+        return torch.as_tensor(values, device=self._device)
 
     def _run(self, inputs: Tensor, mask: Tensor, cache: Any) -> tuple[Any, Tensor, Tensor]:
         """The model on inputs [B, T] behind a cache; last hidden states and logits."""
@@ -301,7 +329,8 @@ class HubLanes:
 
         count, width = len(self._hidden), mask.shape[1]
         whole: list[tuple[Tensor, ...]] = []
-        seen = torch.zeros((count, max(width, self._mask.shape[1])), dtype=torch.int64)
+        shape = (count, max(width, self._mask.shape[1]))
+        seen = torch.zeros(shape, dtype=torch.int64, device=self._device)
         if self._mask.shape[1]:
             seen[:, -self._mask.shape[1] :] = self._mask
         seen[lanes] = 0
@@ -340,6 +369,6 @@ def _last_norm(model: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def hub_reference(name: str) -> HubReference:
-    """The reference of a path or hub id; loaded once per process."""
-    return HubReference(name, local_folder(name))
+def hub_reference(name: str, device: str = "cpu") -> HubReference:
+    """The reference of a path or hub id; loaded once per process and device."""
+    return HubReference(name, local_folder(name), device)

@@ -1,8 +1,18 @@
-"""The shipped transformer as a ``transformers`` model, for other people's code and for comparison."""
+"""The shipped transformer as a ``transformers`` model: in memory, or as a folder for other people's code.
+
+A folder, because trainers load their frozen reference anew from the path that the model came from.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from klrl_envs.assets import asset_path
+from klrl_envs.reference.transformer import START_TOKEN
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -53,3 +63,101 @@ def to_llama(model: Nano) -> LlamaForCausalLM:
         state |= {f"model.layers.{number}.{name}.weight": weight for name, weight in parts.items()}
     llama.load_state_dict(state)
     return llama.eval()
+
+
+def save_folder(model: Nano, folder: str | Path, *, force: bool = False) -> Path:
+    """Write a network as a folder that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load; return its path.
+
+    The tokenizer has nano's tokens, and puts token 0 before every text, as the reference does: it is the
+    beginning, the end and the padding. With ``add_special_tokens=False`` it gives what
+    ``nano_vocabulary().encode`` does. ``generate`` samples from the model itself: no top-k, no top-p.
+    The folder is there whole or not at all.
+
+    Args:
+        model: of nano's vocabulary: nano itself, or what a training made of it.
+        folder: is made, with those above it.
+        force: replace the model that lies there.
+
+    Raises:
+        FileExistsError: the folder has files, and ``force`` is not given or they are no model's.
+    """
+    target = Path(folder).expanduser().resolve()
+    check_free(target, force)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+        fresh, old = Path(beside, "new"), Path(beside, "old")
+        fresh.mkdir()
+        save_weights(model, fresh)
+        save_tokenizer(fresh, longest=model.config.context)
+        if target.is_dir():
+            os.rename(target, old)
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            if old.is_dir():
+                os.rename(old, target)
+            raise
+    return target
+
+
+def check_free(target: Path, force: bool) -> None:
+    """Raise FileExistsError where a folder may not be written."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise FileExistsError(f"folder must be a folder, and {str(target)!r} is a file")
+    names = {path.name for path in target.iterdir()}
+    if names and not force:
+        raise FileExistsError(
+            f"folder must be empty or not there, and {str(target)!r} has files (see --force)"
+        )
+    if names and ("config.json" not in names or any(path.is_dir() for path in target.iterdir())):
+        raise FileExistsError(
+            f"{str(target)!r} has no config.json, or has folders: it is no exported model, and stays"
+        )
+
+
+def save_weights(model: Nano, folder: Path) -> None:
+    """config.json, model.safetensors in float32, and generation_config.json of plain sampling."""
+    import torch
+    from transformers import GenerationConfig
+
+    with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
+        llama = cast(Any, to_llama(model))
+    llama.generation_config = GenerationConfig(
+        bos_token_id=START_TOKEN, eos_token_id=START_TOKEN, pad_token_id=START_TOKEN,
+        do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+    )  # fmt: skip
+    llama.save_pretrained(folder)
+
+
+def save_tokenizer(folder: Path, *, longest: int) -> None:
+    """tokenizer.json and tokenizer_config.json: nano's tokens, preceded by the start token.
+
+    Args:
+        folder: is there.
+        longest: positions of the longest text, the start token among them.
+    """
+    rules: dict[str, Any] = json.loads(asset_path("nano.tokenizer.json").read_text("utf-8"))
+    end = next(each["content"] for each in rules["added_tokens"] if each["id"] == START_TOKEN)
+    start, text = {"SpecialToken": {"id": end, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    other = [{kind: {**part, "type_id": 1}} for each in (start, text) for kind, part in each.items()]
+    other[1]["Sequence"]["id"] = "B"
+    rules["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [start, text],
+        "pair": [start, text, *other],
+        "special_tokens": {end: {"id": end, "ids": [START_TOKEN], "tokens": [end]}},
+    }
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": end,
+        "eos_token": end,
+        "pad_token": end,
+        "add_bos_token": True,
+        "model_max_length": longest,
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+    }
+    for name, content in (("tokenizer.json", rules), ("tokenizer_config.json", settings)):
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.sampling import tokens_at
 
 
 class MarkovModel:
@@ -208,6 +209,10 @@ class MarkovLanes:
     def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
         return self._reference.log_prob(self.context, tokens)
+
+    def draw(self, uniform: FloatArray) -> IntArray:
+        """See ``ReferenceLanes.draw``."""
+        return tokens_at(self.log_probs(), uniform)
 
     def hidden(self) -> NDArray[np.float32]:
         """A table has no hidden state."""

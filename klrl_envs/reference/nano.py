@@ -34,15 +34,6 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
 
-@dataclass
-class NanoCache:
-    """Keys and values [layers, N, heads, length, head_dim] of N sequences, and their lengths [N]."""
-
-    keys: Tensor
-    values: Tensor
-    lengths: Tensor
-
-
 class Block(nn.Module):
     """Pre-norm attention and SwiGLU feed-forward."""
 
@@ -112,74 +103,3 @@ class Nano(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.unembed(self.hidden(tokens))
-
-    def cache(self, count: int, length: int) -> NanoCache:
-        """An empty cache for ``count`` sequences of at most ``length`` tokens, start token included.
-
-        Raises:
-            ValueError: the length is beyond the context.
-        """
-        config = self.config
-        if length > config.context:
-            raise ValueError(
-                f"prompt and horizon need {length} positions with the start token, "
-                f"the network's context has {config.context}"
-            )
-        shape = (config.layers, count, config.heads, length, config.width // config.heads)
-        weight = self.embedding.weight
-        return NanoCache(
-            weight.new_zeros(shape),
-            weight.new_zeros(shape),
-            torch.zeros(count, dtype=torch.int64, device=weight.device),
-        )
-
-    def prefill(
-        self, tokens: Tensor, cache: NanoCache, *, lanes: Tensor, rows: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """Start lanes [K] of the cache at tokens [U, T]: lane k at row rows[k], of lengths[k] tokens.
-
-        Returns the final normalised hidden states [K, width] of the last counted tokens.
-        """
-        length = tokens.shape[1]
-        cosine, sine = self.cosine[:length], self.sine[:length]
-        x = self.embedding(tokens)
-        for layer, block in enumerate(self.layers):
-            query, key, value = block.split_heads(x)
-            query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
-            cache.keys[layer, lanes, :, :length] = key[rows]
-            cache.values[layer, lanes, :, :length] = value[rows]
-            x = block.merge(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
-        cache.lengths[lanes] = lengths
-        return self.norm(x[rows, lengths - 1])
-
-    def decode(self, tokens: Tensor, cache: NanoCache, active: Tensor | None = None) -> Tensor:
-        """Append tokens [N], one per lane; lanes that are not active [N] keep their length.
-
-        Returns final normalised hidden states [N, width] (meaningless on lanes that are not active).
-        """
-        places = cache.lengths.clamp_max(cache.keys.shape[3] - 1)
-        longest = int(places.max()) + 1
-        together = int(places.min()) + 1 == longest
-        lanes = torch.arange(len(tokens), device=tokens.device)
-        mask = None
-        if not together:
-            seen = torch.arange(longest, device=tokens.device) <= places[:, None]
-            mask = seen[:, None, None, :]
-        cosine, sine = self.cosine[places][:, None, None], self.sine[places][:, None, None]
-        x = self.embedding(tokens)[:, None]
-        for layer, block in enumerate(self.layers):
-            query, key, value = block.split_heads(x)
-            query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
-            keys, values = cache.keys[layer], cache.values[layer]
-            if together:
-                keys[:, :, longest - 1] = key[:, :, 0]
-                values[:, :, longest - 1] = value[:, :, 0]
-            else:
-                keys[lanes, :, places] = key[:, :, 0]
-                values[lanes, :, places] = value[:, :, 0]
-            attended = F.scaled_dot_product_attention(
-                query, keys[:, :, :longest], values[:, :, :longest], attn_mask=mask
-            )
-            x = block.merge(x, attended)
-        cache.lengths += 1 if active is None else active.long()
-        return self.norm(x[:, 0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ReferenceLanes(Protocol):
@@ -29,12 +32,34 @@ class ReferenceLanes(Protocol):
         """log pi0(token|s) [N] in nats of tokens [N] at the current sequences."""
         ...
 
+    def draw(self, uniform: FloatArray) -> IntArray:
+        """Tokens int64 [N] of pi0 at the current sequences, by its inverse distribution function.
+
+        ``log_prob`` of them costs next to nothing afterwards: no whole row is made of it.
+
+        Args:
+            uniform: [N], independent and uniform in [0, 1).
+        """
+        ...
+
     def hidden(self) -> NDArray[np.float32]:
         """Final normalised hidden states [N, width] of a network at the current sequences.
 
         Raises:
             TypeError: the reference is not a network.
         """
+        ...
+
+
+class TensorLanes(ReferenceLanes, Protocol):
+    """Lanes of a network: the same as tensors, which stay on its device."""
+
+    def rows(self) -> Tensor:
+        """log pi0(.|s) float32 [N, V] in nats at the current sequences; computed once and cached."""
+        ...
+
+    def features(self) -> Tensor:
+        """Final normalised hidden states float32 [N, width] at the current sequences."""
         ...
 
 
@@ -82,6 +107,15 @@ class NeuralReference(Reference, Protocol):
     @property
     def hidden_bound(self) -> float:
         """A bound on every entry of the hidden state's absolute value."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Of the network, as torch calls it."""
+        ...
+
+    def on(self, device: str) -> NeuralReference:
+        """The same reference with its network on another device; the fingerprint stays."""
         ...
 
     def unembedding(self) -> NDArray[np.float32]:

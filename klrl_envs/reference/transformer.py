@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,8 @@ from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from klrl_envs.reference.nano import Nano, NanoCache
+    from klrl_envs.reference.decoder import DecoderWeights
+    from klrl_envs.reference.nano import Nano
 
 START_TOKEN = 0  # the end token: every review of the training stream is preceded by it
 
@@ -38,10 +40,11 @@ class TransformerReference:
     """A ``Nano`` as pi0. The model is loaded when it is first needed, not at construction.
 
     Args:
-        load: returns the model (shared by all who call it).
+        load: returns the model on the CPU (shared by all who call it).
         name, fingerprint: see ``Reference``.
         vocab_size, width: the model's, known before it is loaded.
         context: positions of the longest sequence, the start token among them.
+        device: of the network and of all that it gives as tensors.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TransformerReference:
         vocab_size: int,
         width: int,
         context: int,
+        device: str = "cpu",
     ) -> None:
         self._load = load
         self.name = name
@@ -60,11 +64,35 @@ class TransformerReference:
         self.vocab_size = vocab_size
         self.width = width
         self.longest = context - 1
+        self.device = device
 
     @cached_property
     def model(self) -> Nano:
-        """The network."""
-        return self._load()
+        """The network, on the device."""
+        model = self._load()
+        return model if self.device == "cpu" else deepcopy(model).to(self.device)
+
+    @cached_property
+    def decoder_weights(self) -> DecoderWeights:
+        """Its weights as texts are written with."""
+        from klrl_envs.reference.decoder import DecoderWeights
+
+        return DecoderWeights.of(self.model)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - of the shipped reference, which lives as long as the process
+    def on(self, device: str) -> TransformerReference:
+        """See ``NeuralReference.on``."""
+        if device == self.device:
+            return self
+        return TransformerReference(
+            self._load,
+            name=self.name,
+            fingerprint=self.fingerprint,
+            vocab_size=self.vocab_size,
+            width=self.width,
+            context=self.longest + 1,
+            device=device,
+        )
 
     @property
     def hidden_bound(self) -> float:
@@ -77,11 +105,11 @@ class TransformerReference:
 
     def unembedding(self) -> NDArray[np.float32]:
         """See ``NeuralReference.unembedding``."""
-        return self.model.embedding.weight.numpy()
+        return self.model.embedding.weight.cpu().numpy()
 
     def lanes(self, count: int, max_length: int) -> TransformerLanes:
         """See ``Reference.lanes``."""
-        return TransformerLanes(self.model, count, max_length)
+        return TransformerLanes(self.decoder_weights, count, max_length)
 
     def sequence_log_probs(self, tokens: IntArray, first: IntArray, lengths: IntArray) -> FloatArray:
         """See ``Reference.sequence_log_probs``."""
@@ -93,10 +121,10 @@ class TransformerReference:
         skip = int(first.min()) if len(first) else 0
         result = np.zeros(tokens.shape)
         with torch.inference_mode():
-            for first_row in range(0, len(tokens), 256):
-                part = slice(first_row, first_row + 256)
-                rows = token_log_probs(self.model, written[part], skip)
-                result[part, skip:] = rows.double().numpy()
+            for first_row in range(0, len(tokens), 64):
+                part = slice(first_row, first_row + 64)
+                rows = token_log_probs(self.model, written[part].to(self.device), skip)
+                result[part, skip:] = rows.double().cpu().numpy()
         return np.where(counted, result, 0.0)
 
 
@@ -115,13 +143,17 @@ def token_log_probs(model: Nano, tokens: Tensor, skip: int = 0) -> Tensor:
 
 
 class TransformerLanes:
-    """Key-value cache of N sequences that grow together and restart one by one."""
+    """N sequences that a ``Decoder`` follows. What is asked for is computed once a step, and no more."""
 
-    def __init__(self, model: Nano, count: int, max_length: int) -> None:
-        self._model = model
-        self._cache: NanoCache = model.cache(count, max_length + 1)
-        self._hidden: Tensor = self._cache.keys.new_zeros((count, model.config.width))
-        self._log_probs: NDArray[np.float32] | None = None
+    def __init__(self, weights: DecoderWeights, count: int, max_length: int) -> None:
+        from klrl_envs.reference.decoder import Decoder
+
+        self._decoder = Decoder(weights, count, max_length + 1)
+        self._device = weights.embedding.device
+        self._states: Tensor = weights.embedding.new_zeros((count, weights.embedding.shape[1]))
+        self._logits: Tensor | None = None
+        self._log_total: Tensor | None = None
+        self._rows: Tensor | None = None
 
     def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
         """See ``ReferenceLanes.reset``. Equal prefixes are computed once."""
@@ -132,48 +164,92 @@ class TransformerLanes:
         written = np.where(np.arange(tokens.shape[1], dtype=np.int64) < lengths[:, None], tokens, START_TOKEN)
         keyed = np.concatenate([lengths[:, None], written], axis=1)
         unique, inverse = np.unique(keyed, axis=0, return_inverse=True)
-        inputs = with_start(torch.as_tensor(unique[:, 1:]))
+        chosen = torch.as_tensor(lanes, device=self._device)
         with torch.inference_mode():
-            hidden = self._model.prefill(
-                inputs,
-                self._cache,
-                lanes=torch.as_tensor(lanes),
-                rows=torch.as_tensor(inverse.reshape(-1)),
-                lengths=torch.as_tensor(lengths + 1),
+            states = self._decoder.start(
+                with_start(torch.as_tensor(unique[:, 1:], device=self._device)),
+                lanes=chosen,
+                rows=torch.as_tensor(inverse.reshape(-1), device=self._device),
+                lengths=torch.as_tensor(lengths + 1, device=self._device),
             )
-            self._hidden[torch.as_tensor(lanes)] = hidden
-        self._log_probs = None
+            self._become(
+                states if len(lanes) == len(self._states) else self._states.index_copy(0, chosen, states)
+            )
 
     def step(self, tokens: IntArray, active: BoolArray) -> None:
         """See ``ReferenceLanes.step``."""
         import torch
 
+        if not active.any():
+            return
         with torch.inference_mode():
-            hidden = self._model.decode(torch.as_tensor(tokens), self._cache, torch.as_tensor(active))
-            if active.all():
-                self._hidden = hidden
-            else:
-                self._hidden = torch.where(torch.as_tensor(active)[:, None], hidden, self._hidden)
-        self._log_probs = None
+            going = None if active.all() else torch.as_tensor(active, device=self._device)
+            states = self._decoder.step(torch.as_tensor(tokens, device=self._device), going)
+            if going is not None:
+                states = torch.where(going[:, None], states, self._states)
+            self._become(states)
 
     def log_probs(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.log_probs``; float32."""
-        import torch
-
-        if self._log_probs is None:
-            with torch.inference_mode():
-                rows = self._model.unembed(self._hidden).log_softmax(dim=-1)
-            self._log_probs = rows.numpy()
-        return self._log_probs
+        return self.rows().cpu().numpy()
 
     def log_prob(self, tokens: IntArray) -> FloatArray:
         """See ``ReferenceLanes.log_prob``."""
-        rows = self.log_probs()
-        return rows[np.arange(len(tokens)), tokens].astype(np.float64)
+        import torch
+
+        with torch.inference_mode():
+            chosen = torch.as_tensor(tokens, device=self._device)[:, None]
+            if self._rows is not None:
+                return self._rows.gather(1, chosen)[:, 0].double().cpu().numpy()
+            if self._log_total is None:
+                self._log_total = self.logits().logsumexp(dim=1)
+            taken = self.logits().gather(1, chosen)[:, 0].double() - self._log_total
+            return taken.cpu().numpy()
+
+    def draw(self, uniform: FloatArray) -> IntArray:
+        """See ``ReferenceLanes.draw``."""
+        import torch
+
+        from klrl_envs.reference.draws import draw_tokens
+
+        with torch.inference_mode():
+            numbers = torch.as_tensor(uniform, dtype=torch.float32, device=self._device)
+            tokens, log_prob = draw_tokens(self.logits().clone(), numbers)
+            self._log_total = self.logits().gather(1, tokens[:, None])[:, 0].double() - log_prob
+            return tokens.cpu().numpy()
 
     def hidden(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.hidden``."""
-        return self._hidden.numpy()
+        return self.features().cpu().numpy()
+
+    def rows(self) -> Tensor:
+        """See ``TensorLanes.rows``."""
+        import torch
+
+        if self._rows is None:
+            with torch.inference_mode():
+                self._rows = self.logits().log_softmax(dim=1)
+        return self._rows
+
+    def features(self) -> Tensor:
+        """See ``TensorLanes.features``."""
+        import torch
+
+        with torch.inference_mode():
+            return self._decoder.hidden(self._states)
+
+    def logits(self) -> Tensor:
+        """Logits float32 [N, V], up to a constant a row log pi0(.|s)."""
+        import torch
+
+        if self._logits is None:
+            with torch.inference_mode():
+                self._logits = self._decoder.logits(self._states)
+        return self._logits
+
+    def _become(self, states: Tensor) -> None:
+        self._states = states
+        self._logits = self._log_total = self._rows = None
 
 
 @lru_cache(maxsize=1)

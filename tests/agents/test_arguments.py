@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import shlex
 import sys
@@ -39,7 +40,10 @@ def test_a_command_means_the_arguments_that_it_was_made_of(monkeypatch: pytest.M
         env_kwargs={"horizon": 3},
         learning_rate=2e-3,
         seed=1,
+        train="lora",
+        checkpoint_layers=True,
     )
+    assert command_of(dataclasses.replace(args, resume=True), "ppo") == command_of(args, "ppo")
     monkeypatch.setattr(sys, "argv", shlex.split(command_of(args, "ppo"))[2:])
     assert parse(PPOArguments, None, DEFAULTS) == args
 
@@ -56,11 +60,20 @@ def test_the_help_shows_the_defaults_of_both_kinds_of_task(
     assert "--import" in shown and "may be repeated" in shown
 
 
-@pytest.mark.parametrize(("env_id", "kind"), [("Keywords-v0", "exact"), ("Sentiment-v0", "neural")])
-def test_settings_follow_the_task_but_where_they_are_given(env_id: str, kind: str) -> None:
-    task = klrl_envs.make_task(env_id)
-    assert settings_of(PPOArguments(), task, DEFAULTS) == DEFAULTS[kind]
-    assert settings_of(PPOArguments(batch=7), task, DEFAULTS) == {**DEFAULTS[kind], "batch": 7}
+KINDS = [("Keywords-v0", "heads", "exact"), ("Keywords-v0", "all", "exact")]
+KINDS += [("Sentiment-v0", train, kind) for train, kind in [
+    ("heads", "neural"), ("all", "neural-all"), ("lora", "neural-lora")
+]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("env_id", "train", "kind"), KINDS)
+def test_settings_follow_the_training_but_where_they_are_given(env_id: str, train: str, kind: str) -> None:
+    task, args = klrl_envs.make_task(env_id), PPOArguments(train=train)
+    assert settings_of(args, task, DEFAULTS) == DEFAULTS[kind]
+    assert settings_of(dataclasses.replace(args, batch=7), task, DEFAULTS) == {**DEFAULTS[kind], "batch": 7}
+    if env_id == "Sentiment-v0":
+        with pytest.raises(ValueError, match="train must be one of heads, all, lora, got 'some'"):
+            settings_of(PPOArguments(train="some"), task, DEFAULTS)
 
 
 def test_arguments_do_not_share_what_can_be_changed() -> None:

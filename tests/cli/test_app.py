@@ -14,7 +14,7 @@ from tests.cli.commands import GRID, klrl, refused, succeeded
 
 def test_help_teaches_with_an_example_each():
     overview = succeeded(klrl("--help"))
-    commands = "list show solve play evaluate benchmark check report certify fetch"
+    commands = "list show solve play evaluate benchmark check report certify fetch export"
     for command in commands.split():
         assert command in overview
         assert f"klrl {command}" in succeeded(klrl(command, "--help")), command

@@ -10,6 +10,7 @@ import torch
 
 import klrl_envs
 from klrl_envs.networks.hidden_state import HiddenStateNetwork
+from klrl_envs.networks.language_model import LanguageModelNetwork
 from klrl_envs.networks.network import Network
 from klrl_envs.networks.residual import ResidualNetwork
 from klrl_envs.networks.table import Table
@@ -20,6 +21,8 @@ KINDS = {
     "residual": GRID,
     "residual elsewhere": "klrl/DiagnosticReference-v0",
     "table": GRID,
+    "language-model": "klrl/Sentiment-v0",
+    "language-model of factors": "klrl/Sentiment-v0",
     "text-heads": "klrl/Sentiment-v0",
     "text-heads without pairs": "klrl/Sentiment-v0",
     "hidden-state": "klrl/Sentiment-v0",
@@ -40,6 +43,16 @@ def moved(network: Any) -> Any:
     return network
 
 
+def shaken(network: Any) -> Any:
+    """A language model whose own weights are a little away from where they were."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    return network
+
+
 def network_of_kind(name: str) -> Network:
     """A network of each kind, on its environment in ``KINDS``."""
     task = klrl_envs.evaluation_task(KINDS[name])
@@ -49,6 +62,8 @@ def network_of_kind(name: str) -> Network:
         return table
     if name == "hidden-state":
         return moved(HiddenStateNetwork(task, 16))
+    if name.startswith("language-model"):
+        return shaken(LanguageModelNetwork(task, *((4, 8) if name.endswith("factors") else ())))
     if name.startswith("text-heads"):
         return moved(TextHeads(task, 4, 16, pairs=int(name == "text-heads")))
     return moved(ResidualNetwork(task, 8))

@@ -1,0 +1,1 @@
+"""How fast the environments are, as ratios against other people's code in the same run."""
