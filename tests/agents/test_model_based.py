@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import klrl_envs
-from agents.model_based import ModelBased, ModelBasedArguments, train
+from agents.model_based import ModelBased, ModelBasedArguments, pay, train
 from agents.networks.soft_value import judged
+from agents.run import Training
 from klrl_envs import RunRecord
 from tests.agents.tiny import MODEL_BASED
 
@@ -91,3 +92,17 @@ def test_it_refuses_what_it_cannot_learn(tmp_path: Path) -> None:
         train(ModelBasedArguments(env_id="klrl/Keywords-v0", out=str(tmp_path)))
     with pytest.raises(ValueError, match="group must divide batch 10, got 4"):
         train(ModelBasedArguments(env_id="klrl/Sentiment-v0", batch=10, tokens=10, out=str(tmp_path)))
+
+
+def test_what_is_rewarded_is_the_beginning_of_a_text_or_all_of_it(tmp_path: Path) -> None:
+    args = ModelBasedArguments(env_id="klrl/Sentiment-v0", tokens=150, out=str(tmp_path), **MODEL_BASED)
+    training = Training(args, "model_based")
+    made = ModelBased(args, training.task)
+    texts = made.write(reference=True)
+    before = klrl_envs.ledger.counts()
+    pay(training, made, texts)
+    counted = (klrl_envs.ledger.counts() - before).total()
+    assert 0 < counted.texts == len(made.paid_texts) < len(texts)
+    assert counted.tokens == training.tokens <= 150
+    assert all(whole.startswith(paid) for whole, paid in zip(texts.texts, made.paid_texts))
+    assert sum(map(len, made.paid_texts)) < sum(map(len, texts.texts[: counted.texts]))
