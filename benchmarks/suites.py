@@ -38,6 +38,7 @@ SUITES: dict[str, Suite] = {
         Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
         Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
+        Experiment("model_based", "python -m agents.model_based", "neural"),
     ),
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.
     "diagnostics": (

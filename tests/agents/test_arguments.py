@@ -13,7 +13,7 @@ import klrl_envs
 from agents.arguments import Arguments, command_of, field_docstrings, parse, settings_of
 from agents.ppo import DEFAULTS, PPOArguments
 
-AGENTS = ("reference", "posterior", "q_learning", "reinforce", "ppo", "sb3_ppo", "demo")
+AGENTS = ("reference", "posterior", "q_learning", "reinforce", "ppo", "sb3_ppo", "model_based", "demo")
 
 
 def test_every_argument_is_documented() -> None:

@@ -12,8 +12,11 @@ import pytest
 from agents.arguments import field_docstrings
 from benchmarks.suites import SUITES
 from klrl_envs import RunRecord
+from tests.agents.tiny import MODEL_BASED
 
 FOLDER = Path(__file__).resolve().parents[2] / "agents"
+NEURAL = {"model_based": "klrl/Sentiment-v0"}
+"""Agents that play no exact environment, and what they play here."""
 SHARED = {"__init__", "arguments", "checkpoints", "run", "demo", "minimal"}
 AGENTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
@@ -40,9 +43,11 @@ def test_it_stands_in_a_suite(agent: str) -> None:
 def test_it_leaves_a_valid_record(agent: str, tmp_path: Path) -> None:
     module = module_of(agent)
     kind = typing.get_type_hints(module.train)["args"]
-    args = kind(env_id="klrl/DiagnosticGold-v0", tokens=512, episodes=256, out=str(tmp_path), threads=1)
+    env_id = NEURAL.get(agent, "klrl/DiagnosticGold-v0")
+    small = MODEL_BASED if agent == "model_based" else {}
+    args = kind(env_id=env_id, tokens=512, episodes=256, out=str(tmp_path), threads=1, **small)
     evaluation = module.train(args)
     record = RunRecord.load(tmp_path / "result.json")
     assert record.agent.name == agent and record.env_id == evaluation.env_id
     assert record.score == evaluation.score_estimate
-    assert record.command.startswith(f"python -m agents.{agent} --env-id klrl/DiagnosticGold-v0")
+    assert record.command.startswith(f"python -m agents.{agent} --env-id {env_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from agents.networks.residual import ResidualPolicy
 from klrl_envs import AutomatonTask, Engine, observer_of
 
 SMALL_GRID = {"size": 4, "horizon": 12}
+
+MODEL_BASED: dict[str, Any] = {"batch": 16, "minibatch": 8, "unpaid_updates": 2}
+"""Of the model-based agent, as quick as it can be."""
 
 
 def tiny_task() -> AutomatonTask:

@@ -1,0 +1,396 @@
+"""Learn what the reward is, then train on texts that are written to oneself and judged by that model.
+
+What a task rewards is counted; what an agent writes to itself is not. So the budget buys knowledge of the
+reward alone, and short texts tell more of it by the token than long ones: of most texts, first pi0's and then
+the policy's own, a beginning of a few tokens is ended by the end token and rewarded, of some the whole.
+
+1. A model of the reward (``networks/reward_model.py``): a ridge regression of its logit on the words and
+   pairs of words of a text, fitted anew to all rewarded texts from time to time. It is a *model*: nothing of
+   the task's own scoring, of its evaluation prompts, or of any metric is read.
+2. The soft value V of a text so far (``networks/soft_value.py``), log E_pi0[exp((r - max) / kl_coef)], by
+   log-loss on texts of pi0, and on the policy's by its returns. It reads pi0's hidden state and what the
+   model makes of the text so far.
+3. The policy: ``TextHeads`` on pi0, whose evidence (numbers of tokens and of pairs of tokens) is a ridge
+   regression of the model's logits. Its head is first distilled on texts of pi0: with w = exp(V(s') - V(s)),
+   each state's loss is the cross-entropy to pi*(.|s),
+
+       -(w - 1) log pi(a|s) - S_a' pi0(a'|s) log pi(a'|s)
+
+   (the second term is the expectation of what the first has taken off), and each state weighs
+   exp(V(s) - V(start)), held below ``heaviest``.
+4. Then batches of the policy's own whole texts, which the model judges. A token's advantage is V(s') - V(s),
+   and of the k-th step thereafter lambda^k (V(s'') - V(s') - l), with l = log pi - log pi0 of the token; each
+   state's KL has its own gradient, as in ``agents/ppo.py``. When the budget is spent the learning rate falls.
+
+The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every
+token's V(s') - V(s) is then its l, and the variance of what is followed vanishes. It is pi* as far as the
+model is right about the texts that the policy writes.
+
+Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefixes, Q# (Zhou et al. 2025,
+arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); the clipped surrogate, Schulman et al. 2017
+(arXiv 1707.06347); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
+says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of those
+texts that would tell most; replay of older texts for the policy; weights of pi0 that move.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor, nn
+
+from agents.arguments import Arguments, parse
+from agents.networks.categorical import ResidualScores
+from agents.networks.policy import WeightAverage
+from agents.networks.reward_model import RewardModel, token_weights
+from agents.networks.self_written import SelfWritten, heads_read, joined, write
+from agents.networks.soft_value import Judged, SoftValue, judged, scaled_rewards
+from agents.run import Training, prepare, report
+from klrl_envs import Evaluation, Task
+from klrl_envs.networks.text_heads import TextHeads
+from klrl_envs.wrappers import Episode
+
+
+@dataclass
+class ModelBasedArguments(Arguments):
+    """Model-based learning of neural tasks."""
+
+    reference_texts: int = 49_152
+    """texts that pi0 writes at first, at most"""
+    reference_share: float = 0.4
+    """share of the tokens that is spent on beginnings of those, at most"""
+    shortest: int = 2
+    """tokens of a beginning that is ended and rewarded, at least"""
+    longest: int = 12
+    """the same at most"""
+    whole: float = 0.1
+    """share of texts that are rewarded whole"""
+    batch: int = 512
+    """texts per update"""
+    group: int = 4
+    """texts of the same prompt in a batch"""
+    minibatch: int = 64
+    """texts per step of the optimizers"""
+    epochs: float = 1.0
+    """passes over a batch"""
+    value_batches: int = 6
+    """batches, the latest, over which the soft value passes after each"""
+    refit: float = 0.15
+    """growth of the number of rewarded texts after which the model of the reward is fitted anew"""
+    unpaid_updates: int = 90
+    """updates after the last rewarded text, whose weights are averaged"""
+    distilled: float = 0.4
+    """passes over the texts of pi0 from which the policy is distilled"""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
+    evidence_learning_rate: float = 3e-4
+    """the same of the embeddings of tokens"""
+    value_learning_rate: float = 1e-3
+    """the same of the soft value on the policy's texts"""
+    value_passes: float = 1.5
+    """passes over the texts of pi0 from which the soft value is learnt at first"""
+    gae_lambda: float = 0.85
+    """how fast later steps cease to count in a token's advantage"""
+    clip: float = 0.2
+    """largest relative change of a token's probability that is rewarded"""
+    heaviest: float = 3.0
+    """weight of a state in the distillation, at most"""
+    ridge: float = 0.1
+    """ridge of the model of the reward"""
+
+
+TOKEN_RIDGE = (0.1, 0.3)
+STEEPEST = 20.0
+FARTHEST = 8.0
+"""The largest weight of a token in the distillation, and the largest advantage in nats."""
+REMEMBERED = 200
+"""Batches of texts, the latest, that the evidence is fitted to."""
+
+
+class EvidencePolicy(TextHeads):
+    """``TextHeads`` whose evidence is fitted, as this agent trains and averages them."""
+
+    observes = "pi0's hidden state, sums over the tokens, time"
+    trains = "heads on pi0, on texts judged by a learnt model of the reward"
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task, pairs=1)
+        assert self.evidence.pairs is not None
+        self.evidence.pairs.requires_grad_(False)
+        # the first number of a token is fitted, with its pairs; the others follow the gradient
+        self.evidence.embedding.weight.register_hook(
+            lambda gradient: nn.functional.pad(gradient[:, 1:], (1, 0))
+        )
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Its weights by name; no copies."""
+        return self.state_dict()
+
+    @torch.no_grad()
+    def set_evidence(self, single: NDArray[np.float32], pairs: NDArray[np.float32]) -> None:
+        """Give tokens [V] and pairs [V * V] their numbers."""
+        assert self.evidence.pairs is not None
+        self.evidence.embedding.weight[:, 0] = torch.as_tensor(single)
+        self.evidence.pairs.weight[:, 0] = torch.as_tensor(pairs)
+
+
+class ModelBased:
+    """The model, the value, the policy, and how each learns.
+
+    Attributes:
+        paid: rewarded texts, and their rewards in [0, 1].
+        seen: tokens and lengths of all texts so far, which the evidence is fitted to.
+    """
+
+    def __init__(self, args: ModelBasedArguments, task: Task) -> None:
+        self.args = args
+        self.task = task
+        self.policy = EvidencePolicy(task)
+        self.value = SoftValue(self.policy.unembedding.shape[1])
+        self.model = RewardModel(args.ridge)
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": list(self.policy.actor.parameters()), "peak": args.learning_rate},
+                {"params": [self.policy.evidence.embedding.weight], "peak": args.evidence_learning_rate},
+            ],
+            betas=(0.9, 0.99),
+        )
+        self.value_optimizer = torch.optim.Adam(
+            self.value.parameters(), lr=args.value_learning_rate, betas=(0.9, 0.99)
+        )
+        self.generator = torch.Generator().manual_seed(args.seed)
+        self.rng = np.random.default_rng(args.seed)
+        self.recent: deque[tuple[SelfWritten, Judged, Tensor]] = deque(maxlen=args.value_batches)
+        self.fitted = 0
+        self.paid_texts: list[str] = []
+        self.paid_rewards: list[NDArray[np.float64]] = []
+        self.seen: list[tuple[NDArray[np.int64], NDArray[np.int64], list[str]]] = []
+
+    def write(self, *, reference: bool = False) -> SelfWritten:
+        """A batch of texts of the policy, or of pi0, which nobody rewards yet."""
+        group = 1 if reference else self.args.group
+        numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
+        prompts = np.repeat(numbers, group)
+        texts = write(self.task, None if reference else self.policy, prompts, self.generator)
+        self.seen.append((texts.tokens.numpy(), texts.lengths, texts.texts))
+        return texts
+
+    def beginnings(self, texts: SelfWritten) -> NDArray[np.int64]:
+        """How many tokens of each text are rewarded, int64 [N]; more than it has for all."""
+        args, count = self.args, len(texts)
+        steps = self.rng.integers(args.shortest, args.longest + 1, count)
+        whole = self.rng.random(count) < args.whole
+        return np.where(whole | (self.task.end_token is None), self.task.horizon, steps)
+
+    def keep(self, texts: list[str], rewards: NDArray[np.float64]) -> None:
+        """Note rewarded texts and their rewards [N] in [0, 1]."""
+        self.paid_texts += texts
+        self.paid_rewards.append(rewards)
+
+    def fit_reward(self) -> None:
+        """Fit the model of the reward, and the policy's evidence to it, anew."""
+        self.fitted = len(self.paid_texts)
+        self.model.fit(self.paid_texts, np.concatenate(self.paid_rewards))
+        self.seen = self.seen[-REMEMBERED:]
+        tokens, lengths = (np.concatenate([part[place] for part in self.seen]) for place in (0, 1))
+        targets = self.model.logits([text for part in self.seen for text in part[2]])
+        single, pairs = token_weights(tokens, lengths, targets, self.task.vocab_size, TOKEN_RIDGE)
+        self.policy.set_evidence(single, pairs)
+
+    def fit_value(self, texts: SelfWritten, passes: float, peak: float) -> None:
+        """Learn the soft value from texts of pi0; the learning rate falls from its peak."""
+        found = judged(self.task, self.model, texts)
+        optimizer = torch.optim.Adam(self.value.parameters(), lr=peak, betas=(0.9, 0.99))
+        for part, progress in self.parts(len(texts), passes, 4 * self.args.minibatch):
+            optimizer.param_groups[0]["lr"] = peak * (1.01 - progress)
+            loss = self.value.acceptance_loss(texts, found, part)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    def parts(self, count: int, passes: float, size: int) -> Iterator[tuple[Tensor, float]]:
+        """Minibatches of ``size`` of ``count`` texts, each pass in a new order, and the share done."""
+        whole = max(round(passes * count), 1)
+        orders = [self.rng.permutation(count) for _ in range(-(-whole // count))]
+        chosen = torch.as_tensor(np.concatenate(orders)[:whole])
+        for place, part in enumerate(chosen.split(size)):
+            yield part, place * size / whole
+
+    def distil(self, texts: SelfWritten, passes: float) -> None:
+        """Bring the policy towards pi* on texts of pi0."""
+        found = judged(self.task, self.model, texts)
+        values = self.value.of_all(texts, found)
+        gains = values.diff(dim=1)
+        tilts = gains.exp().clamp_max(STEEPEST)
+        weights = (values[:, :-1] - values[:, :1]).exp().clamp_max(self.args.heaviest)
+        for part, progress in self.parts(len(texts), passes, self.args.minibatch):
+            mask = texts.mask[part]
+            reference, residual = heads_read(self.policy, texts, part)
+            rows = (reference + residual).log_softmax(dim=-1)
+            taken = rows.gather(-1, texts.actions[part][mask][:, None]).squeeze(-1)
+            loss = -(tilts[part][mask] - 1) * taken - (reference.softmax(dim=-1) * rows).sum(dim=-1)
+            weight = weights[part][mask]
+            self.descend((weight * loss).sum() / weight.sum(), 1 - 0.7 * progress)
+
+    def descend(self, loss: Tensor, share: float) -> None:
+        """One step of the policy at a share of its learning rates."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = share * group["peak"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        self.optimizer.step()
+
+    def update(self, texts: SelfWritten, found: Judged, share: float) -> dict[str, float]:
+        """Some passes over texts of the policy; returns what is worth noting."""
+        values = self.value.of_all(texts, found)
+        advantages, targets = self.estimates(texts, values)
+        for part, _ in self.parts(len(texts), self.args.epochs, self.args.minibatch):
+            mask, clip = texts.mask[part], self.args.clip
+            reference, residual = heads_read(self.policy, texts, part)
+            scores: Any = ResidualScores.apply(
+                reference.log_softmax(dim=-1), residual, texts.actions[part][mask]
+            )
+            ratio, gain = (scores[0] - texts.log_probs[part][mask]).exp(), advantages[part][mask]
+            surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
+            self.descend((scores[1] - surrogate).sum() / len(part), share)
+        self.recent.append((texts, found, targets))
+        for texts_then, found_then, targets_then in list(self.recent):
+            for part, _ in self.parts(len(texts_then), 1.0, self.args.minibatch):
+                values = self.value(texts_then, found_then, part)[:, :-1]
+                error = (values - targets_then[part])[texts_then.mask[part]]
+                self.value_optimizer.zero_grad()
+                error.square().mean().backward()
+                self.value_optimizer.step()
+        spread = found.final - texts.log_ratios.sum(1)
+        return {
+            "spread": spread.view(-1, self.args.group).std(1).mean().item() if self.args.group > 1 else 0.0
+        }
+
+    def estimates(self, texts: SelfWritten, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages, without the KL of their own step, and the value's targets; each [N, T], nats."""
+        gains = values.diff(dim=1) * texts.mask
+        surplus = gains - texts.log_ratios
+        later = torch.zeros_like(gains)
+        for step in reversed(range(gains.shape[1] - 1)):
+            later[:, step] = self.args.gae_lambda * (surplus[:, step + 1] + later[:, step + 1])
+        advantages = (gains + later).clamp(-FARTHEST, FARTHEST)
+        return advantages, values[:, :-1] + surplus + later
+
+
+def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str, float]:
+    """Have beginnings of as many of the texts rewarded, from the first on, as the budget has tokens for.
+
+    A beginning is ended by the end token, which is written and counted like any other. The task counts them
+    as it counts whatever is scored as a whole, and so does the training. Returns what is worth noting.
+    """
+    task, steps = training.task, texts.mask.sum(1).numpy()
+    kept = learner.beginnings(texts)
+    cut = kept < steps
+    lengths = texts.first.numpy() + np.where(cut, kept + 1, steps)
+    written = np.maximum(lengths - task.prompts.lengths.min(), 0)
+    count = int(np.searchsorted(written.cumsum(), training.budget - training.tokens, side="right"))
+    if count == 0:
+        return {}
+    tokens = np.where(np.arange(task.max_length) < lengths[:, None], texts.tokens.numpy(), task.pad)
+    if task.end_token is not None:
+        tokens[np.flatnonzero(cut), lengths[cut] - 1] = task.end_token
+    rewards, metrics = task.score(tokens[:count], lengths[:count])
+    training.count(int(written[:count].sum()))
+    nats = texts.log_ratios.sum(1).tolist()
+    episodes = [
+        Episode(
+            episode=place,
+            tokens=training.tokens,
+            text=str(metrics["text"][place]),
+            task_reward=float(rewards[place]),
+            paid=float(rewards[place]) - (0.0 if cut[place] else task.kl_coef * nats[place]),
+            length=int(lengths[place] - texts.first[place]),
+            k1=None if cut[place] else nats[place],
+            lane=place,
+            metrics={name: values[place] for name, values in metrics.items() if name != "text"},
+        )
+        for place in range(count)
+    ]
+    training.record(episodes)
+    scaled = scaled_rewards(task, torch.as_tensor(rewards)).double().numpy()
+    found = [str(text) for text in metrics["text"]]
+    learner.keep(found, scaled)
+    whole = ~cut[:count]
+    if not learner.fitted or not whole.any():
+        return {}
+    guessed = expit(learner.model.logits([text for text, kept in zip(found, whole, strict=True) if kept]))
+    return {"paid": scaled[whole].mean(), "error": float(np.sqrt(np.square(guessed - scaled[whole]).mean()))}
+
+
+def begin(learner: ModelBased, training: Training) -> SelfWritten:
+    """Have beginnings of pi0's texts rewarded, fit all to them, distil the policy; returns those texts."""
+    args, parts = learner.args, []
+    limit = args.reference_share * training.budget
+    while not parts or (training.tokens < limit and len(parts) * args.batch < args.reference_texts):
+        texts = learner.write(reference=True)
+        pay(training, learner, texts)
+        parts.append(texts.halved())
+    reference = joined(parts)
+    learner.fit_reward()
+    learner.fit_value(reference, args.value_passes, 2e-3)
+    learner.distil(reference, args.distilled)
+    return reference
+
+
+def learn(args: ModelBasedArguments, training: Training) -> EvidencePolicy:
+    """The policy that is learnt inside the token budget."""
+    task = training.task
+    learner = ModelBased(args, task)
+    reference = begin(learner, training)
+    average, unpaid = WeightAverage(learner.policy), 0
+    while unpaid < args.unpaid_updates:
+        texts = learner.write()
+        numbers = {} if unpaid else pay(training, learner, texts)
+        found = judged(task, learner.model, texts)
+        share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
+        numbers |= learner.update(texts, found, share)
+        nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
+        training.note(reward=reward, kl=nats, **numbers)
+        spent = training.budget - training.tokens < task.horizon
+        if len(learner.paid_texts) > (1 + args.refit) * learner.fitted or (spent and not unpaid):
+            learner.fit_reward()
+            learner.fit_value(reference, 0.2, 5e-4)
+        unpaid += int(spent)
+        if spent:
+            average.add()
+    average.apply()
+    return learner.policy
+
+
+def train(args: ModelBasedArguments) -> Evaluation:
+    """Learn inside the token budget and evaluate.
+
+    Raises:
+        ValueError: the task is exact, or its pi0 has no hidden state from which its logits follow.
+    """
+    prepare(args)
+    training = Training(args, "model_based")
+    if training.task.exact is not None:
+        raise ValueError(
+            f"model_based needs a neural environment, got {training.row.gym_id}: it learns a model of "
+            "rewards of texts, and an exact task's reward is known by the state; take agents.ppo"
+        )
+    if args.batch % args.group:
+        raise ValueError(f"group must divide batch {args.batch}, got {args.group}")
+    policy = learn(args, training)
+    training.describe(policy.observes, policy.trains)
+    scored, features = policy.for_evaluation(training.evaluation_task)
+    return training.finish(scored, features=features, network=policy)
+
+
+if __name__ == "__main__":
+    print(report(train(parse(ModelBasedArguments, __doc__))))

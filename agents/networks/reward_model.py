@@ -1,0 +1,261 @@
+"""A model of the reward of whole texts, learnt from texts that were rewarded: a ridge regression.
+
+What it reads of a text is the set of its words and marks and of their pairs of neighbours. With n words,
+rewards scaled to [0, 1], and s the sum of the weights of what is in the set,
+
+    logit r = s / n^power + a + b log n + c (log n)^2
+
+where the power is the one of 0, 1/2 and 1 that predicts best what was held out of the first fit. Nothing is
+known of how any task pays: words are whatever the regular expression finds, and every weight is learnt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
+
+WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+POWERS = (0.0, 0.5, 1.0)
+PAIR = 1 << 24
+"""Keys of words lie below, those of pairs from there on."""
+SURE = 1e-4
+"""Rewards are held this far from 0 and 1, where a logit has no end."""
+HELD_OUT = 8
+"""One text in so many is held out to choose the power."""
+FREE = 1e-3
+"""The ridge on a, b and c."""
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """The distinct words and pairs of K texts, M in all.
+
+    Attributes:
+        text: int64 [M], the text that one is in, ascending.
+        key: int64 [M], what it is.
+        place: int64 [M], the word, of all texts' words one after another, with which it first stands there.
+        words: int64 [K], of each text.
+        ends: int64 [sum of words], where in its text each word ends, in characters.
+    """
+
+    text: Integers
+    key: Integers
+    place: Integers
+    words: Integers
+    ends: Integers
+
+
+def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats) -> Floats:
+    """The weights [F] that minimise |matrix w - targets|^2 + sum of penalty w^2, by conjugate gradients.
+
+    Args:
+        matrix: [K, F].
+        targets: [K].
+        penalty: [F], above 0.
+    """
+    scale, turned = 1 / np.sqrt(penalty), matrix.T.tocsr()
+
+    def normal(vector: Floats) -> Floats:
+        return scale * (turned @ (matrix @ (scale * vector))) + vector
+
+    operator = LinearOperator((len(scale), len(scale)), matvec=normal, dtype=np.float64)
+    solution, _ = cg(operator, scale * (turned @ targets), rtol=1e-5, maxiter=200)
+    return scale * solution
+
+
+class RewardModel:
+    """Rewards of texts, predicted. Until it is fitted every text is worth a logit of 0.
+
+    Args:
+        penalty: the ridge on words and pairs.
+        least: texts that a word or pair must be in to weigh anything.
+    """
+
+    def __init__(self, penalty: float = 0.1, least: int = 2) -> None:
+        self.penalty = penalty
+        self.least = least
+        self.power: float | None = None
+        self._index: dict[str, int] = {}
+        self._keys: Integers = np.zeros(0, dtype=np.int64)
+        self._weights: Floats = np.zeros(0)
+        self._calibration: Floats = np.zeros(3)
+
+    def fit(self, texts: Sequence[str], rewards: Floats) -> None:
+        """Fit all weights anew to the rewards [K], in [0, 1], of texts."""
+        found = self._occurrences(texts, grow=True)
+        targets = logit(rewards)
+        if self.power is None:
+            self.power = self._best_power(found, targets)
+        keys, count = np.unique(found.key, return_counts=True)
+        self._keys = keys[count >= self.least]
+        columns, known = self._columns(found)
+        weights = self._solve(found, columns, known, targets, np.ones(len(texts), dtype=np.bool_), self.power)
+        self._weights, self._calibration = weights[:-3], weights[-3:]
+
+    def _best_power(self, found: Occurrences, targets: Floats) -> float:
+        """The power that predicts best what is held out."""
+        held_out = np.arange(len(targets)) % HELD_OUT == 0
+        if held_out.sum() < HELD_OUT:
+            return POWERS[1]
+        keys, count = np.unique(found.key[~held_out[found.text]], return_counts=True)
+        self._keys = keys[count >= self.least]
+        columns, known = self._columns(found)
+        errors: list[float] = []
+        for power in POWERS:
+            weights = self._solve(found, columns, known, targets, ~held_out, power)
+            predicted = self._matrix(found, columns, known, power) @ weights
+            errors.append(float(np.square(predicted - targets)[held_out].mean()))
+        return POWERS[int(np.argmin(errors))]
+
+    def _solve(
+        self, found: Occurrences, columns: Integers, known: NDArray[np.bool_], targets: Floats,
+        used: NDArray[np.bool_], power: float,
+    ) -> Floats:  # fmt: skip
+        penalty = np.append(np.full(len(self._keys), self.penalty), np.full(3, FREE))
+        matrix = self._matrix(found, columns, known, power)
+        return ridge(matrix[used], targets[used], penalty)
+
+    def _columns(self, found: Occurrences) -> tuple[Integers, NDArray[np.bool_]]:
+        """The weight of each occurrence, by its index, and whether there is one."""
+        if not len(self._keys):
+            return np.zeros(len(found.key), dtype=np.int64), np.zeros(len(found.key), dtype=np.bool_)
+        columns = np.minimum(np.searchsorted(self._keys, found.key), len(self._keys) - 1)
+        return columns, self._keys[columns] == found.key
+
+    def _matrix(
+        self, found: Occurrences, columns: Integers, known: NDArray[np.bool_], power: float
+    ) -> sparse.csr_matrix:
+        words = np.maximum(found.words, 1).astype(np.float64)
+        shape = (len(words), len(self._keys))
+        places = (found.text[known], columns[known])
+        matrix = sparse.csr_matrix((words[places[0]] ** -power, places), shape=shape)
+        return sparse.hstack([matrix, sparse.csr_matrix(lengthwise(words))]).tocsr()
+
+    def logits(self, texts: Sequence[str]) -> Floats:
+        """The predicted logits [K] of the rewards of texts."""
+        found = self._occurrences(texts, grow=False)
+        sums = np.bincount(found.text, self._weights_of(found), minlength=len(texts))
+        return self.calibrated(sums, found.words.astype(np.float64))
+
+    def calibrated(self, sums: Floats, words: Floats) -> Floats:
+        """The formula above: logits [...] of sums s [...] and numbers of words n [...]."""
+        words = np.maximum(words, 1.0)
+        power = POWERS[1] if self.power is None else self.power
+        return sums * words**-power + lengthwise(words) @ self._calibration
+
+    def along(self, texts: Sequence[str], ends: Integers) -> tuple[Floats, Floats]:
+        """What texts say on the way: s and n [K, S] of the words that are whole by then.
+
+        Args:
+            texts: K of them.
+            ends: int64 [K, S], ascending in each row: characters of the text that are there.
+        """
+        found = self._occurrences(texts, grow=False)
+        count, steps = ends.shape
+        owner = np.repeat(np.arange(count), found.words)
+        room = int(max(ends.max(initial=0), found.ends.max(initial=0))) + 1
+        apart = (ends + np.arange(count)[:, None] * room).ravel()
+        step = np.searchsorted(apart, found.ends + owner * room) - owner * steps
+
+        def sums(texts: Integers, steps_of: Integers, values: Floats | None) -> Floats:
+            inside = steps_of < steps
+            flat = texts[inside] * steps + steps_of[inside]
+            weights = None if values is None else values[inside]
+            return (
+                np.bincount(flat, weights, minlength=count * steps).reshape(count, steps).cumsum(axis=1) * 1.0
+            )
+
+        return sums(found.text, step[found.place], self._weights_of(found)), sums(owner, step, None)
+
+    def _weights_of(self, found: Occurrences) -> Floats:
+        columns, known = self._columns(found)
+        return np.where(known, self._weights[columns], 0.0) if len(self._weights) else np.zeros(len(columns))
+
+    def _occurrences(self, texts: Sequence[str], *, grow: bool) -> Occurrences:
+        """What is in texts; words that are new are remembered where ``grow``, and else have no key."""
+        index = self._index
+        numbers: list[int] = []
+        ends: list[int] = []
+        words: list[int] = []
+        for text in texts:
+            before = len(numbers)
+            for match in WORD.finditer(text.lower()):
+                word = match.group()
+                numbers.append(index.setdefault(word, len(index)) if grow else index.get(word, -1))
+                ends.append(match.end())
+            words.append(len(numbers) - before)
+        word, count = np.array(numbers, dtype=np.int64), np.array(words, dtype=np.int64)
+        text = np.repeat(np.arange(len(count)), count)
+        known = word >= 0
+        paired = (text[1:] == text[:-1]) & known[1:] & known[:-1]
+        place = np.arange(len(word))
+        return first_of_each(
+            text=np.concatenate((text[known], text[1:][paired])),
+            key=np.concatenate((word[known], (word[:-1][paired] + 1) * PAIR + word[1:][paired])),
+            place=np.concatenate((place[known], place[1:][paired])),
+            words=count,
+            ends=np.array(ends, dtype=np.int64),
+        )
+
+
+def first_of_each(
+    text: Integers, key: Integers, place: Integers, words: Integers, ends: Integers
+) -> Occurrences:
+    """Occurrences without those that stand earlier in the same text."""
+    order = np.lexsort((place, key, text))
+    text, key, place = text[order], key[order], place[order]
+    new = np.ones(len(text), dtype=np.bool_)
+    new[1:] = (text[1:] != text[:-1]) | (key[1:] != key[:-1])
+    return Occurrences(text[new], key[new], place[new], words, ends)
+
+
+def lengthwise(words: Floats) -> Floats:
+    """What a, b and c are multiplied by [..., 3], of numbers of words [...]; log n is centred near 25."""
+    logarithm = np.log(words / 25)
+    return np.stack((np.ones_like(logarithm), logarithm, logarithm**2), axis=-1)
+
+
+def logit(rewards: Floats) -> Floats:
+    """log(r / (1 - r)) of rewards in [0, 1], which are held ``SURE`` from both."""
+    held = np.clip(rewards, SURE, 1 - SURE)
+    return np.log(held) - np.log1p(-held)
+
+
+def token_weights(
+    tokens: Integers, lengths: Integers, targets: Floats, vocab_size: int, penalty: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights of tokens [V] and of pairs of neighbours [V * V], whose sums over sqrt(length) predict targets.
+
+    Args:
+        tokens: int64 [K, L], of which lengths [K] count.
+        lengths: int64 [K].
+        targets: [K].
+        vocab_size: V.
+        penalty: the ridges on tokens and on pairs.
+    """
+    inside = np.arange(tokens.shape[1]) < lengths[:, None]
+    rows = np.broadcast_to(np.arange(len(tokens))[:, None], tokens.shape)
+    scale = np.broadcast_to(1 / np.sqrt(np.maximum(lengths, 1))[:, None], tokens.shape)
+    codes = (tokens[:, :-1] * vocab_size + tokens[:, 1:])[inside[:, 1:]]
+    pairs, columns, count = np.unique(codes, return_inverse=True, return_counts=True)
+    often = count[columns] >= 2
+    kept = np.cumsum(count >= 2) - 1
+    shape = (len(tokens), int((count >= 2).sum()))
+    single = sparse.csr_matrix((scale[inside], (rows[inside], tokens[inside])), (len(tokens), vocab_size))
+    places = (rows[:, 1:][inside[:, 1:]][often], kept[columns[often]])
+    double = sparse.csr_matrix((scale[:, 1:][inside[:, 1:]][often], places), shape)
+    ones = sparse.csr_matrix(np.ones((len(tokens), 1)))
+    penalties = np.concatenate((np.full(vocab_size, penalty[0]), np.full(shape[1], penalty[1]), [FREE]))
+    weights = ridge(sparse.hstack([single, double, ones]).tocsr(), targets, penalties)
+    table = np.zeros(vocab_size**2, dtype=np.float32)
+    table[pairs[count >= 2]] = weights[vocab_size:-1]
+    return weights[:vocab_size].astype(np.float32), table

@@ -1,0 +1,108 @@
+"""The model-based agent: its budget is what was rewarded, and at pi* nothing moves it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import klrl_envs
+from agents.model_based import ModelBased, ModelBasedArguments, pay, train
+from agents.networks.soft_value import judged
+from agents.run import Training
+from klrl_envs import RunRecord
+from tests.agents.tiny import MODEL_BASED
+
+
+def learner() -> ModelBased:
+    task = klrl_envs.find_row("klrl/Sentiment-v0").make(horizon=6)
+    torch.manual_seed(0)
+    made = ModelBased(ModelBasedArguments(**MODEL_BASED), task)
+    made.keep(["a good film", "a bad film"] * 8, np.array([0.9, 0.1] * 8))
+    return made
+
+
+def test_a_run_counts_what_was_rewarded_and_nothing_else(tmp_path: Path) -> None:
+    before = klrl_envs.ledger.counts()
+    args = ModelBasedArguments(
+        env_id="klrl/Sentiment-v0", tokens=600, episodes=64, out=str(tmp_path), threads=1, **MODEL_BASED
+    )
+    evaluation = train(args)
+    record = RunRecord.load(tmp_path / "result.json")
+    assert record.score == evaluation.score_estimate
+    spent = klrl_envs.ledger.counts() - before
+    assert spent.total(purpose="training") == spent.total(purpose="training", split="train")
+    assert spent.total(purpose="training").tokens == record.tokens
+    # a text is rewarded only where the budget has room for all of what is written of it
+    assert 600 - 24 <= record.tokens <= 600
+    lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert sum(line["length"] for line in lines) <= 600 and all(line["length"] <= 24 for line in lines)
+    assert (tmp_path / "policy.safetensors").exists()
+
+
+def test_the_policy_starts_at_the_reference_but_for_its_evidence() -> None:
+    made = learner()
+    made.write(reference=True)
+    made.fit_reward()
+    texts = made.write()
+    assert texts.log_ratios.abs().max() < 1e-5
+    evidence = made.policy.evidence
+    assert evidence.embedding.weight[:, 0].abs().max() > 0
+
+
+def test_where_the_policy_follows_the_values_advantages_are_its_own_log_ratios() -> None:
+    made = learner()
+    texts = made.write()
+    values = torch.randn(len(texts), made.task.horizon + 1).cumsum(1) / 4
+    values = torch.where(
+        torch.cat((texts.mask, torch.zeros_like(texts.mask[:, :1])), dim=1), values, values[:, -1:]
+    )
+    consistent = replace(texts, log_ratios=values.diff(dim=1) * texts.mask)
+    advantages, targets = made.estimates(consistent, values)
+    torch.testing.assert_close(advantages, consistent.log_ratios)
+    torch.testing.assert_close(targets[texts.mask], values[:, :-1][texts.mask])
+
+
+def test_the_value_ends_at_what_the_model_says_of_the_whole_text() -> None:
+    made = learner()
+    texts = made.write(reference=True)
+    made.fit_reward()
+    found = judged(made.task, made.model, texts)
+    values = made.value.of_all(texts, found)
+    expected = (torch.as_tensor(1 / (1 + np.exp(-made.model.logits(texts.texts)))) - 1) / made.task.kl_coef
+    torch.testing.assert_close(values[:, -1], expected.float(), atol=1e-3, rtol=1e-3)
+    assert (values <= 0).all()
+
+
+def test_distilling_brings_the_policy_to_what_the_model_likes() -> None:
+    made = learner()
+    texts = made.write(reference=True)
+    made.fit_reward()
+    before = made.policy.actor[-1].weight.detach().clone()  # type: ignore[union-attr]
+    made.distil(texts, 2.0)
+    assert not torch.equal(before, made.policy.actor[-1].weight.detach())  # type: ignore[union-attr]
+
+
+def test_it_refuses_what_it_cannot_learn(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model_based needs a neural environment"):
+        train(ModelBasedArguments(env_id="klrl/Keywords-v0", out=str(tmp_path)))
+    with pytest.raises(ValueError, match="group must divide batch 10, got 4"):
+        train(ModelBasedArguments(env_id="klrl/Sentiment-v0", batch=10, tokens=10, out=str(tmp_path)))
+
+
+def test_what_is_rewarded_is_the_beginning_of_a_text_or_all_of_it(tmp_path: Path) -> None:
+    args = ModelBasedArguments(env_id="klrl/Sentiment-v0", tokens=150, out=str(tmp_path), **MODEL_BASED)
+    training = Training(args, "model_based")
+    made = ModelBased(args, training.task)
+    texts = made.write(reference=True)
+    before = klrl_envs.ledger.counts()
+    pay(training, made, texts)
+    counted = (klrl_envs.ledger.counts() - before).total()
+    assert 0 < counted.texts == len(made.paid_texts) < len(texts)
+    assert counted.tokens == training.tokens <= 150
+    assert all(whole.startswith(paid) for whole, paid in zip(texts.texts, made.paid_texts))
+    assert sum(map(len, made.paid_texts)) < sum(map(len, texts.texts[: counted.texts]))
