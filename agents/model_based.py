@@ -351,7 +351,8 @@ def learn(args: ModelBasedArguments, training: Training) -> EvidencePolicy:
     task = training.task
     learner = ModelBased(args, task)
     reference = begin(learner, training)
-    average, unpaid = WeightAverage(learner.policy), 0
+    averaged: Any = learner.policy
+    average, unpaid = WeightAverage(averaged), 0
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)

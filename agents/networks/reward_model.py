@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,8 @@ def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats) -> Floats
     def normal(vector: Floats) -> Floats:
         return scale * (turned @ (matrix @ (scale * vector))) + vector
 
-    operator = LinearOperator((len(scale), len(scale)), matvec=normal, dtype=np.float64)
+    made: Any = LinearOperator  # a class whose objects are of another, which types do not know
+    operator = made((len(scale), len(scale)), matvec=normal, dtype=np.float64)
     solution, _ = cg(operator, scale * (turned @ targets), rtol=1e-5, maxiter=200)
     return scale * solution
 
@@ -138,12 +140,13 @@ class RewardModel:
         shape = (len(words), len(self._keys))
         places = (found.text[known], columns[known])
         matrix = sparse.csr_matrix((words[places[0]] ** -power, places), shape=shape)
-        return sparse.hstack([matrix, sparse.csr_matrix(lengthwise(words))]).tocsr()
+        whole: Any = sparse.hstack([matrix, sparse.csr_matrix(lengthwise(words))])
+        return whole.tocsr()
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """The predicted logits [K] of the rewards of texts."""
         found = self._occurrences(texts, grow=False)
-        sums = np.bincount(found.text, self._weights_of(found), minlength=len(texts))
+        sums: Any = np.bincount(found.text, self._weights_of(found), minlength=len(texts))
         return self.calibrated(sums, found.words.astype(np.float64))
 
     def calibrated(self, sums: Floats, words: Floats) -> Floats:
@@ -255,7 +258,8 @@ def token_weights(
     double = sparse.csr_matrix((scale[:, 1:][inside[:, 1:]][often], places), shape)
     ones = sparse.csr_matrix(np.ones((len(tokens), 1)))
     penalties = np.concatenate((np.full(vocab_size, penalty[0]), np.full(shape[1], penalty[1]), [FREE]))
-    weights = ridge(sparse.hstack([single, double, ones]).tocsr(), targets, penalties)
+    whole: Any = sparse.hstack([single, double, ones])
+    weights = ridge(whole.tocsr(), targets, penalties)
     table = np.zeros(vocab_size**2, dtype=np.float32)
     table[pairs[count >= 2]] = weights[vocab_size:-1]
     return weights[:vocab_size].astype(np.float32), table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -84,5 +86,5 @@ def test_weights_of_tokens_predict_what_tokens_and_pairs_add() -> None:
         return sums / np.sqrt(lengths)
 
     targets = total(single, double)
-    found = token_weights(tokens, lengths, targets, 6, (0.01, 0.01))
+    found: Any = token_weights(tokens, lengths, targets, 6, (0.01, 0.01))
     assert np.corrcoef(total(*found), targets)[0, 1] > 0.99
