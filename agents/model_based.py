@@ -10,25 +10,28 @@ the policy's own, a beginning of a few tokens is ended by the end token and rewa
 2. The soft value V of a text so far (``networks/soft_value.py``), log E_pi0[exp((r - max) / kl_coef)], by
    log-loss on texts of pi0, and on the policy's by its returns. It reads pi0's hidden state and what the
    model makes of the text so far.
-3. The policy: ``TextHeads`` on pi0, whose evidence (numbers of tokens and of pairs of tokens) is a ridge
-   regression of the model's logits. Its head is first distilled on texts of pi0: with w = exp(V(s') - V(s)),
-   each state's loss is the cross-entropy to pi*(.|s),
+3. The policy: ``WordHeads`` on pi0, which reads the model's own weights of words and of pairs, and what each
+   next token would add to their sum. (A policy that only has numbers of tokens tells a text's reward to .07,
+   which is 1.4 nats at a kl_coef of .05, and no training makes it tell more.) Its head is first distilled on
+   texts of pi0: with w = exp(V(s') - V(s)), each state's loss is the cross-entropy to pi*(.|s),
 
        -(w - 1) log pi(a|s) - S_a' pi0(a'|s) log pi(a'|s)
 
    (the second term is the expectation of what the first has taken off), and each state weighs
    exp(V(s) - V(start)), held below ``heaviest``.
-4. Then batches of the policy's own whole texts, which the model judges. A token's advantage is V(s') - V(s),
-   and of the k-th step thereafter lambda^k (V(s'') - V(s') - l), with l = log pi - log pi0 of the token; each
-   state's KL has its own gradient, as in ``agents/ppo.py``. When the budget is spent the learning rate falls.
+4. Then batches of the policy's own whole texts, which the model judges. What a token's l = log pi - log pi0
+   should be is V(s') - V(s), and of the k-th step thereafter lambda^k (V(s'') - V(s') - l'') more; half the
+   squared difference is the loss. On texts of the policy that is the gradient of the objective, and where pi
+   is near pi* it has less variance than an advantage beside the KL's own gradient: both sides of the
+   difference know the token. When the budget is spent the learning rate falls.
 
 The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every
 token's V(s') - V(s) is then its l, and the variance of what is followed vanishes. It is pi* as far as the
 model is right about the texts that the policy writes.
 
 Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefixes, Q# (Zhou et al. 2025,
-arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); the clipped surrogate, Schulman et al. 2017
-(arXiv 1707.06347); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
+arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); path consistency, Nachum et al. 2017 (arXiv
+1702.08892, eq. 14); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
 says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of those
 texts that would tell most; replay of older texts for the policy; weights of pi0 that move.
 """
@@ -44,17 +47,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.arguments import Arguments, parse
 from agents.networks.categorical import ResidualScores
 from agents.networks.policy import WeightAverage
-from agents.networks.reward_model import RewardModel, token_weights
+from agents.networks.reward_model import RewardModel
 from agents.networks.self_written import SelfWritten, heads_read, joined, write
 from agents.networks.soft_value import Judged, SoftValue, judged, scaled_rewards
 from agents.run import Training, prepare, report
 from klrl_envs import Evaluation, Task
-from klrl_envs.networks.text_heads import TextHeads
+from klrl_envs.networks.word_heads import WordHeads
 from klrl_envs.wrappers import Episode
 
 
@@ -68,7 +71,7 @@ class ModelBasedArguments(Arguments):
     """share of the tokens that is spent on beginnings of those, at most"""
     shortest: int = 2
     """tokens of a beginning that is ended and rewarded, at least"""
-    longest: int = 12
+    longest: int = 16
     """the same at most"""
     whole: float = 0.1
     """share of texts that are rewarded whole"""
@@ -90,7 +93,7 @@ class ModelBasedArguments(Arguments):
     """passes over the texts of pi0 from which the policy is distilled"""
     learning_rate: float = 1e-3
     """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
-    evidence_learning_rate: float = 3e-4
+    embedding_learning_rate: float = 3e-4
     """the same of the embeddings of tokens"""
     value_learning_rate: float = 1e-3
     """the same of the soft value on the policy's texts"""
@@ -98,67 +101,48 @@ class ModelBasedArguments(Arguments):
     """passes over the texts of pi0 from which the soft value is learnt at first"""
     gae_lambda: float = 0.85
     """how fast later steps cease to count in a token's advantage"""
-    clip: float = 0.2
-    """largest relative change of a token's probability that is rewarded"""
+    heaviest_token: float = 1.4
+    """weight of a token that has become likelier since it was written, at most"""
     heaviest: float = 3.0
     """weight of a state in the distillation, at most"""
     ridge: float = 0.1
     """ridge of the model of the reward"""
 
 
-TOKEN_RIDGE = (0.1, 0.3)
 STEEPEST = 20.0
 FARTHEST = 8.0
-"""The largest weight of a token in the distillation, and the largest advantage in nats."""
-REMEMBERED = 200
-"""Batches of texts, the latest, that the evidence is fitted to."""
+"""The largest weight of a token in the distillation, and the largest error in nats that is followed."""
 
 
-class EvidencePolicy(TextHeads):
-    """``TextHeads`` whose evidence is fitted, as this agent trains and averages them."""
+class InformedPolicy(WordHeads):
+    """``WordHeads`` as this agent trains and averages them."""
 
-    observes = "pi0's hidden state, sums over the tokens, time"
+    observes = "pi0's hidden state, sums over the tokens, a model of the reward, time"
     trains = "heads on pi0, on texts judged by a learnt model of the reward"
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task, pairs=1)
-        assert self.evidence.pairs is not None
-        self.evidence.pairs.requires_grad_(False)
-        # the first number of a token is fitted, with its pairs; the others follow the gradient
-        self.evidence.embedding.weight.register_hook(
-            lambda gradient: nn.functional.pad(gradient[:, 1:], (1, 0))
-        )
-
     def trained_state(self) -> dict[str, Tensor]:
-        """Its weights by name; no copies."""
-        return self.state_dict()
-
-    @torch.no_grad()
-    def set_evidence(self, single: NDArray[np.float32], pairs: NDArray[np.float32]) -> None:
-        """Give tokens [V] and pairs [V * V] their numbers."""
-        assert self.evidence.pairs is not None
-        self.evidence.embedding.weight[:, 0] = torch.as_tensor(single)
-        self.evidence.pairs.weight[:, 0] = torch.as_tensor(pairs)
+        """Its weights by name, those of words not; no copies."""
+        return {name: weight.data for name, weight in self.named_parameters()}
 
 
 class ModelBased:
     """The model, the value, the policy, and how each learns.
 
     Attributes:
-        paid: rewarded texts, and their rewards in [0, 1].
-        seen: tokens and lengths of all texts so far, which the evidence is fitted to.
+        paid_texts, paid_rewards: rewarded texts, and their rewards in [0, 1].
+        recent: texts of the policy, what the model made of them, and the value's targets on them.
     """
 
     def __init__(self, args: ModelBasedArguments, task: Task) -> None:
         self.args = args
         self.task = task
-        self.policy = EvidencePolicy(task)
+        self.policy = InformedPolicy(task)
         self.value = SoftValue(self.policy.unembedding.shape[1])
         self.model = RewardModel(args.ridge)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.policy.actor.parameters()), "peak": args.learning_rate},
-                {"params": [self.policy.evidence.embedding.weight], "peak": args.evidence_learning_rate},
+                {"params": [self.policy.tokens.embedding.weight], "peak": args.embedding_learning_rate},
             ],
             betas=(0.9, 0.99),
         )
@@ -171,16 +155,13 @@ class ModelBased:
         self.fitted = 0
         self.paid_texts: list[str] = []
         self.paid_rewards: list[NDArray[np.float64]] = []
-        self.seen: list[tuple[NDArray[np.int64], NDArray[np.int64], list[str]]] = []
 
     def write(self, *, reference: bool = False) -> SelfWritten:
         """A batch of texts of the policy, or of pi0, which nobody rewards yet."""
         group = 1 if reference else self.args.group
         numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
         prompts = np.repeat(numbers, group)
-        texts = write(self.task, None if reference else self.policy, prompts, self.generator)
-        self.seen.append((texts.tokens.numpy(), texts.lengths, texts.texts))
-        return texts
+        return write(self.task, None if reference else self.policy, prompts, self.generator)
 
     def beginnings(self, texts: SelfWritten) -> NDArray[np.int64]:
         """How many tokens of each text are rewarded, int64 [N]; more than it has for all."""
@@ -195,18 +176,14 @@ class ModelBased:
         self.paid_rewards.append(rewards)
 
     def fit_reward(self) -> None:
-        """Fit the model of the reward, and the policy's evidence to it, anew."""
+        """Fit the model of the reward anew, and give it to the policy."""
         self.fitted = len(self.paid_texts)
         self.model.fit(self.paid_texts, np.concatenate(self.paid_rewards))
-        self.seen = self.seen[-REMEMBERED:]
-        tokens, lengths = (np.concatenate([part[place] for part in self.seen]) for place in (0, 1))
-        targets = self.model.logits([text for part in self.seen for text in part[2]])
-        single, pairs = token_weights(tokens, lengths, targets, self.task.vocab_size, TOKEN_RIDGE)
-        self.policy.set_evidence(single, pairs)
+        self.model.give(self.policy.words)
 
     def fit_value(self, texts: SelfWritten, passes: float, peak: float) -> None:
         """Learn the soft value from texts of pi0; the learning rate falls from its peak."""
-        found = judged(self.task, self.model, texts)
+        found = judged(self.task, self.model, self.policy.words, texts)
         optimizer = torch.optim.Adam(self.value.parameters(), lr=peak, betas=(0.9, 0.99))
         for part, progress in self.parts(len(texts), passes, 4 * self.args.minibatch):
             optimizer.param_groups[0]["lr"] = peak * (1.01 - progress)
@@ -225,7 +202,7 @@ class ModelBased:
 
     def distil(self, texts: SelfWritten, passes: float) -> None:
         """Bring the policy towards pi* on texts of pi0."""
-        found = judged(self.task, self.model, texts)
+        found = judged(self.task, self.model, self.policy.words, texts)
         values = self.value.of_all(texts, found)
         gains = values.diff(dim=1)
         tilts = gains.exp().clamp_max(STEEPEST)
@@ -252,16 +229,18 @@ class ModelBased:
     def update(self, texts: SelfWritten, found: Judged, share: float) -> dict[str, float]:
         """Some passes over texts of the policy; returns what is worth noting."""
         values = self.value.of_all(texts, found)
-        advantages, targets = self.estimates(texts, values)
+        wanted, targets = self.estimates(texts, values)
         for part, _ in self.parts(len(texts), self.args.epochs, self.args.minibatch):
-            mask, clip = texts.mask[part], self.args.clip
-            reference, residual = heads_read(self.policy, texts, part)
-            scores: Any = ResidualScores.apply(
-                reference.log_softmax(dim=-1), residual, texts.actions[part][mask]
+            mask, actions = texts.mask[part], texts.actions[part][texts.mask[part]]
+            logits, residual = heads_read(self.policy, texts, part)
+            reference = logits.log_softmax(dim=-1)
+            scores: Any = ResidualScores.apply(reference, residual, actions)
+            ratio = (
+                (scores[0].detach() - texts.log_probs[part][mask]).exp().clamp_max(self.args.heaviest_token)
             )
-            ratio, gain = (scores[0] - texts.log_probs[part][mask]).exp(), advantages[part][mask]
-            surrogate = torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain)
-            self.descend((scores[1] - surrogate).sum() / len(part), share)
+            nats = scores[0] - reference.gather(-1, actions[:, None]).squeeze(-1)
+            error = (wanted[part][mask] - nats).clamp(-FARTHEST, FARTHEST)
+            self.descend((ratio * error.square()).sum() / (2 * len(part)), share)
         self.recent.append((texts, found, targets))
         for texts_then, found_then, targets_then in list(self.recent):
             for part, _ in self.parts(len(texts_then), 1.0, self.args.minibatch):
@@ -276,14 +255,13 @@ class ModelBased:
         }
 
     def estimates(self, texts: SelfWritten, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Advantages, without the KL of their own step, and the value's targets; each [N, T], nats."""
+        """What the log-ratios of the tokens should be, and the value's targets; each [N, T], nats."""
         gains = values.diff(dim=1) * texts.mask
         surplus = gains - texts.log_ratios
         later = torch.zeros_like(gains)
         for step in reversed(range(gains.shape[1] - 1)):
             later[:, step] = self.args.gae_lambda * (surplus[:, step + 1] + later[:, step + 1])
-        advantages = (gains + later).clamp(-FARTHEST, FARTHEST)
-        return advantages, values[:, :-1] + surplus + later
+        return gains + later, values[:, :-1] + surplus + later
 
 
 def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str, float]:
@@ -346,7 +324,7 @@ def begin(learner: ModelBased, training: Training) -> SelfWritten:
     return reference
 
 
-def learn(args: ModelBasedArguments, training: Training) -> EvidencePolicy:
+def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy:
     """The policy that is learnt inside the token budget."""
     task = training.task
     learner = ModelBased(args, task)
@@ -356,7 +334,7 @@ def learn(args: ModelBasedArguments, training: Training) -> EvidencePolicy:
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)
-        found = judged(task, learner.model, texts)
+        found = judged(task, learner.model, learner.policy.words, texts)
         share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
         nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()

@@ -11,7 +11,6 @@ known of how any task pays: words are whatever the regular expression finds, and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +20,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+from klrl_envs.networks.words import USUAL, WORD, WordEvidence, key_of, pair_keys
+
 POWERS = (0.0, 0.5, 1.0)
-PAIR = 1 << 24
-"""Keys of words lie below, those of pairs from there on."""
 SURE = 1e-4
 """Rewards are held this far from 0 and 1, where a logit has no end."""
 HELD_OUT = 8
@@ -42,17 +40,13 @@ class Occurrences:
 
     Attributes:
         text: int64 [M], the text that one is in, ascending.
-        key: int64 [M], what it is.
-        place: int64 [M], the word, of all texts' words one after another, with which it first stands there.
+        key: int64 [M], what it is, as ``klrl_envs.networks.words`` has keys.
         words: int64 [K], of each text.
-        ends: int64 [sum of words], where in its text each word ends, in characters.
     """
 
     text: Integers
     key: Integers
-    place: Integers
     words: Integers
-    ends: Integers
 
 
 def ridge(matrix: sparse.csr_matrix, targets: Floats, penalty: Floats) -> Floats:
@@ -86,14 +80,14 @@ class RewardModel:
         self.penalty = penalty
         self.least = least
         self.power: float | None = None
-        self._index: dict[str, int] = {}
+        self._known: dict[str, int] = {}
         self._keys: Integers = np.zeros(0, dtype=np.int64)
         self._weights: Floats = np.zeros(0)
         self._calibration: Floats = np.zeros(3)
 
     def fit(self, texts: Sequence[str], rewards: Floats) -> None:
         """Fit all weights anew to the rewards [K], in [0, 1], of texts."""
-        found = self._occurrences(texts, grow=True)
+        found = self._occurrences(texts)
         targets = logit(rewards)
         if self.power is None:
             self.power = self._best_power(found, targets)
@@ -145,7 +139,7 @@ class RewardModel:
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """The predicted logits [K] of the rewards of texts."""
-        found = self._occurrences(texts, grow=False)
+        found = self._occurrences(texts)
         sums: Any = np.bincount(found.text, self._weights_of(found), minlength=len(texts))
         return self.calibrated(sums, found.words.astype(np.float64))
 
@@ -155,75 +149,41 @@ class RewardModel:
         power = POWERS[1] if self.power is None else self.power
         return sums * words**-power + lengthwise(words) @ self._calibration
 
-    def along(self, texts: Sequence[str], ends: Integers) -> tuple[Floats, Floats]:
-        """What texts say on the way: s and n [K, S] of the words that are whole by then.
-
-        Args:
-            texts: K of them.
-            ends: int64 [K, S], ascending in each row: characters of the text that are there.
-        """
-        found = self._occurrences(texts, grow=False)
-        count, steps = ends.shape
-        owner = np.repeat(np.arange(count), found.words)
-        room = int(max(ends.max(initial=0), found.ends.max(initial=0))) + 1
-        apart = (ends + np.arange(count)[:, None] * room).ravel()
-        step = np.searchsorted(apart, found.ends + owner * room) - owner * steps
-
-        def sums(texts: Integers, steps_of: Integers, values: Floats | None) -> Floats:
-            inside = steps_of < steps
-            flat = texts[inside] * steps + steps_of[inside]
-            weights = None if values is None else values[inside]
-            return (
-                np.bincount(flat, weights, minlength=count * steps).reshape(count, steps).cumsum(axis=1) * 1.0
-            )
-
-        return sums(found.text, step[found.place], self._weights_of(found)), sums(owner, step, None)
+    def give(self, evidence: WordEvidence) -> None:
+        """Have a network read texts as this model does, token by token."""
+        power = POWERS[1] if self.power is None else self.power
+        evidence.set(self._keys, self._weights, (power, *self._calibration.tolist()))
 
     def _weights_of(self, found: Occurrences) -> Floats:
         columns, known = self._columns(found)
         return np.where(known, self._weights[columns], 0.0) if len(self._weights) else np.zeros(len(columns))
 
-    def _occurrences(self, texts: Sequence[str], *, grow: bool) -> Occurrences:
-        """What is in texts; words that are new are remembered where ``grow``, and else have no key."""
-        index = self._index
-        numbers: list[int] = []
-        ends: list[int] = []
+    def _occurrences(self, texts: Sequence[str]) -> Occurrences:
+        """What is in texts."""
+        keys: list[int] = []
         words: list[int] = []
         for text in texts:
-            before = len(numbers)
-            for match in WORD.finditer(text.lower()):
-                word = match.group()
-                numbers.append(index.setdefault(word, len(index)) if grow else index.get(word, -1))
-                ends.append(match.end())
-            words.append(len(numbers) - before)
-        word, count = np.array(numbers, dtype=np.int64), np.array(words, dtype=np.int64)
+            found = WORD.findall(text.lower())
+            words.append(len(found))
+            for word in found:
+                if word not in self._known:
+                    self._known[word] = key_of(word)
+                keys.append(self._known[word])
+        word, count = np.array(keys, dtype=np.int64), np.array(words, dtype=np.int64)
         text = np.repeat(np.arange(len(count)), count)
-        known = word >= 0
-        paired = (text[1:] == text[:-1]) & known[1:] & known[:-1]
-        place = np.arange(len(word))
-        return first_of_each(
-            text=np.concatenate((text[known], text[1:][paired])),
-            key=np.concatenate((word[known], (word[:-1][paired] + 1) * PAIR + word[1:][paired])),
-            place=np.concatenate((place[known], place[1:][paired])),
-            words=count,
-            ends=np.array(ends, dtype=np.int64),
-        )
-
-
-def first_of_each(
-    text: Integers, key: Integers, place: Integers, words: Integers, ends: Integers
-) -> Occurrences:
-    """Occurrences without those that stand earlier in the same text."""
-    order = np.lexsort((place, key, text))
-    text, key, place = text[order], key[order], place[order]
-    new = np.ones(len(text), dtype=np.bool_)
-    new[1:] = (text[1:] != text[:-1]) | (key[1:] != key[:-1])
-    return Occurrences(text[new], key[new], place[new], words, ends)
+        paired = text[1:] == text[:-1]
+        place = np.concatenate((text, text[1:][paired]))
+        key = np.concatenate((word, pair_keys(word[:-1], word[1:])[paired]))
+        order = np.lexsort((key, place))
+        place, key = place[order], key[order]
+        new = np.ones(len(place), dtype=np.bool_)
+        new[1:] = (place[1:] != place[:-1]) | (key[1:] != key[:-1])
+        return Occurrences(place[new], key[new], count)
 
 
 def lengthwise(words: Floats) -> Floats:
-    """What a, b and c are multiplied by [..., 3], of numbers of words [...]; log n is centred near 25."""
-    logarithm = np.log(words / 25)
+    """What a, b and c are multiplied by [..., 3], of numbers of words [...]; log n is centred."""
+    logarithm = np.log(words / USUAL)
     return np.stack((np.ones_like(logarithm), logarithm, logarithm**2), axis=-1)
 
 
@@ -231,35 +191,3 @@ def logit(rewards: Floats) -> Floats:
     """log(r / (1 - r)) of rewards in [0, 1], which are held ``SURE`` from both."""
     held = np.clip(rewards, SURE, 1 - SURE)
     return np.log(held) - np.log1p(-held)
-
-
-def token_weights(
-    tokens: Integers, lengths: Integers, targets: Floats, vocab_size: int, penalty: tuple[float, float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights of tokens [V] and of pairs of neighbours [V * V], whose sums over sqrt(length) predict targets.
-
-    Args:
-        tokens: int64 [K, L], of which lengths [K] count.
-        lengths: int64 [K].
-        targets: [K].
-        vocab_size: V.
-        penalty: the ridges on tokens and on pairs.
-    """
-    inside = np.arange(tokens.shape[1]) < lengths[:, None]
-    rows = np.broadcast_to(np.arange(len(tokens))[:, None], tokens.shape)
-    scale = np.broadcast_to(1 / np.sqrt(np.maximum(lengths, 1))[:, None], tokens.shape)
-    codes = (tokens[:, :-1] * vocab_size + tokens[:, 1:])[inside[:, 1:]]
-    pairs, columns, count = np.unique(codes, return_inverse=True, return_counts=True)
-    often = count[columns] >= 2
-    kept = np.cumsum(count >= 2) - 1
-    shape = (len(tokens), int((count >= 2).sum()))
-    single = sparse.csr_matrix((scale[inside], (rows[inside], tokens[inside])), (len(tokens), vocab_size))
-    places = (rows[:, 1:][inside[:, 1:]][often], kept[columns[often]])
-    double = sparse.csr_matrix((scale[:, 1:][inside[:, 1:]][often], places), shape)
-    ones = sparse.csr_matrix(np.ones((len(tokens), 1)))
-    penalties = np.concatenate((np.full(vocab_size, penalty[0]), np.full(shape[1], penalty[1]), [FREE]))
-    whole: Any = sparse.hstack([single, double, ones])
-    weights = ridge(whole.tocsr(), targets, penalties)
-    table = np.zeros(vocab_size**2, dtype=np.float32)
-    table[pairs[count >= 2]] = weights[vocab_size:-1]
-    return weights[:vocab_size].astype(np.float32), table

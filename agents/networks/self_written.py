@@ -13,8 +13,8 @@ from torch import Tensor
 
 from agents.networks.categorical import draw
 from klrl_envs import Task
-from klrl_envs.networks.evidence import after_none
-from klrl_envs.networks.text_heads import Reading, TextHeads
+from klrl_envs.networks.word_heads import WordHeads, WordReading
+from klrl_envs.networks.words import WordEvidence, Words, chosen, read_words
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class SelfWritten:
         log_ratios: float32 [N, T], the same less log pi0.
         hidden: float [N, T, width], pi0's final hidden state before each step.
         texts: as the task shows them.
-        ends: int64 [N, T + 1], characters of the text that stand after 0 to T tokens.
     """
 
     tokens: Tensor
@@ -41,7 +40,6 @@ class SelfWritten:
     log_ratios: Tensor
     hidden: Tensor
     texts: list[str]
-    ends: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -72,14 +70,14 @@ def joined(parts: Sequence[SelfWritten]) -> SelfWritten:
         values = [getattr(part, name) for part in parts]
         if name == "texts":
             return [text for value in values for text in value]
-        return np.concatenate(values) if name == "ends" else torch.cat(values)
+        return torch.cat(values)
 
     return SelfWritten(**{name: one(name) for name in parts[0].__dict__})
 
 
 @torch.no_grad()
 def write(
-    task: Task, policy: TextHeads | None, prompts: NDArray[np.int64], generator: torch.Generator
+    task: Task, policy: WordHeads | None, prompts: NDArray[np.int64], generator: torch.Generator
 ) -> SelfWritten:
     """A text after each of the prompts [N], by their numbers.
 
@@ -95,7 +93,7 @@ def write(
     tokens[:, : task.prompt_length] = task.padded_prompts[prompts]
     lanes = task.reference.lanes(count, task.max_length)
     lanes.reset(np.arange(count), tokens, first)
-    progress = None if policy is None else Reading(policy, torch.as_tensor(tokens), first)
+    progress = None if policy is None else WordReading(policy, torch.as_tensor(tokens), first)
     every, active = np.arange(count), np.ones(count, dtype=np.bool_)
     taken = np.zeros((count, horizon), dtype=np.int64)
     mask = np.zeros((count, horizon), dtype=np.bool_)
@@ -105,13 +103,13 @@ def write(
         reference, state = torch.as_tensor(lanes.log_probs()).float(), torch.tensor(lanes.hidden())
         rows = reference
         if policy is not None and progress is not None:
-            residual = policy.residual(progress.inputs(state), progress.last)
+            residual = policy.residual(progress.inputs(state), progress.words)
             rows = (reference + residual).log_softmax(dim=-1)
-        drawn, chosen = draw(rows, generator)
+        drawn, taken_log_probs = draw(rows, generator)
         hidden.append(state)
         mask[:, step], taken[:, step] = active, np.where(active, drawn.numpy(), 0)
-        log_probs[:, step] = chosen
-        log_ratios[:, step] = chosen - reference.gather(-1, drawn[:, None]).squeeze(-1)
+        log_probs[:, step] = taken_log_probs
+        log_ratios[:, step] = taken_log_probs - reference.gather(-1, drawn[:, None]).squeeze(-1)
         tokens[every[active], (first + step)[active]] = taken[active, step]
         if task.end_token is not None:
             active = active & (taken[:, step] != task.end_token)
@@ -121,7 +119,8 @@ def write(
         if progress is not None:
             progress.append(torch.as_tensor(taken[:, step]))
     hidden += [torch.zeros_like(hidden[0])] * (horizon - len(hidden))
-    texts, ends = decoded(task, tokens, first, mask)
+    lengths, decode = (first + mask.sum(axis=1)).tolist(), task.vocabulary.decode
+    texts = [decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
     there = torch.as_tensor(mask)
     return SelfWritten(
         tokens=torch.as_tensor(tokens),
@@ -132,32 +131,26 @@ def write(
         log_ratios=torch.where(there, log_ratios, 0.0),
         hidden=torch.stack(hidden, dim=1),
         texts=texts,
-        ends=ends,
     )
 
 
-def decoded(
-    task: Task, tokens: NDArray[np.int64], first: NDArray[np.int64], mask: NDArray[np.bool_]
-) -> tuple[list[str], NDArray[np.int64]]:
-    """Texts of tokens [N, L], and the characters [N, T + 1] that stand after 0 to T tokens of each."""
-    decode, written = task.vocabulary.decode, mask.sum(axis=1)
-    texts: list[str] = []
-    ends = np.zeros((len(tokens), mask.shape[1] + 1), dtype=np.int64)
-    for place, row in enumerate(tokens.tolist()):
-        begin, length = int(first[place]), int(written[place])
-        lengths = [len(decode(row[: begin + step])) for step in range(length)]
-        texts.append(decode(row[: begin + length]))
-        ends[place, :length] = lengths
-        ends[place, length:] = len(texts[-1])
-    return texts, np.maximum.accumulate(ends, axis=1)
+@torch.no_grad()
+def words_along(evidence: WordEvidence, texts: SelfWritten, index: Tensor) -> list[Words]:
+    """The words before each of the T steps of the texts ``index`` [n]."""
+    mask, actions, tokens = texts.mask[index], texts.actions[index], texts.tokens[index]
+    length = tokens.shape[1] + 1
+    words = [read_words(evidence, tokens, texts.first[index], length)]
+    for step in range(mask.shape[1] - 1):
+        words.append(evidence.append(words[-1], actions[:, step], mask[:, step]))
+    return words
 
 
-def heads_read(policy: TextHeads, texts: SelfWritten, index: Tensor) -> tuple[Tensor, Tensor]:
+def heads_read(policy: WordHeads, texts: SelfWritten, index: Tensor) -> tuple[Tensor, Tensor]:
     """pi0's logits and the policy's residual, [M, V] each, at the M steps of the texts ``index`` [n]."""
     mask, before, tokens = texts.mask[index], texts.before(index), texts.tokens[index]
-    sums = policy.evidence.sums(tokens)
-    sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))
-    state = texts.hidden[index].float()
-    inputs = policy.encode(state, sums, before)[mask]
-    last = after_none(tokens).gather(1, before)[mask]
-    return state[mask] @ policy.unembedding.T, policy.residual(inputs, last)
+    words = chosen(words_along(policy.words, texts, index), mask)
+    sums = policy.tokens.sums(tokens)[..., :-1]
+    sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))[mask]
+    state = texts.hidden[index][mask].float()
+    inputs = policy.encode(state, sums, words, before[mask])
+    return state @ policy.unembedding.T, policy.residual(inputs, words)

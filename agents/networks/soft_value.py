@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents.networks.reward_model import RewardModel
-from agents.networks.self_written import SelfWritten
+from agents.networks.self_written import SelfWritten, words_along
 from klrl_envs import Task
 from klrl_envs.networks.perceptron import perceptron
+from klrl_envs.networks.words import SAID, WordEvidence
 
-KNOWN = 5
+KNOWN = SAID + 1
 """What is read beside the hidden state."""
 
 
@@ -22,8 +23,7 @@ class Judged:
     """What a model of the reward makes of N texts of at most T tokens.
 
     Attributes:
-        known: float32 [N, T + 1, KNOWN], of the text after 0 to T tokens: the sum of its weights, the logit
-            of its reward and its reward, as they are so far, the time left, the number of its words.
+        known: float32 [N, T, KNOWN], of the text before each step: what its words say, and the time left.
         rewards: float32 [N], of the whole texts, in [0, 1].
         final: float32 [N], (r - the highest) / kl_coef, nats: never above 0.
     """
@@ -33,18 +33,19 @@ class Judged:
     final: Tensor
 
 
-def judged(task: Task, model: RewardModel, texts: SelfWritten) -> Judged:
-    """What a model says of texts."""
-    sums, words = model.along(texts.texts, texts.ends)
-    logits = torch.as_tensor(model.calibrated(sums, words)).float()
-    rewards = logits[:, -1].sigmoid()
-    size = torch.as_tensor(words).float()
-    share = size / size[:, -1].mean().clamp_min(1)
-    scaled = torch.as_tensor(sums).float() / size[:, -1].mean().clamp_min(1).sqrt()
-    left = (1 - torch.arange(logits.shape[1]) / task.horizon).expand_as(logits)
-    known = torch.stack((scaled, logits, logits.sigmoid(), left, share), dim=-1)
+@torch.no_grad()
+def judged(task: Task, model: RewardModel, evidence: WordEvidence, texts: SelfWritten) -> Judged:
+    """What a model says of texts, and on the way to their ends, where the evidence has its weights."""
+    known = []
+    for part in torch.arange(len(texts)).split(1024):
+        said = [evidence.said(words, task.max_length) for words in words_along(evidence, texts, part)]
+        known.append(torch.stack(said, dim=1))
+    found = torch.cat(known)
+    left = (1 - torch.arange(task.horizon) / task.horizon).expand(found.shape[:2])
+    rewards = torch.as_tensor(model.logits(texts.texts)).float().sigmoid()
     lowest, highest = task.reward_range
-    return Judged(known, rewards, (rewards - 1) * (highest - lowest) / task.kl_coef)
+    final = (rewards - 1) * (highest - lowest) / task.kl_coef
+    return Judged(torch.cat((found, left[..., None]), dim=-1), rewards, final)
 
 
 def scaled_rewards(task: Task, rewards: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class SoftValue(nn.Module):
 
     def forward(self, texts: SelfWritten, found: Judged, index: Tensor) -> Tensor:
         """Values [n, T + 1], nats, of the texts ``index`` [n] after 0 to T tokens; at last what they got."""
-        logits = self.logits(texts.hidden[index], found.known[index][:, :-1])
+        logits = self.logits(texts.hidden[index], found.known[index])
         final = found.final[index][:, None]
         values = torch.where(texts.mask[index], F.logsigmoid(logits), final)
         return torch.cat((values, final), dim=1)
@@ -87,6 +88,6 @@ class SoftValue(nn.Module):
     def acceptance_loss(self, texts: SelfWritten, found: Judged, index: Tensor) -> Tensor:
         """The mean log-loss over the steps of texts ``index`` [n] that pi0 wrote."""
         mask = texts.mask[index]
-        logits = self.logits(texts.hidden[index], found.known[index][:, :-1])[mask]
+        logits = self.logits(texts.hidden[index], found.known[index])[mask]
         accepted = found.final[index].exp()[:, None].expand_as(mask)[mask]
         return F.binary_cross_entropy_with_logits(logits, accepted)

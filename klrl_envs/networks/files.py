@@ -31,6 +31,7 @@ NETWORKS = {
     "residual": ("klrl_envs.networks.residual", "ResidualNetwork"),
     "table": ("klrl_envs.networks.table", "Table"),
     "text-heads": ("klrl_envs.networks.text_heads", "TextHeads"),
+    "word-heads": ("klrl_envs.networks.word_heads", "WordHeads"),
 }
 """Name -> the module that has the network, imported where it is used, and its class."""
 

@@ -24,6 +24,8 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.residual",
     "klrl_envs.networks.table",
     "klrl_envs.networks.text_heads",
+    "klrl_envs.networks.word_heads",
+    "klrl_envs.networks.words",
     "klrl_envs.policies",
     "klrl_envs.reference.decoder",
     "klrl_envs.reference.device",

@@ -44,17 +44,16 @@ def test_a_run_counts_what_was_rewarded_and_nothing_else(tmp_path: Path) -> None
     assert (tmp_path / "policy.safetensors").exists()
 
 
-def test_the_policy_starts_at_the_reference_but_for_its_evidence() -> None:
+def test_the_policy_starts_at_the_reference_and_knows_the_model() -> None:
     made = learner()
     made.write(reference=True)
     made.fit_reward()
     texts = made.write()
     assert texts.log_ratios.abs().max() < 1e-5
-    evidence = made.policy.evidence
-    assert evidence.embedding.weight[:, 0].abs().max() > 0
+    assert made.policy.words.table.abs().max() > 0
 
 
-def test_where_the_policy_follows_the_values_advantages_are_its_own_log_ratios() -> None:
+def test_where_the_policy_follows_the_values_its_log_ratios_are_what_is_wanted() -> None:
     made = learner()
     texts = made.write()
     values = torch.randn(len(texts), made.task.horizon + 1).cumsum(1) / 4
@@ -62,8 +61,8 @@ def test_where_the_policy_follows_the_values_advantages_are_its_own_log_ratios()
         torch.cat((texts.mask, torch.zeros_like(texts.mask[:, :1])), dim=1), values, values[:, -1:]
     )
     consistent = replace(texts, log_ratios=values.diff(dim=1) * texts.mask)
-    advantages, targets = made.estimates(consistent, values)
-    torch.testing.assert_close(advantages, consistent.log_ratios)
+    wanted, targets = made.estimates(consistent, values)
+    torch.testing.assert_close(wanted, consistent.log_ratios)
     torch.testing.assert_close(targets[texts.mask], values[:, :-1][texts.mask])
 
 
@@ -71,7 +70,7 @@ def test_the_value_ends_at_what_the_model_says_of_the_whole_text() -> None:
     made = learner()
     texts = made.write(reference=True)
     made.fit_reward()
-    found = judged(made.task, made.model, texts)
+    found = judged(made.task, made.model, made.policy.words, texts)
     values = made.value.of_all(texts, found)
     expected = (torch.as_tensor(1 / (1 + np.exp(-made.model.logits(texts.texts)))) - 1) / made.task.kl_coef
     torch.testing.assert_close(values[:, -1], expected.float(), atol=1e-3, rtol=1e-3)

@@ -15,6 +15,8 @@ from klrl_envs.networks.network import Network
 from klrl_envs.networks.residual import ResidualNetwork
 from klrl_envs.networks.table import Table
 from klrl_envs.networks.text_heads import TextHeads
+from klrl_envs.networks.word_heads import WordHeads
+from klrl_envs.networks.words import keys_of
 
 GRID = "klrl/GridNavigation-v0"
 KINDS = {
@@ -25,6 +27,7 @@ KINDS = {
     "language-model of factors": "klrl/Sentiment-v0",
     "text-heads": "klrl/Sentiment-v0",
     "text-heads without pairs": "klrl/Sentiment-v0",
+    "word-heads": "klrl/Sentiment-v0",
     "hidden-state": "klrl/Sentiment-v0",
 }
 
@@ -66,6 +69,10 @@ def network_of_kind(name: str) -> Network:
         return shaken(LanguageModelNetwork(task, *((4, 8) if name.endswith("factors") else ())))
     if name.startswith("text-heads"):
         return moved(TextHeads(task, 4, 16, pairs=int(name == "text-heads")))
+    if name == "word-heads":
+        heads = moved(WordHeads(task, 4, 16, 12))
+        heads.words.set(keys_of(["good", "the", "a"]), np.array([2.0, -0.5, 0.3]), (0.5, 0.1, 0.1, 0.1))
+        return heads
     return moved(ResidualNetwork(task, 8))
 
 

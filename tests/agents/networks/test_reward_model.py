@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from agents.networks.reward_model import RewardModel, logit, ridge, token_weights
+import klrl_envs
+from agents.networks.reward_model import RewardModel, logit, ridge
+from klrl_envs.networks.words import WordEvidence, read_words
 
 WORDS = [f"w{number}" for number in range(40)]
 
@@ -42,18 +43,18 @@ def test_it_recovers_an_additive_reward_and_how_length_counts(power: float) -> N
     assert np.corrcoef(model.logits(others), logit(additive(others, power)))[0, 1] > 0.99
 
 
-def test_on_the_way_it_says_what_it_says_of_the_words_that_are_whole() -> None:
-    texts = drawn(300, 2)
-    model = RewardModel()
-    model.fit(texts, additive(texts, 0.5))
-    # the ends of the words and one place within the second word
-    text = "w1 w2 w1 w2 w3 unknown"
-    ends = np.array([[0, 2, 4, 5, 11, 14, len(text)]])
-    sums, words = model.along([text], ends)
-    whole = ["", "w1", "w1", "w1 w2", "w1 w2 w1 w2", "w1 w2 w1 w2 w3", text]
-    assert words.tolist() == [[len(each.split()) for each in whole]]
-    assert model.calibrated(sums, words)[0, 1:] == pytest.approx(model.logits(whole)[1:])
-    assert sums[0, 0] == 0
+def test_a_network_that_it_is_given_to_reads_texts_as_it_does() -> None:
+    model = RewardModel(least=1)
+    texts = ["A good film, and a good end", "The film is bad", "it's bad; the end"]
+    model.fit(texts * 4, np.array([0.9, 0.2, 0.1] * 4))
+    vocabulary = klrl_envs.make_task("klrl/Sentiment-v0").vocabulary
+    evidence = WordEvidence(vocabulary, 16)
+    model.give(evidence)
+    for text in (*texts, "A good good film and nothing known"):
+        tokens = torch.tensor([vocabulary.encode(text)])
+        words = read_words(evidence, tokens, torch.tensor([tokens.shape[1]]), tokens.shape[1] + 1)
+        found = evidence.logits(words.sums, words.count).item()
+        assert found == pytest.approx(model.logits([text])[0], abs=1e-4)
 
 
 def test_without_a_fit_all_texts_are_alike() -> None:
@@ -72,19 +73,3 @@ def test_the_ridge_is_the_closed_form() -> None:
     dense, targets, penalty = rng.normal(size=(30, 5)), rng.normal(size=30), rng.uniform(0.1, 2, 5)
     expected = np.linalg.solve(dense.T @ dense + np.diag(penalty), dense.T @ targets)
     assert ridge(csr_matrix(dense), targets, penalty) == pytest.approx(expected, abs=1e-4)
-
-
-def test_weights_of_tokens_predict_what_tokens_and_pairs_add() -> None:
-    rng = np.random.default_rng(3)
-    tokens, lengths = rng.integers(0, 6, (4_000, 8)), rng.integers(3, 9, 4_000)
-    single, double = rng.normal(size=6), rng.normal(size=36)
-
-    def total(single: NDArray[np.float64], double: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = np.arange(8) < lengths[:, None]
-        sums = (single[tokens] * inside).sum(1)
-        sums += (double[tokens[:, :-1] * 6 + tokens[:, 1:]] * inside[:, 1:]).sum(1)
-        return sums / np.sqrt(lengths)
-
-    targets = total(single, double)
-    found: Any = token_weights(tokens, lengths, targets, 6, (0.01, 0.01))
-    assert np.corrcoef(total(*found), targets)[0, 1] > 0.99

@@ -10,9 +10,10 @@ import torch
 
 import klrl_envs
 from agents.networks.categorical import ResidualScores
-from agents.networks.self_written import SelfWritten, heads_read, joined, write
+from agents.networks.self_written import SelfWritten, heads_read, joined, words_along, write
 from klrl_envs import Task
-from klrl_envs.networks.text_heads import TextHeads
+from klrl_envs.networks.word_heads import WordHeads
+from klrl_envs.networks.words import keys_of, read_words
 
 PROMPTS = np.array([0, 0, 5, 9])
 
@@ -22,16 +23,15 @@ def task() -> Task:
     return klrl_envs.find_row("klrl/Sentiment-v0").make(horizon=6)
 
 
-def policy() -> TextHeads:
+def policy() -> WordHeads:
     torch.manual_seed(1)
-    heads = TextHeads(task(), size=8, width=16)
+    heads = WordHeads(task(), size=8, width=16, bits=10)
     torch.nn.init.normal_(heads.actor[-1].weight, std=0.1)  # type: ignore[arg-type]
-    assert heads.evidence.pairs is not None
-    torch.nn.init.normal_(heads.evidence.pairs.weight, std=0.1)
+    heads.words.set(keys_of(["the", "good", "and"]), np.array([1.0, 2.0, -1.0]), (0.5, 0.0, 0.1, 0.0))
     return heads
 
 
-def written(heads: TextHeads | None) -> SelfWritten:
+def written(heads: WordHeads | None) -> SelfWritten:
     return write(task(), heads, PROMPTS, torch.Generator().manual_seed(4))
 
 
@@ -54,18 +54,21 @@ def test_what_is_read_again_is_what_was_written() -> None:
     assert texts.log_ratios.abs().max() > 0.01
 
 
-def test_the_ends_are_those_of_the_text_so_far() -> None:
-    texts = written(None)
-    for row, first, steps, text, ends in zip(
-        texts.tokens.tolist(), texts.first.tolist(), texts.mask.sum(1).tolist(), texts.texts, texts.ends
-    ):
-        assert text == task().vocabulary.decode(row[: first + steps])
-        for step in range(steps + 1):
-            assert ends[step] == len(task().vocabulary.decode(row[: first + step]))
+def test_words_along_a_text_are_those_before_each_step() -> None:
+    heads = policy()
+    texts = written(heads)
+    along = words_along(heads.words, texts, torch.arange(4))
+    assert len(along) == texts.mask.shape[1]
+    for step, words in enumerate(along):
+        lengths = texts.first + step
+        expected = read_words(heads.words, texts.tokens, lengths, texts.tokens.shape[1] + 1)
+        there = texts.mask[:, step]
+        torch.testing.assert_close(words.sums[there], expected.sums[there])
+        assert (words.current[there] == expected.current[there]).all()
 
 
 def test_parts_are_joined_in_order() -> None:
     texts = written(None)
     whole = joined([texts.part(1), texts.halved().part(3)])
     assert whole.texts == [texts.texts[0], *texts.texts[:3]] and len(whole) == 4
-    assert whole.ends.shape == (4, 7) and whole.tokens.shape == (4, 14)
+    assert whole.tokens.shape == (4, 14) and whole.hidden.shape[:2] == (4, 6)
