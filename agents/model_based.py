@@ -19,6 +19,8 @@ the policy's own, a beginning of a few tokens is ended by the end token and rewa
 
    (the second term is the expectation of what the first has taken off), and each state weighs
    exp(V(s) - V(start)), held below ``heaviest``.
+   With ``--train all`` it is a language model instead, which begins as pi0 and knows nothing of the model but
+   what it learns; it is not distilled.
 4. Then batches of the policy's own whole texts, which the model judges. What a token's l = log pi - log pi0
    should be is V(s') - V(s), and of the k-th step thereafter lambda^k (V(s'') - V(s') - l'') more; half the
    squared difference is the loss. On texts of the policy that is the gradient of the objective, and where pi
@@ -33,13 +35,13 @@ Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefix
 arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); path consistency, Nachum et al. 2017 (arXiv
 1702.08892, eq. 14); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
 says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of those
-texts that would tell most; replay of older texts for the policy; weights of pi0 that move.
+texts that would tell most; replay of older texts for the policy.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +51,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from agents.arguments import Arguments, parse
+from agents.arguments import Arguments, Defaults, parse, settings_of
 from agents.networks.categorical import ResidualScores
 from agents.networks.policy import WeightAverage
 from agents.networks.reward_model import RewardModel
-from agents.networks.self_written import SelfWritten, heads_read, joined, write
+from agents.networks.self_writers import InformedPolicy, WholePolicy
+from agents.networks.self_written import SelfWritten, joined, write
 from agents.networks.soft_value import Judged, SoftValue, judged, scaled_rewards
 from agents.run import Training, prepare, report
 from klrl_envs import Evaluation, Task
-from klrl_envs.networks.word_heads import WordHeads
+from klrl_envs.reference.protocol import neural
 from klrl_envs.wrappers import Episode
 
 
@@ -91,7 +94,10 @@ class ModelBasedArguments(Arguments):
     """updates after the last rewarded text, whose weights are averaged"""
     distilled: float = 0.4
     """passes over the texts of pi0 from which the policy is distilled"""
-    learning_rate: float = 1e-3
+    train: str = "heads"
+    """which weights move: "heads" on pi0 that read the model of the reward, or "all" of a language model that
+    starts as pi0"""
+    learning_rate: float | None = None
     """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
     embedding_learning_rate: float = 3e-4
     """the same of the embeddings of tokens"""
@@ -114,15 +120,7 @@ FARTHEST = 8.0
 """The largest weight of a token in the distillation, and the largest error in nats that is followed."""
 
 
-class InformedPolicy(WordHeads):
-    """``WordHeads`` as this agent trains and averages them."""
-
-    observes = "pi0's hidden state, sums over the tokens, a model of the reward, time"
-    trains = "heads on pi0, on texts judged by a learnt model of the reward"
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Its weights by name, those of words not; no copies."""
-        return {name: weight.data for name, weight in self.named_parameters()}
+DEFAULTS: Defaults = {"neural": {"learning_rate": 1e-3}, "neural-all": {"learning_rate": 2e-4}}
 
 
 class ModelBased:
@@ -136,15 +134,15 @@ class ModelBased:
     def __init__(self, args: ModelBasedArguments, task: Task) -> None:
         self.args = args
         self.task = task
-        self.policy = InformedPolicy(task)
-        self.value = SoftValue(self.policy.unembedding.shape[1])
+        kinds: dict[str, Callable[[Task], InformedPolicy | WholePolicy]]
+        kinds = {"heads": InformedPolicy, "all": WholePolicy}
+        self.policy = kinds[args.train](task)
+        self.evidence = self.policy.evidence()
+        self.value = SoftValue(neural(task.reference).width)
         self.model = RewardModel(args.ridge)
+        peak = settings_of(args, task, DEFAULTS)["learning_rate"]
         self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(self.policy.actor.parameters()), "peak": args.learning_rate},
-                {"params": [self.policy.tokens.embedding.weight], "peak": args.embedding_learning_rate},
-            ],
-            betas=(0.9, 0.99),
+            self.policy.groups(peak, args.embedding_learning_rate), betas=(0.9, 0.99)
         )
         self.value_optimizer = torch.optim.Adam(
             self.value.parameters(), lr=args.value_learning_rate, betas=(0.9, 0.99)
@@ -161,7 +159,9 @@ class ModelBased:
         group = 1 if reference else self.args.group
         numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
         prompts = np.repeat(numbers, group)
-        return write(self.task, None if reference else self.policy, prompts, self.generator)
+        if reference:
+            return write(self.task, None, prompts, self.generator)
+        return self.policy.write_to_itself(prompts, self.generator)
 
     def beginnings(self, texts: SelfWritten) -> NDArray[np.int64]:
         """How many tokens of each text are rewarded, int64 [N]; more than it has for all."""
@@ -176,14 +176,14 @@ class ModelBased:
         self.paid_rewards.append(rewards)
 
     def fit_reward(self) -> None:
-        """Fit the model of the reward anew, and give it to the policy."""
+        """Fit the model of the reward anew, and let the others read it."""
         self.fitted = len(self.paid_texts)
         self.model.fit(self.paid_texts, np.concatenate(self.paid_rewards))
-        self.model.give(self.policy.words)
+        self.model.give(self.evidence)
 
     def fit_value(self, texts: SelfWritten, passes: float, peak: float) -> None:
         """Learn the soft value from texts of pi0; the learning rate falls from its peak."""
-        found = judged(self.task, self.model, self.policy.words, texts)
+        found = judged(self.task, self.model, self.evidence, texts)
         optimizer = torch.optim.Adam(self.value.parameters(), lr=peak, betas=(0.9, 0.99))
         for part, progress in self.parts(len(texts), passes, 4 * self.args.minibatch):
             optimizer.param_groups[0]["lr"] = peak * (1.01 - progress)
@@ -202,14 +202,14 @@ class ModelBased:
 
     def distil(self, texts: SelfWritten, passes: float) -> None:
         """Bring the policy towards pi* on texts of pi0."""
-        found = judged(self.task, self.model, self.policy.words, texts)
+        found = judged(self.task, self.model, self.evidence, texts)
         values = self.value.of_all(texts, found)
         gains = values.diff(dim=1)
         tilts = gains.exp().clamp_max(STEEPEST)
         weights = (values[:, :-1] - values[:, :1]).exp().clamp_max(self.args.heaviest)
         for part, progress in self.parts(len(texts), passes, self.args.minibatch):
             mask = texts.mask[part]
-            reference, residual = heads_read(self.policy, texts, part)
+            reference, residual = self.policy.read_again(texts, part)
             rows = (reference + residual).log_softmax(dim=-1)
             taken = rows.gather(-1, texts.actions[part][mask][:, None]).squeeze(-1)
             loss = -(tilts[part][mask] - 1) * taken - (reference.softmax(dim=-1) * rows).sum(dim=-1)
@@ -232,7 +232,7 @@ class ModelBased:
         wanted, targets = self.estimates(texts, values)
         for part, _ in self.parts(len(texts), self.args.epochs, self.args.minibatch):
             mask, actions = texts.mask[part], texts.actions[part][texts.mask[part]]
-            logits, residual = heads_read(self.policy, texts, part)
+            logits, residual = self.policy.read_again(texts, part)
             reference = logits.log_softmax(dim=-1)
             scores: Any = ResidualScores.apply(reference, residual, actions)
             ratio = (
@@ -320,11 +320,12 @@ def begin(learner: ModelBased, training: Training) -> SelfWritten:
     reference = joined(parts)
     learner.fit_reward()
     learner.fit_value(reference, args.value_passes, 2e-3)
-    learner.distil(reference, args.distilled)
+    if args.train == "heads":
+        learner.distil(reference, args.distilled)
     return reference
 
 
-def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy:
+def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy | WholePolicy:
     """The policy that is learnt inside the token budget."""
     task = training.task
     learner = ModelBased(args, task)
@@ -334,7 +335,7 @@ def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy:
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)
-        found = judged(task, learner.model, learner.policy.words, texts)
+        found = judged(task, learner.model, learner.evidence, texts)
         share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
         nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
@@ -363,6 +364,8 @@ def train(args: ModelBasedArguments) -> Evaluation:
             f"model_based needs a neural environment, got {training.row.gym_id}: it learns a model of "
             "rewards of texts, and an exact task's reward is known by the state; take agents.ppo"
         )
+    if args.train not in ("heads", "all"):
+        raise ValueError(f"train must be heads or all, got {args.train!r}")
     if args.batch % args.group:
         raise ValueError(f"group must divide batch {args.batch}, got {args.group}")
     policy = learn(args, training)
@@ -372,4 +375,4 @@ def train(args: ModelBasedArguments) -> Evaluation:
 
 
 if __name__ == "__main__":
-    print(report(train(parse(ModelBasedArguments, __doc__))))
+    print(report(train(parse(ModelBasedArguments, __doc__, DEFAULTS))))
