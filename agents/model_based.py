@@ -19,13 +19,14 @@ the policy's own, a beginning of a few tokens is ended by the end token and rewa
 
    (the second term is the expectation of what the first has taken off), and each state weighs
    exp(V(s) - V(start)), held below ``heaviest``.
-   With ``--train all`` it is a language model instead, which begins as pi0 and knows nothing of the model but
-   what it learns; it is not distilled.
 4. Then batches of the policy's own whole texts, which the model judges. What a token's l = log pi - log pi0
    should be is V(s') - V(s), and of the k-th step thereafter lambda^k (V(s'') - V(s') - l'') more; half the
    squared difference is the loss. On texts of the policy that is the gradient of the objective, and where pi
    is near pi* it has less variance than an advantage beside the KL's own gradient: both sides of the
    difference know the token. When the budget is spent the learning rate falls.
+
+5. With ``--train all`` or ``lora`` a language model of its own then learns from the heads
+   (``networks/imitation.py``): its rows come to be theirs, on texts that they write.
 
 The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every
 token's V(s') - V(s) is then its l, and the variance of what is followed vanishes. It is pi* as far as the
@@ -41,7 +42,7 @@ texts that would tell most; replay of older texts for the policy.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +52,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from agents.arguments import Arguments, Defaults, parse, settings_of
+from agents.arguments import Arguments, parse
 from agents.networks.categorical import ResidualScores
+from agents.networks.imitation import Imitation, student_of
+from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.policy import WeightAverage
 from agents.networks.reward_model import RewardModel
-from agents.networks.self_writers import InformedPolicy, WholePolicy
-from agents.networks.self_written import SelfWritten, joined, write
+from agents.networks.self_written import InformedPolicy, SelfWritten, heads_read, joined, write
 from agents.networks.soft_value import Judged, SoftValue, judged, scaled_rewards
 from agents.run import Training, prepare, report
 from klrl_envs import Evaluation, Task
-from klrl_envs.reference.protocol import neural
 from klrl_envs.wrappers import Episode
 
 
@@ -90,14 +91,22 @@ class ModelBasedArguments(Arguments):
     """batches, the latest, over which the soft value passes after each"""
     refit: float = 0.15
     """growth of the number of rewarded texts after which the model of the reward is fitted anew"""
+    train: str = "heads"
+    """which weights move: "heads" on pi0, or then "all" of a language model that learns from the heads, or
+    "lora", factors of low rank on it"""
+    rank: int = 8
+    """of the factors"""
+    alpha: int = 16
+    """the factors' product counts alpha / rank times"""
+    imitation_batches: int = 120
+    """batches of texts of the heads from which a language model learns"""
+    imitation_learning_rate: float = 5e-4
+    """Adam's learning rate of the language model at its peak"""
     unpaid_updates: int = 90
     """updates after the last rewarded text, whose weights are averaged"""
     distilled: float = 0.4
     """passes over the texts of pi0 from which the policy is distilled"""
-    train: str = "heads"
-    """which weights move: "heads" on pi0 that read the model of the reward, or "all" of a language model that
-    starts as pi0"""
-    learning_rate: float | None = None
+    learning_rate: float = 1e-3
     """Adam's learning rate at first; it falls to a fifth as the budget is spent, then to a hundredth"""
     embedding_learning_rate: float = 3e-4
     """the same of the embeddings of tokens"""
@@ -120,9 +129,6 @@ FARTHEST = 8.0
 """The largest weight of a token in the distillation, and the largest error in nats that is followed."""
 
 
-DEFAULTS: Defaults = {"neural": {"learning_rate": 1e-3}, "neural-all": {"learning_rate": 2e-4}}
-
-
 class ModelBased:
     """The model, the value, the policy, and how each learns.
 
@@ -134,15 +140,15 @@ class ModelBased:
     def __init__(self, args: ModelBasedArguments, task: Task) -> None:
         self.args = args
         self.task = task
-        kinds: dict[str, Callable[[Task], InformedPolicy | WholePolicy]]
-        kinds = {"heads": InformedPolicy, "all": WholePolicy}
-        self.policy = kinds[args.train](task)
-        self.evidence = self.policy.evidence()
-        self.value = SoftValue(neural(task.reference).width)
+        self.policy = InformedPolicy(task)
+        self.value = SoftValue(self.policy.unembedding.shape[1])
         self.model = RewardModel(args.ridge)
-        peak = settings_of(args, task, DEFAULTS)["learning_rate"]
         self.optimizer = torch.optim.Adam(
-            self.policy.groups(peak, args.embedding_learning_rate), betas=(0.9, 0.99)
+            [
+                {"params": list(self.policy.actor.parameters()), "peak": args.learning_rate},
+                {"params": [self.policy.tokens.embedding.weight], "peak": args.embedding_learning_rate},
+            ],
+            betas=(0.9, 0.99),
         )
         self.value_optimizer = torch.optim.Adam(
             self.value.parameters(), lr=args.value_learning_rate, betas=(0.9, 0.99)
@@ -159,9 +165,7 @@ class ModelBased:
         group = 1 if reference else self.args.group
         numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
         prompts = np.repeat(numbers, group)
-        if reference:
-            return write(self.task, None, prompts, self.generator)
-        return self.policy.write_to_itself(prompts, self.generator)
+        return write(self.task, None if reference else self.policy, prompts, self.generator)
 
     def beginnings(self, texts: SelfWritten) -> NDArray[np.int64]:
         """How many tokens of each text are rewarded, int64 [N]; more than it has for all."""
@@ -179,11 +183,11 @@ class ModelBased:
         """Fit the model of the reward anew, and let the others read it."""
         self.fitted = len(self.paid_texts)
         self.model.fit(self.paid_texts, np.concatenate(self.paid_rewards))
-        self.model.give(self.evidence)
+        self.model.give(self.policy.words)
 
     def fit_value(self, texts: SelfWritten, passes: float, peak: float) -> None:
         """Learn the soft value from texts of pi0; the learning rate falls from its peak."""
-        found = judged(self.task, self.model, self.evidence, texts)
+        found = judged(self.task, self.model, self.policy.words, texts)
         optimizer = torch.optim.Adam(self.value.parameters(), lr=peak, betas=(0.9, 0.99))
         for part, progress in self.parts(len(texts), passes, 4 * self.args.minibatch):
             optimizer.param_groups[0]["lr"] = peak * (1.01 - progress)
@@ -202,14 +206,14 @@ class ModelBased:
 
     def distil(self, texts: SelfWritten, passes: float) -> None:
         """Bring the policy towards pi* on texts of pi0."""
-        found = judged(self.task, self.model, self.evidence, texts)
+        found = judged(self.task, self.model, self.policy.words, texts)
         values = self.value.of_all(texts, found)
         gains = values.diff(dim=1)
         tilts = gains.exp().clamp_max(STEEPEST)
         weights = (values[:, :-1] - values[:, :1]).exp().clamp_max(self.args.heaviest)
         for part, progress in self.parts(len(texts), passes, self.args.minibatch):
             mask = texts.mask[part]
-            reference, residual = self.policy.read_again(texts, part)
+            reference, residual = heads_read(self.policy, texts, part)
             rows = (reference + residual).log_softmax(dim=-1)
             taken = rows.gather(-1, texts.actions[part][mask][:, None]).squeeze(-1)
             loss = -(tilts[part][mask] - 1) * taken - (reference.softmax(dim=-1) * rows).sum(dim=-1)
@@ -232,7 +236,7 @@ class ModelBased:
         wanted, targets = self.estimates(texts, values)
         for part, _ in self.parts(len(texts), self.args.epochs, self.args.minibatch):
             mask, actions = texts.mask[part], texts.actions[part][texts.mask[part]]
-            logits, residual = self.policy.read_again(texts, part)
+            logits, residual = heads_read(self.policy, texts, part)
             reference = logits.log_softmax(dim=-1)
             scores: Any = ResidualScores.apply(reference, residual, actions)
             ratio = (
@@ -306,7 +310,11 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
     if not learner.fitted or not whole.any():
         return {}
     guessed = expit(learner.model.logits([text for text, kept in zip(found, whole, strict=True) if kept]))
-    return {"paid": scaled[whole].mean(), "error": float(np.sqrt(np.square(guessed - scaled[whole]).mean()))}
+    return {
+        "objective": float(np.mean([each.paid for each in episodes if each.k1 is not None])),
+        "paid": scaled[whole].mean(),
+        "error": float(np.sqrt(np.square(guessed - scaled[whole]).mean())),
+    }
 
 
 def begin(learner: ModelBased, training: Training) -> SelfWritten:
@@ -320,13 +328,12 @@ def begin(learner: ModelBased, training: Training) -> SelfWritten:
     reference = joined(parts)
     learner.fit_reward()
     learner.fit_value(reference, args.value_passes, 2e-3)
-    if args.train == "heads":
-        learner.distil(reference, args.distilled)
+    learner.distil(reference, args.distilled)
     return reference
 
 
-def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy | WholePolicy:
-    """The policy that is learnt inside the token budget."""
+def learn(args: ModelBasedArguments, training: Training) -> ModelBased:
+    """What is learnt inside the token budget."""
     task = training.task
     learner = ModelBased(args, task)
     reference = begin(learner, training)
@@ -335,7 +342,7 @@ def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy | Who
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)
-        found = judged(task, learner.model, learner.evidence, texts)
+        found = judged(task, learner.model, learner.policy.words, texts)
         share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
         nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
@@ -348,7 +355,21 @@ def learn(args: ModelBasedArguments, training: Training) -> InformedPolicy | Who
         if spent:
             average.add()
     average.apply()
-    return learner.policy
+    return learner
+
+
+def imitate(learner: ModelBased, training: Training, student: LanguageModelPolicy) -> LanguageModelPolicy:
+    """The language model, when it has learnt to write as the heads do; no text of it is rewarded."""
+    args = learner.args
+    imitation = Imitation(learner.policy, student, args.imitation_learning_rate)
+
+    def parts(texts: SelfWritten) -> Iterator[Tensor]:
+        return (part for part, _ in learner.parts(len(texts), 1.0, args.minibatch))
+
+    for nats in imitation.learn(learner.write, parts, args.imitation_batches):
+        training.note(from_the_heads=nats)
+    student.trains = f"{student.trains}, from heads that judge by a learnt model of the reward"
+    return student
 
 
 def train(args: ModelBasedArguments) -> Evaluation:
@@ -364,15 +385,16 @@ def train(args: ModelBasedArguments) -> Evaluation:
             f"model_based needs a neural environment, got {training.row.gym_id}: it learns a model of "
             "rewards of texts, and an exact task's reward is known by the state; take agents.ppo"
         )
-    if args.train not in ("heads", "all"):
-        raise ValueError(f"train must be heads or all, got {args.train!r}")
     if args.batch % args.group:
         raise ValueError(f"group must divide batch {args.batch}, got {args.group}")
-    policy = learn(args, training)
+    # that it cannot be made is said before the hour of learning
+    student = None if args.train == "heads" else student_of(training.task, args.train, args.rank, args.alpha)
+    learner = learn(args, training)
+    policy = learner.policy if student is None else imitate(learner, training, student)
     training.describe(policy.observes, policy.trains)
     scored, features = policy.for_evaluation(training.evaluation_task)
     return training.finish(scored, features=features, network=policy)
 
 
 if __name__ == "__main__":
-    print(report(train(parse(ModelBasedArguments, __doc__, DEFAULTS))))
+    print(report(train(parse(ModelBasedArguments, __doc__))))

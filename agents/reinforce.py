@@ -49,7 +49,7 @@ class ReinforceArguments(NetworkArguments):
 DEFAULTS: Defaults = {
     "exact": {"batch": 32, "group": 32, "learning_rate": 7e-3},
     "neural": {"batch": 64, "group": 4, "learning_rate": 5e-4},
-    "neural-all": {"batch": 256, "group": 8, "learning_rate": 1e-4},
+    "neural-all": {"batch": 64, "group": 4, "learning_rate": 3e-4},
     "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3},
 }
 

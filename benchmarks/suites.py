@@ -39,6 +39,9 @@ SUITES: dict[str, Suite] = {
         Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
         Experiment("model_based", "python -m agents.model_based", "neural"),
+        Experiment(
+            "model_based-all", "python -m agents.model_based --train all --name model_based-all", "neural"
+        ),
     ),
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.
     "diagnostics": (

@@ -1,4 +1,4 @@
-"""Texts that a policy writes to itself: nothing is rewarded, and so nothing is counted."""
+"""Texts that a policy on pi0 writes to itself: nothing is rewarded, and so nothing is counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.networks.categorical import draw
-from agents.networks.language_model import LanguageModelPolicy
-from agents.networks.writing import Texts, up_to_the_end
 from klrl_envs import Task
 from klrl_envs.networks.word_heads import WordHeads, WordReading
 from klrl_envs.networks.words import WordEvidence, Words, chosen, read_words
@@ -75,6 +73,17 @@ def joined(parts: Sequence[SelfWritten]) -> SelfWritten:
         return torch.cat(values)
 
     return SelfWritten(**{name: one(name) for name in parts[0].__dict__})
+
+
+class InformedPolicy(WordHeads):
+    """``WordHeads`` as this agent trains and averages them."""
+
+    observes = "pi0's hidden state, sums over the tokens, a model of the reward, time"
+    trains = "heads on pi0, on texts judged by a learnt model of the reward"
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Its weights by name, those of words not; no copies."""
+        return {name: weight.data for name, weight in self.named_parameters()}
 
 
 @torch.no_grad()
@@ -156,45 +165,3 @@ def heads_read(policy: WordHeads, texts: SelfWritten, index: Tensor) -> tuple[Te
     state = texts.hidden[index][mask].float()
     inputs = policy.encode(state, sums, words, before[mask])
     return state @ policy.unembedding.T, policy.residual(inputs, words)
-
-
-@torch.no_grad()
-def write_whole(
-    policy: LanguageModelPolicy, prompts: NDArray[np.int64], generator: torch.Generator
-) -> SelfWritten:
-    """A text of a language model of its own after each of the prompts [N], by their numbers."""
-    task = policy.task
-    actions, log_probs = policy.written(prompts, generator)
-    mask = up_to_the_end(actions, -1 if task.end_token is None else task.end_token)
-    shown = torch.as_tensor(task.padded_prompts[prompts])
-    first = torch.as_tensor(task.prompts.lengths[prompts]).long()
-    tokens = Texts(shown, first, actions, log_probs, mask, task.pad).whole()
-    parts = torch.arange(len(tokens)).split(policy.at_once(tokens.device))
-    reference, hidden = torch.zeros_like(log_probs), []
-    for part in parts:
-        there = mask[part]
-        states, logits = policy.read(tokens[part], first[part], there, reference=True)
-        taken = logits.log_softmax(dim=-1).gather(-1, actions[part][there][:, None]).squeeze(-1)
-        reference[part] = reference[part].masked_scatter(there, taken)
-        hidden.append(states)
-    lengths, decode = (first + mask.sum(1)).tolist(), task.vocabulary.decode
-    return SelfWritten(
-        tokens=tokens,
-        first=first,
-        actions=torch.where(mask, actions, 0),
-        mask=mask,
-        log_probs=log_probs,
-        log_ratios=log_probs - reference,
-        hidden=torch.cat(hidden),
-        texts=[decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)],
-    )
-
-
-def whole_read(
-    policy: LanguageModelPolicy, unembedding: Tensor, texts: SelfWritten, index: Tensor
-) -> tuple[Tensor, Tensor]:
-    """As ``heads_read``, of a language model of its own; pi0's output embeddings are [V, width]."""
-    mask = texts.mask[index]
-    _, logits = policy.read(texts.tokens[index], texts.first[index], mask)
-    reference = texts.hidden[index][mask].float() @ unembedding.T
-    return reference, logits - reference

@@ -77,6 +77,8 @@ TRAINERS = (
     agent("ppo", "all", "ppo, all weights"),
     agent("reinforce", "heads", "reinforce, heads"),
     agent("ppo", "heads", "ppo, heads"),
+    agent("model_based", "all", "model_based, all weights"),
+    agent("model_based", "heads", "model_based, heads"),
 )
 
 
@@ -154,7 +156,9 @@ def tokens_of(path: Path) -> int:
 
 def curve_of(trainer: Trainer, out: Path, window: int) -> Curve:
     """The points of a training, each of so many tokens, from its progress.jsonl and core.jsonl."""
-    updates, core = lines_of(out / "progress.jsonl"), lines_of(out / "core.jsonl")
+    core = lines_of(out / "core.jsonl")
+    # an update that paid for no whole text, as some of model_based's, says nothing
+    updates = [line for line in lines_of(out / "progress.jsonl") if "objective" in line]
     tokens = np.array([line["tokens"] for line in updates])
     at = np.array([line["tokens"] for line in core])
     used = np.array([line["seconds"] for line in core])

@@ -65,6 +65,7 @@ class Words:
         open: bool [N], whether a token may go on with the last word.
         closed, last: float32 [N], what the words before the last, and the last, add to the sum.
         count: float32 [N], how many they are.
+        begun: int64 [N], at which step the last one began.
         keys: int64 [N, 2 L], of the words and pairs before the last, 0 where there are none yet.
         alone: int64 [N, L], tokens that were a whole word when it was new; V where there are none.
         steps: tokens so far, those that add nothing counted.
@@ -76,6 +77,7 @@ class Words:
     closed: Tensor
     last: Tensor
     count: Tensor
+    begun: Tensor
     keys: Tensor
     alone: Tensor
     steps: int
@@ -152,6 +154,7 @@ class WordEvidence(nn.Module):
             closed=sums,
             last=sums,
             count=sums,
+            begun=keys,
             keys=keys.new_zeros((count, 2 * length)),
             alone=keys.new_full((count, length), len(self.add)),
             steps=0,
@@ -171,9 +174,8 @@ class WordEvidence(nn.Module):
         new, new_pair = (~(keys == each[:, None]).any(dim=1) for each in (current, pair))
         last = self._weights(current) * new + self._weights(pair) * (new_pair & (before != 0))
         alone[:, words.steps] = torch.where(begins & new, tokens, len(self.add))
-        if words.steps:  # a word that goes on was no word of one token
-            whole = alone[:, words.steps - 1]
-            alone[:, words.steps - 1] = torch.where(joins, len(self.add), whole)
+        # a word that goes on was no word of one token
+        alone.masked_fill_(joins[:, None] & (self._steps(alone) == words.begun[:, None]), len(self.add))
         stays = silent if active is None else silent & active
         return Words(
             current=torch.where(silent, words.current, current),
@@ -182,6 +184,7 @@ class WordEvidence(nn.Module):
             closed=words.closed + words.last * begins,
             last=torch.where(silent, words.last, last),
             count=words.count + self.size[tokens] * begins,
+            begun=torch.where(begins, words.steps, words.begun),
             keys=keys,
             alone=alone,
             steps=words.steps + 1,
@@ -234,6 +237,10 @@ class WordEvidence(nn.Module):
         count = count.clamp_min(1.0)
         logarithm = (count / USUAL).log()
         return count**-power, level + (first + second * logarithm) * logarithm
+
+    def _steps(self, values: Tensor) -> Tensor:
+        """Which step each of values [N, L] is of, [L]."""
+        return torch.arange(values.shape[1], device=values.device)
 
     def _pairs(self, first: Tensor, second: Tensor) -> Tensor:
         return first * PAIR + second

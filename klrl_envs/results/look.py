@@ -25,6 +25,7 @@ Style = tuple[str, str]
 # The agents of this repository in Okabe and Ito's colours, which no other agent's coming or going moves.
 KNOWN: dict[str, Style] = {
     "model_based": ("#000000", "*"),
+    "model_based-all": ("#777777", "*"),
     "posterior": ("#0072B2", "o"),
     "ppo": ("#D55E00", "s"),
     "ppo-all": ("#8C2D04", "s"),

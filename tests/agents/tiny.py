@@ -14,7 +14,7 @@ from klrl_envs import AutomatonTask, Engine, observer_of
 
 SMALL_GRID = {"size": 4, "horizon": 12}
 
-MODEL_BASED: dict[str, Any] = {"batch": 16, "minibatch": 8, "unpaid_updates": 2}
+MODEL_BASED: dict[str, Any] = {"batch": 16, "minibatch": 8, "unpaid_updates": 2, "imitation_batches": 2}
 """Of the model-based agent, as quick as it can be."""
 
 

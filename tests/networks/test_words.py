@@ -125,9 +125,12 @@ def test_texts_that_rest_stay_as_they_are() -> None:
     made = evidence()
     rows = [tokens_of("The film was good"), tokens_of("A film")]
     padded = torch.tensor([row + [len(made.add)] * (6 - len(row)) for row in rows])
-    both = read_words(made, padded, torch.tensor([len(row) for row in rows]), 8)
+    both = read_words(made, padded, torch.tensor([len(row) for row in rows]), 12)
+    more = tokens_of("s and")  # goes on with the last word of each
+    for token in more:
+        both = made.append(both, torch.tensor([token] * 2))
     for place, row in enumerate(rows):
-        alone = after(made, row)
+        alone = after(made, row + more)
         assert both.sums[place].item() == pytest.approx(alone.sums.item())
         torch.testing.assert_close(made.gains(both)[0][place], made.gains(alone)[0][0])
 
