@@ -26,7 +26,7 @@ the policy's own, a beginning of a few tokens is ended by the end token and rewa
    difference know the token. When the budget is spent the learning rate falls.
 
 5. With ``--train all`` or ``lora`` a language model of its own then learns from the heads
-   (``networks/imitation.py``): its rows come to be theirs, on texts that they write.
+   (``networks/imitation.py``): its rows come to be theirs, on texts that they and then it writes.
 
 The fixed point, where V is exact and the policy can be anything, is pi0 exp(r_model / kl_coef) / Z: every
 token's V(s') - V(s) is then its l, and the variance of what is followed vanishes. It is pi* as far as the
@@ -54,7 +54,7 @@ from torch import Tensor
 
 from agents.arguments import Arguments, parse
 from agents.networks.categorical import ResidualScores
-from agents.networks.imitation import Imitation, student_of
+from agents.networks.imitation import Imitation, student_of, write_as_student
 from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.policy import WeightAverage
 from agents.networks.reward_model import RewardModel
@@ -116,17 +116,15 @@ class ModelBasedArguments(Arguments):
     """passes over the texts of pi0 from which the soft value is learnt at first"""
     gae_lambda: float = 0.85
     """how fast later steps cease to count in a token's advantage"""
-    heaviest_token: float = 1.4
-    """weight of a token that has become likelier since it was written, at most"""
     heaviest: float = 3.0
     """weight of a state in the distillation, at most"""
     ridge: float = 0.1
     """ridge of the model of the reward"""
 
 
-STEEPEST = 20.0
-FARTHEST = 8.0
-"""The largest weight of a token in the distillation, and the largest error in nats that is followed."""
+STEEPEST, FARTHEST, LIKELIER = 20.0, 8.0, 1.4
+"""The largest weight of a token in the distillation, the largest error in nats that is followed, and the
+largest weight of a token that has become likelier since it was written."""
 
 
 class ModelBased:
@@ -160,11 +158,14 @@ class ModelBased:
         self.paid_texts: list[str] = []
         self.paid_rewards: list[NDArray[np.float64]] = []
 
+    def prompts(self, group: int) -> NDArray[np.int64]:
+        """Prompts of a batch, so many times each, by their numbers."""
+        numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
+        return np.repeat(numbers, group)
+
     def write(self, *, reference: bool = False) -> SelfWritten:
         """A batch of texts of the policy, or of pi0, which nobody rewards yet."""
-        group = 1 if reference else self.args.group
-        numbers = self.rng.integers(0, len(self.task.prompts.tokens), self.args.batch // group)
-        prompts = np.repeat(numbers, group)
+        prompts = self.prompts(1 if reference else self.args.group)
         return write(self.task, None if reference else self.policy, prompts, self.generator)
 
     def beginnings(self, texts: SelfWritten) -> NDArray[np.int64]:
@@ -239,9 +240,7 @@ class ModelBased:
             logits, residual = heads_read(self.policy, texts, part)
             reference = logits.log_softmax(dim=-1)
             scores: Any = ResidualScores.apply(reference, residual, actions)
-            ratio = (
-                (scores[0].detach() - texts.log_probs[part][mask]).exp().clamp_max(self.args.heaviest_token)
-            )
+            ratio = (scores[0].detach() - texts.log_probs[part][mask]).exp().clamp_max(LIKELIER)
             nats = scores[0] - reference.gather(-1, actions[:, None]).squeeze(-1)
             error = (wanted[part][mask] - nats).clamp(-FARTHEST, FARTHEST)
             self.descend((ratio * error.square()).sum() / (2 * len(part)), share)
@@ -363,10 +362,12 @@ def imitate(learner: ModelBased, training: Training, student: LanguageModelPolic
     args = learner.args
     imitation = Imitation(learner.policy, student, args.imitation_learning_rate)
 
-    def parts(texts: SelfWritten) -> Iterator[Tensor]:
-        return (part for part, _ in learner.parts(len(texts), 1.0, args.minibatch))
+    def written(own: bool) -> SelfWritten:
+        if not own:
+            return learner.write()
+        return write_as_student(student, learner.prompts(args.group), learner.generator)
 
-    for nats in imitation.learn(learner.write, parts, args.imitation_batches):
+    for nats in imitation.learn(written, args.imitation_batches, args.minibatch, learner.rng):
         training.note(from_the_heads=nats)
     student.trains = f"{student.trains}, from heads that judge by a learnt model of the reward"
     return student
@@ -382,12 +383,11 @@ def train(args: ModelBasedArguments) -> Evaluation:
     training = Training(args, "model_based")
     if training.task.exact is not None:
         raise ValueError(
-            f"model_based needs a neural environment, got {training.row.gym_id}: it learns a model of "
-            "rewards of texts, and an exact task's reward is known by the state; take agents.ppo"
+            f"model_based needs a neural environment, got {training.row.gym_id}: in an exact one the state "
+            "tells the reward; take agents.ppo"
         )
     if args.batch % args.group:
         raise ValueError(f"group must divide batch {args.batch}, got {args.group}")
-    # that it cannot be made is said before the hour of learning
     student = None if args.train == "heads" else student_of(training.task, args.train, args.rank, args.alpha)
     learner = learn(args, training)
     policy = learner.policy if student is None else imitate(learner, training, student)

@@ -12,7 +12,7 @@ import torch
 
 import klrl_envs
 from agents.model_based import ModelBased, ModelBasedArguments, pay, train
-from agents.networks.imitation import Imitation, student_of
+from agents.networks.imitation import Imitation, student_of, write_as_student
 from agents.networks.self_written import SelfWritten, heads_read
 from agents.networks.soft_value import judged
 from agents.run import Training
@@ -143,11 +143,11 @@ def test_a_language_model_learns_to_write_as_the_heads_do(trained: str) -> None:
     student = student_of(made.task, trained, 4, 8)
     imitation = Imitation(made.policy, student, 3e-3)
     texts = made.write()
-    nats = list(imitation.learn(lambda: texts, lambda _: iter([torch.arange(len(texts))]), 30))
+    nats = list(imitation.learn(lambda own: texts, 30, len(texts), made.rng))
     assert nats[0] == pytest.approx(imitation_at_the_start(made, texts), rel=1e-3)
     assert nats[-1] < 0.5 * nats[0]
     with torch.no_grad():
-        averaged = imitation.divergence(texts, torch.arange(len(texts))).item()
+        averaged = imitation.divergence(texts, torch.arange(len(texts)), own=False).item()
     assert averaged < nats[0]
 
 
@@ -156,3 +156,22 @@ def imitation_at_the_start(made: ModelBased, texts: SelfWritten) -> float:
     reference, residual = heads_read(made.policy, texts, torch.arange(len(texts)))
     rows, reference = (reference + residual).log_softmax(-1), reference.log_softmax(-1)
     return ((rows.exp() * (rows - reference)).sum() / len(texts)).item()
+
+
+def test_what_a_student_writes_has_its_log_probs_and_those_of_pi0() -> None:
+    made = learner()
+    student = student_of(made.task, "all", 4, 8)
+    with torch.no_grad():
+        for weight in student.actor_weights():
+            weight += 0.02 * torch.randn_like(weight)
+    texts = write_as_student(student, made.prompts(4), made.generator)
+    actions = texts.actions[texts.mask][:, None]
+    _, own = student.read(texts.tokens, texts.first, texts.mask)
+    reference = texts.hidden[texts.mask] @ made.policy.unembedding.T
+    for logits, expected in ((own, texts.log_probs), (reference, texts.log_probs - texts.log_ratios)):
+        found = logits.log_softmax(-1).gather(-1, actions)[:, 0]
+        torch.testing.assert_close(found, expected[texts.mask], atol=1e-4, rtol=1e-4)
+    assert texts.log_ratios.abs().max() > 0.01
+    with torch.no_grad():
+        nats = Imitation(made.policy, student, 1e-3).divergence(texts, torch.arange(len(texts)), own=True)
+    assert nats.item() > 0
