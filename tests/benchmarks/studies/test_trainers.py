@@ -47,6 +47,14 @@ def test_what_is_left_over_is_no_point(tmp_path: Path) -> None:
     assert curve_of(RUN, training(tmp_path), window=900).tokens == [900]
 
 
+def test_an_update_without_an_objective_says_nothing(tmp_path: Path) -> None:
+    folder = training(tmp_path)
+    lines = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+    lines.insert(2, {"tokens": 250, "seconds": 2.5, "from_the_heads": 0.4})
+    (folder / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert curve_of(RUN, folder, window=400).objective == pytest.approx([0.525, 0.565, 0.595])
+
+
 def test_the_watch_reads_what_the_process_itself_has_used(tmp_path: Path) -> None:
     pytest.importorskip("psutil")
     code = (
