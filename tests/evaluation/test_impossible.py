@@ -267,7 +267,9 @@ class Rewriting:
 
 def test_states_that_a_policy_is_shown_are_its_own_copies():
     env = random_env(3, kl_coef=0.3)
-    assert evaluate(Rewriting(env), env, episodes=16).objective == evaluate("reference", env).objective
+    rewritten, honest = evaluate(Rewriting(env), env, episodes=16), evaluate("reference", env)
+    # computed over all states, in another order of sums
+    assert rewritten.objective.estimate == pytest.approx(honest.objective.estimate, abs=1e-12)
 
 
 class Moody(np.ndarray):
