@@ -13,7 +13,7 @@ from torch import Tensor
 from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.make import Trained, make_network
 from agents.networks.policy import WeightAverage
-from agents.networks.self_written import SelfWritten, heads_read
+from agents.networks.self_written import SelfWritten, decoded, heads_read
 from agents.networks.writing import Texts, up_to_the_end
 from klrl_envs import Task
 from klrl_envs.networks.word_heads import WordHeads
@@ -52,7 +52,6 @@ def write_as_student(
         taken = logits.log_softmax(dim=-1).gather(-1, actions[part][there][:, None]).squeeze(-1)
         reference[part] = reference[part].masked_scatter(there, taken)
         hidden.append(states)
-    lengths, decode = (first + mask.sum(1)).tolist(), task.vocabulary.decode
     return SelfWritten(
         tokens=tokens,
         first=first,
@@ -61,7 +60,7 @@ def write_as_student(
         log_probs=log_probs,
         log_ratios=log_probs - reference,
         hidden=torch.cat(hidden),
-        texts=[decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)],
+        texts=decoded(task, tokens.tolist(), (first + mask.sum(1)).tolist()),
     )
 
 

@@ -130,8 +130,7 @@ def write(
         if progress is not None:
             progress.append(torch.as_tensor(taken[:, step]))
     hidden += [torch.zeros_like(hidden[0])] * (horizon - len(hidden))
-    lengths, decode = (first + mask.sum(axis=1)).tolist(), task.vocabulary.decode
-    texts = [decode(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
+    texts = decoded(task, tokens.tolist(), (first + mask.sum(axis=1)).tolist())
     there = torch.as_tensor(mask)
     return SelfWritten(
         tokens=torch.as_tensor(tokens),
@@ -143,6 +142,12 @@ def write(
         hidden=torch.stack(hidden, dim=1),
         texts=texts,
     )
+
+
+def decoded(task: Task, rows: list[list[int]], lengths: list[int]) -> list[str]:
+    """Texts of rows of tokens, of which so many count."""
+    decode = task.vocabulary.decode
+    return [decode(row[:length]) for row, length in zip(rows, lengths, strict=True)]
 
 
 @torch.no_grad()
