@@ -2,6 +2,7 @@
 
 from klrl_envs.wrappers.episodes import Episode, append_line, append_lines
 from klrl_envs.wrappers.kl_reward import KLReward, VectorKLReward
+from klrl_envs.wrappers.learned_reward import LearnedReward, VectorLearnedReward
 from klrl_envs.wrappers.observations import (
     ReferenceFeatures,
     StateIndex,
@@ -16,12 +17,14 @@ __all__ = [
     "DelayedReward",
     "Episode",
     "KLReward",
+    "LearnedReward",
     "NoisyReward",
     "RandomStart",
     "Recorder",
     "ReferenceFeatures",
     "StateIndex",
     "VectorKLReward",
+    "VectorLearnedReward",
     "VectorRecorder",
     "VectorReferenceFeatures",
     "VectorStateIndex",
