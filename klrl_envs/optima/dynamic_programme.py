@@ -10,8 +10,9 @@ X_t[a, q] the expected reward to go when token a is chosen in q at time t, one b
 the context in which a is chosen, so the step is a matrix product of pi0 [C, V] by exp(X/beta) [V, Q],
 each column shifted by its maximum, over the states that some text reaches then. (A trigram has more
 arcs than tokens, and sparse factors in place of the one matrix; a reward of context and token tilts pi0.)
-Where execution is stochastic, X is an expectation over what is executed, inside the soft maximum: no agent
-can choose its luck. Everything is float64, in reward units and nats; nothing is discounted.
+Where execution is stochastic, or the environment replies, X is an expectation over what is executed or
+replied, inside the soft maximum: no agent can choose its luck. Everything is float64, in reward units and
+nats; nothing is discounted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from klrl_envs.optima.tilted import BLOCK, Tilted
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automaton import RewardAutomaton
+from klrl_envs.reward.replies import Replies
 
 MOST_NUMBERS = 3 << 27
 """Numbers that a solution may hold: 3 GiB."""
@@ -78,7 +80,7 @@ class Solution:
 
     @property
     def kl(self) -> float:
-        """KL(pi* || pi0), nats; with stochastic execution the sum of the policy's conditional KLs."""
+        """KL(pi* || pi0), nats; of a stochastic automaton the sum of the policy's conditional KLs."""
         return max((self.expected_reward - self.value) / self.kl_coef, 0.0)
 
     @property
@@ -212,7 +214,23 @@ class Solution:
         ends = automaton.absorbing[after]
         if self.problem.end_token is not None:
             ends = ends | (chosen == self.problem.end_token)
-        return automaton.reward[state] + np.where(ends, automaton.final_reward[after], later)
+        worth = np.where(ends, automaton.final_reward[after], later)
+        if self.problem.replies is not None:
+            worth = self._told(self.problem.replies, time, after, ends, worth)
+        return automaton.reward[state] + worth
+
+    def _told(
+        self, replies: Replies, time: int, after: IntArray, ends: BoolArray, worth: FloatArray
+    ) -> FloatArray:
+        """``worth``, with what is expected of the reply where ``after`` speaks."""
+        following = self._next_table(time)
+        worth = np.where(
+            replies.speaks[after], self.problem.reply_worth(replies, following, time)[after], worth
+        )
+        if self.problem.end_token is None:
+            return worth
+        last_word = self.problem.reply_worth(replies, following, time, ended=True)[after]
+        return np.where(replies.speaks[after] & ends, last_word, worth)
 
 
 def _by_time(time: IntArray, chosen: BoolArray) -> Iterator[tuple[int, IntArray]]:

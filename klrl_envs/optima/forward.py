@@ -18,6 +18,7 @@ from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.tilted import BLOCK
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.rows import TokenRows, as_array
+from klrl_envs.reward.replies import Replies
 
 PolicyRows = Callable[[IntArray, IntArray, IntArray], Any]
 """(context int64[N], state int64[N], time int64[N]) -> log-prob rows float[N, V]."""
@@ -124,6 +125,12 @@ def write_token(
     ends = np.zeros(automaton.vocab_size, dtype=bool)
     if problem.end_token is not None:
         ends[problem.end_token] = True
+    after = automaton.transition[state]
+    if automaton.replies is not None:
+        told = np.where(automaton.replies.speaks[after], joint, 0.0)
+        paid += float((told * automaton.reward[state]).sum())
+        paid += write_replies(problem, automaton.replies, time, after, told, later, final_states)
+        joint = joint - told
     if automaton.execution is None:
         pieces = [(problem.reference.next_context(context[:, None], tokens), ends, joint)]
     else:  # choices that lead to one context and end alike are executed together
@@ -135,7 +142,6 @@ def write_token(
             for execution in [automaton.execution[chosen]]
             if chosen.size
         ]
-    after = automaton.transition[state]
     for following, end, weight in pieces:
         final = automaton.absorbing[after] | end
         rest = automaton.horizon_reward[after] if last else 0.0
@@ -145,6 +151,36 @@ def write_token(
         final_states += np.bincount(after[over], weights=weight[over], minlength=automaton.states)
         target = following * automaton.states + after
         later += np.bincount(target[~over], weights=weight[~over], minlength=later.size)
+    return paid
+
+
+def write_replies(
+    problem: Problem,
+    replies: Replies,
+    time: int,
+    after: IntArray,
+    joint: FloatArray,
+    later: FloatArray,
+    final_states: FloatArray,
+) -> float:
+    """Push probability joint [n, token] on speaking states after [n, token] on, as ``write_token`` does.
+
+    What the steps to those states paid is not counted here.
+    """
+    automaton, states = problem.automaton, problem.automaton.states
+    by_state = [np.zeros(states), np.zeros(states)]
+    for token in range(automaton.vocab_size):
+        by_state[token == problem.end_token] += np.bincount(
+            after[:, token], weights=joint[:, token], minlength=states
+        )
+    told = problem.told(replies, *by_state)
+    paid = float(told.over @ automaton.final_reward[told.after])
+    final_states += np.bincount(told.after, weights=told.over, minlength=states)
+    if time == problem.horizon - 1:
+        final_states += np.bincount(told.after, weights=told.going_on, minlength=states)
+        return paid + float(told.going_on @ automaton.horizon_reward[told.after])
+    target = problem.told_contexts * states + told.after
+    later += np.bincount(target, weights=told.going_on, minlength=later.size)
     return paid
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automaton import RewardAutomaton
+from klrl_envs.reward.replies import Replies
+
+
+class Told(NamedTuple):
+    """Where replies lead: for each of K outcomes the state after it, and the mass that ends, or goes on."""
+
+    after: IntArray
+    over: FloatArray
+    going_on: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +65,8 @@ class Problem:
                 f"context_reward has {extra.shape[0]} contexts, the reference {reference.contexts}"
             )
         plain = reference.arc_tokens.size == reference.vocab_size
-        if not plain and (extra is not None or automaton.execution is not None):
-            raise ValueError("context_reward and execution need a bigram or the uniform reference")
+        if not plain and not (extra is None and automaton.execution is None and automaton.replies is None):
+            raise ValueError("context_reward, execution and replies need a bigram or the uniform reference")
         if self.prompts is None:
             return
         limits = {"context": reference.contexts, "state": automaton.states}
@@ -66,11 +75,31 @@ class Problem:
                 raise ValueError(f"prompts must lead to a {name} in 0..{limit - 1}, got {values}")
         if automaton.absorbing[self.prompts[1]].any():
             raise ValueError("a prompt must not lead to an absorbing state: nothing can follow")
+        if automaton.replies is not None and automaton.replies.speaks[self.prompts[1]].any():
+            raise ValueError("a prompt must not lead to a speaking state: what is written first is no prompt")
 
     @cached_property
     def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """Contexts, states and probabilities, [N] each, at which an episode starts."""
-        return self.automaton.starts(self.reference.start_context, self.prompts)
+        """Contexts, states and probabilities, [N] each, at which the agent's first token starts."""
+        begun = self.automaton.starts(self.reference.start_context, self.prompts)
+        return begun if self.replies is None else self.replies.followed(self.reference, *begun)[1:]
+
+    @property
+    def replies(self) -> Replies | None:
+        """What the environment writes itself, or None."""
+        return self.automaton.replies
+
+    @cached_property
+    def told_contexts(self) -> IntArray:
+        """int64[K], the reference's context after each outcome of the replies."""
+        assert self.replies is not None
+        return self.replies.contexts(self.reference)
+
+    @cached_property
+    def _speaks(self) -> BoolArray:
+        """bool[V, Q], whether token a in q is followed by a reply."""
+        assert self.replies is not None
+        return self.replies.speaks[self._after]
 
     @cached_property
     def reached(self) -> list[IntArray]:
@@ -78,6 +107,7 @@ class Problem:
         automaton = self.automaton
         seen = np.zeros(automaton.states, dtype=bool)
         seen[self.starts[1]] = True
+        speaks = np.zeros_like(seen) if self.replies is None else self.replies.speaks
         transition = automaton.transition
         if self.end_token is not None and automaton.execution is None:
             transition = np.delete(transition, self.end_token, axis=1)
@@ -85,7 +115,7 @@ class Problem:
         for _ in range(self.horizon - 1):
             following = np.zeros(automaton.states, dtype=bool)
             following[transition[result[-1]].ravel()] = True
-            result.append(np.flatnonzero(following & ~automaton.absorbing))
+            result.append(np.flatnonzero(automaton.heard(following) & ~automaton.absorbing & ~speaks))
         return result
 
     @cached_property
@@ -104,11 +134,12 @@ class Problem:
 
     @cached_property
     def _ends(self) -> BoolArray:
-        """bool[V, Q], whether token a chosen and executed in q ends the episode."""
+        """bool[V, Q], whether token a chosen and executed in q ends the episode by itself."""
         ends = self.automaton.absorbing[self._after]
         if self.end_token is not None:
             ends[self.end_token] = True
-        return ends
+        # where the environment writes on, its reply ends the episode or does not
+        return ends if self.replies is None else ends & ~self._speaks
 
     @cached_property
     def _paid(self) -> FloatArray:
@@ -153,8 +184,33 @@ class Problem:
             going_on = np.empty(index.shape)
             np.take(np.ravel(values), index, out=going_on, mode="wrap")
         np.copyto(going_on, 0.0, where=ends)
+        if self.replies is not None:
+            worth = self.reply_worth(self.replies, values, time)[after]
+            if self.end_token is not None:
+                last_word = self.reply_worth(self.replies, values, time, ended=True)
+                worth[self.end_token] = last_word[after[self.end_token]]
+            np.copyto(going_on, worth, where=self.columns(self._speaks, time))
         going_on += self.columns(self._paid, time)
         return going_on
+
+    def reply_worth(
+        self, replies: Replies, values: FloatArray | None, time: int, *, ended: bool = False
+    ) -> FloatArray:
+        """float64[Q], what is expected after what each speaking state writes, zero where none is written.
+
+        Args:
+            replies: of the automaton.
+            values: as of `to_go`.
+            time: tokens written before the choice that led there.
+            ended: whether the choice was the end token.
+        """
+        automaton, after = self.automaton, replies.after
+        if values is None or not values.size:
+            going_on = automaton.horizon_reward[after]
+        else:
+            going_on = values[self.told_contexts, np.maximum(self.places[time + 1][after], 0)]
+        over = automaton.absorbing[after] | ended
+        return replies.mean(np.where(over, automaton.final_reward[after], going_on))
 
     def _to_go_executed(self, values: FloatArray | None, time: int, execution: FloatArray) -> FloatArray:
         automaton, states = self.automaton, self.reached[time]
@@ -188,12 +244,36 @@ class Problem:
         place = np.arange(states) if last else np.maximum(self.places[time + 1], 0)
         width = states if last else self.reached[time + 1].size
         ended = np.bincount(after[ends], weights=joint[ends], minlength=states).astype(np.float64, copy=False)
+        told = None if self.replies is None else self._advance_replies(self.replies, joint, time)
+        if told is not None:
+            ended += np.bincount(told.after, weights=told.over, minlength=states)
         if width == 0:  # every text has ended
             return ended, np.zeros((contexts, 0))
         joint[ends] = 0.0
         into = self.reference.arc_contexts[:, None] * width + place[after]
         going_on = np.bincount(into.ravel(), weights=np.ravel(joint), minlength=contexts * width)
+        if told is not None:
+            into = self.told_contexts * width + place[told.after]
+            going_on = going_on + np.bincount(into, weights=told.going_on, minlength=contexts * width)
         return ended, np.reshape(going_on.astype(np.float64, copy=False), (contexts, width))
+
+    def _advance_replies(self, replies: Replies, joint: FloatArray, time: int) -> Told:
+        """Take the mass on arcs [V, Q_t] that a reply follows out of ``joint``; where it goes."""
+        after, spoken = self.columns(self._after, time), self.columns(self._speaks, time)
+        mass, size = np.where(spoken, joint, 0.0), self.automaton.states
+        joint[spoken] = 0.0
+        last_words = np.zeros(size)
+        if self.end_token is not None:
+            last_words = np.bincount(after[self.end_token], weights=mass[self.end_token], minlength=size)
+            mass[self.end_token] = 0.0
+        by_state = np.bincount(after.ravel(), weights=mass.ravel(), minlength=size)
+        return self.told(replies, by_state.astype(np.float64), last_words.astype(np.float64))
+
+    def told(self, replies: Replies, mass: FloatArray, last_words: FloatArray) -> Told:
+        """Where mass float64[Q] on speaking states goes; last_words [Q]: what the end token led there."""
+        spread = replies.spread(mass)
+        over = np.where(self.automaton.absorbing[replies.after], spread, 0.0)
+        return Told(replies.after, over + replies.spread(last_words), spread - over)
 
     def at_starts(self, values: FloatArray) -> FloatArray:
         """Values float64[N] of the starts, of values float64[C, Q_0]."""

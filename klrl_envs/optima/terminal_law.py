@@ -59,12 +59,12 @@ def terminal_law(problem: Problem) -> TerminalLaw:
     The cost of a step is that of a backward step times the number of starts (first states, or prompts).
 
     Raises:
-        ValueError: the automaton pays before the end, or its execution is stochastic (then the optimum
-            is not the tilted reference, and the law does not determine it).
+        ValueError: the automaton pays before the end, or its execution or replies are stochastic (then the
+            optimum is not the tilted reference, and the law does not determine it).
     """
     automaton = problem.automaton
     if not automaton.terminal or not automaton.deterministic:
-        kind = "stochastic execution" if automaton.terminal else "rewards before the end"
+        kind = "stochastic execution or replies" if automaton.terminal else "rewards before the end"
         raise ValueError(f"the law of the final reward needs an automaton without {kind}")
     reference, states = problem.reference, automaton.states
     context, state, start = problem.starts

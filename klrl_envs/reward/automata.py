@@ -147,15 +147,17 @@ def product(
     ``np.multiply`` (both) or ``np.maximum`` (either). The text ends where either ends it.
 
     Raises:
-        ValueError: other vocabularies, stochastic execution, or too many states.
+        ValueError: other vocabularies, stochastic execution, replies, or too many states.
     """
     if first.vocab_size != second.vocab_size:
         raise ValueError(f"vocabularies must be one, got {first.vocab_size} and {second.vocab_size} tokens")
     extras = [each.context_reward for each in (first, second) if each.context_reward is not None]
     if len({extra.shape for extra in extras}) > 1:
         raise ValueError("the two rewards of context and token must be of one reference")
-    if not (first.deterministic and second.deterministic):
+    if first.execution is not None or second.execution is not None:
         raise ValueError("a product is of automata whose chosen token is the one that is executed")
+    if first.replies is not None or second.replies is not None:
+        raise ValueError("a product is of automata that write nothing themselves, got one with replies")
     start = np.outer(first.start, second.start)
     known = {pair: place for place, pair in enumerate(map(tuple, np.argwhere(start > 0).tolist()))}
     waiting = list(known)

@@ -8,7 +8,6 @@ decision process, which `klrl_envs.optima.dynamic_programme.solve` solves to the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,9 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
-
-PROBABILITY_TOLERANCE = 1e-9
-"""How far a distribution may be from summing to one."""
+from klrl_envs.reward.parts import (
+    as_absorbing,
+    as_context_reward,
+    as_execution,
+    as_rewards,
+    as_start,
+    as_transition,
+    check_replies,
+)
+from klrl_envs.reward.replies import Replies
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -33,6 +39,10 @@ class RewardAutomaton:
     the horizon, where it is neither, pays `horizon_reward[q]`. The end token is read like any other.
     The context of an n-gram reference follows the chosen token, not the executed one.
 
+    Where there are `replies`, a step (or the start) that leads to a speaking state is followed by what the
+    environment writes, and by the state after that; what ends the episode, and what the end pays, is the
+    latter's.
+
     Attributes (Q states, V tokens; arrays are read-only):
         transition: int64[Q, V], the next state.
         reward: float64[Q, V], paid for the executed token.
@@ -42,6 +52,7 @@ class RewardAutomaton:
         horizon_reward: float64[Q], paid in place of `final_reward` where the horizon ends the episode.
         execution: float64[V, V] or None, row a the distribution of what is executed when a is chosen.
         context_reward: float64[C, V] or None, paid on top for a token in a context of the reference.
+        replies: what the environment writes itself, or None.
 
     Two automata are equal where their `fingerprint`s are.
     """
@@ -54,6 +65,7 @@ class RewardAutomaton:
     horizon_reward: FloatArray
     execution: FloatArray | None
     context_reward: FloatArray | None
+    replies: Replies | None
 
     def __init__(
         self,
@@ -66,6 +78,7 @@ class RewardAutomaton:
         execution: ArrayLike | None = None,
         horizon_reward: ArrayLike | None = None,
         context_reward: ArrayLike | None = None,
+        replies: Replies | None = None,
     ) -> None:
         """Check and keep the parts.
 
@@ -79,28 +92,32 @@ class RewardAutomaton:
             horizon_reward: float[Q], finite; `final_reward` where None.
             context_reward: float[C, V], finite, C the contexts of the reference (a bigram's are the last
                 token, and V at the start); none where None. It does not go with `execution`.
+            replies: of speaking states, none of which is absorbing. They do not go with `execution`.
 
         Raises:
             ValueError: an argument of another shape, range or kind; the message names it.
         """
-        table = _transition(transition)
+        table = as_transition(transition)
         states, tokens = table.shape
-        final = _rewards("final_reward", final_reward, (states,))
-        stops = _absorbing(absorbing, states)
+        final = as_rewards("final_reward", final_reward, (states,))
+        stops = as_absorbing(absorbing, states)
         parts: dict[str, NDArray[Any] | None] = {
             "transition": table,
-            "reward": _rewards("reward", reward, (states, tokens)),
+            "reward": as_rewards("reward", reward, (states, tokens)),
             "final_reward": final,
-            "start": _start(start, stops),
+            "start": as_start(start, stops),
             "absorbing": stops,
             "horizon_reward": (
-                final if horizon_reward is None else _rewards("horizon_reward", horizon_reward, (states,))
+                final if horizon_reward is None else as_rewards("horizon_reward", horizon_reward, (states,))
             ),
-            "execution": None if execution is None else _execution(execution, tokens),
-            "context_reward": None if context_reward is None else _context_reward(context_reward, tokens),
+            "execution": None if execution is None else as_execution(execution, tokens),
+            "context_reward": None if context_reward is None else as_context_reward(context_reward, tokens),
         }
         if execution is not None and context_reward is not None:
             raise ValueError("context_reward needs that the chosen token is executed: leave out execution")
+        if replies is not None:
+            check_replies(replies, parts, tokens)
+        object.__setattr__(self, "replies", replies)
         for name, array in parts.items():
             if array is not None:
                 array.setflags(write=False)
@@ -122,7 +139,7 @@ class RewardAutomaton:
 
         Only then is the optimum the reference tilted by the reward (theory: pi0 exp(r/beta) / Z).
         """
-        return self.execution is None
+        return self.execution is None and (self.replies is None or self.replies.certain)
 
     @property
     def terminal(self) -> bool:
@@ -152,6 +169,8 @@ class RewardAutomaton:
                 little = ordered.astype(ordered.dtype.newbyteorder("<"), copy=False)
                 digest.update(f"{name} {ordered.dtype.name} {ordered.shape}".encode())
                 digest.update(little.tobytes())
+        if self.replies is not None:
+            digest.update(self.replies.digest())
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -164,7 +183,8 @@ class RewardAutomaton:
 
     def __repr__(self) -> str:
         """Sizes alone: the tables can be large."""
-        kind = "" if self.deterministic else ", stochastic execution"
+        kind = "" if self.deterministic else ", stochastic"
+        kind += "" if self.replies is None else ", replies"
         return f"RewardAutomaton({self.states} states, {self.vocab_size} tokens{kind})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -241,6 +261,7 @@ class RewardAutomaton:
             horizon_reward=self.horizon_reward[kept],
             execution=self.execution,
             context_reward=self.context_reward,
+            replies=None if self.replies is None else self.replies.renumbered(kept, place),
         )
 
     def reachable(self, steps: int | None = None) -> BoolArray:
@@ -252,115 +273,25 @@ class RewardAutomaton:
         Returns:
             bool[Q].
         """
-        seen = self.start > 0
+        seen = self.heard(self.start > 0)
         frontier = seen
         limit = self.states if steps is None else steps
         for _ in range(limit):
             sources = frontier & ~self.absorbing
+            if self.replies is not None:
+                sources &= ~self.replies.speaks
             following = np.zeros(self.states, dtype=bool)
             following[self.transition[sources]] = True
-            frontier = following & ~seen
+            frontier = self.heard(following) & ~seen
             if not frontier.any():
                 break
             seen = seen | frontier
         return seen
 
-
-def _array(name: str, value: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a rectangular array, got rows of unequal lengths") from error
-
-
-def _shape(name: str, array: NDArray[Any], shape: Iterable[int]) -> None:
-    expected = tuple(shape)
-    if array.shape != expected:
-        raise ValueError(f"{name} must have shape {expected}, got {array.shape}")
-
-
-def _transition(value: ArrayLike) -> IntArray:
-    table = _array("transition", value)
-    if table.ndim != 2:
-        raise ValueError(f"transition must have two axes [states, tokens], got shape {table.shape}")
-    if table.shape[0] == 0:
-        raise ValueError("transition has no states; at least one is needed")
-    if table.shape[1] == 0:
-        raise ValueError("transition has an empty vocabulary; at least one token is needed")
-    if table.dtype.kind not in "iu":
-        raise ValueError(f"transition must hold integers, got dtype {table.dtype}")
-    outside = (table < 0) | (table >= table.shape[0])
-    if outside.any():
-        state, token = np.argwhere(outside)[0]
-        raise ValueError(
-            f"transition[{state}, {token}] is {table[state, token]}; "
-            f"allowed are the states 0 to {table.shape[0] - 1}"
-        )
-    return table.astype(np.int64)
-
-
-def _numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
-    array = _array(name, value)
-    if array.dtype.kind not in "iufb":
-        raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}")
-    _shape(name, array, shape)
-    numbers = array.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
-        raise ValueError(f"{name}{list(place)} is {numbers[place]}; allowed are finite numbers")
-    return numbers
-
-
-def _rewards(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
-    return np.zeros(shape) if value is None else _numbers(name, value, shape)
-
-
-def _absorbing(value: ArrayLike | None, states: int) -> BoolArray:
-    if value is None:
-        return np.zeros(states, dtype=bool)
-    array = _array("absorbing", value)
-    if array.dtype.kind != "b":
-        raise ValueError(f"absorbing must be an array of bool, one per state, got dtype {array.dtype}")
-    _shape("absorbing", array, (states,))
-    return array.copy()
-
-
-def _start(value: ArrayLike, absorbing: BoolArray) -> FloatArray:
-    array = _array("start", value)
-    states = absorbing.size
-    if array.ndim == 0:
-        if array.dtype.kind not in "iu" or not 0 <= int(array) < states:
-            raise ValueError(f"start must be a state, 0 to {states - 1}, or probabilities; got {value!r}")
-        distribution = np.zeros(states)
-        distribution[int(array)] = 1.0
-    else:
-        distribution = _numbers("start", value, (states,))
-        _distributions("start", distribution[None, :])
-    if distribution[absorbing].any():
-        state = int(np.flatnonzero((distribution > 0) & absorbing)[0])
-        raise ValueError(f"start puts probability on state {state}, which is absorbing: nothing can follow")
-    return distribution
-
-
-def _execution(value: ArrayLike, tokens: int) -> FloatArray:
-    execution = _numbers("execution", value, (tokens, tokens))
-    _distributions("execution", execution)
-    return execution
-
-
-def _context_reward(value: ArrayLike, tokens: int) -> FloatArray:
-    array = _array("context_reward", value)
-    return _numbers("context_reward", value, (*array.shape[:1], tokens))
-
-
-def _distributions(name: str, rows: FloatArray) -> None:
-    if (rows < 0).any():
-        raise ValueError(f"{name} has the probability {rows.min()}; allowed are 0 to 1")
-    totals = rows.sum(axis=1)
-    wrong = np.abs(totals - 1.0) > PROBABILITY_TOLERANCE
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        where = name if len(rows) == 1 else f"{name}[{row}]"
-        raise ValueError(
-            f"{where} sums to {totals[row]!r}; it must sum to 1 within {PROBABILITY_TOLERANCE:g}"
-        )
+    def heard(self, states: BoolArray) -> BoolArray:
+        """Some states bool[Q], and those that what is written in them leads to."""
+        if self.replies is None:
+            return states
+        following = states.copy()
+        following[self.replies.after[states[self.replies.state]]] = True
+        return following
