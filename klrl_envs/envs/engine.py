@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from klrl_envs import ledger
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
 from klrl_envs.reference.protocol import ReferenceLanes
+from klrl_envs.reward.replies import NOTHING, Replies
 from klrl_envs.tasks.base import Metrics, Task
 
 BLOCK = 64
@@ -19,7 +20,7 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step of N lanes gave.
+    """What one step of N lanes gave; what the task wrote then is the engine's ``environment_tokens``.
 
     Attributes:
         reward: float64 [N], zero on lanes that did not step.
@@ -93,12 +94,14 @@ class Engine:
 
     Attributes:
         tokens: int64 [N, L], prompt and tokens so far, padded on the right with ``task.pad``.
-        length, time: int64 [N], tokens in the row, and tokens written.
+        length, time: int64 [N], tokens in the row, and tokens that the agent wrote.
         state: int64 [N], the automaton's state (zero where there is none).
+        environment_tokens: int64 [N, R], what the task wrote since the agent's last token, or since the
+            reset, padded with ``task.pad``; None where it never writes.
         done: bool [N], ended and not yet reset.
         prompt_index: int64 [N].
-        reference_nats: float64 [N], log pi0 of what was written so far (in mode "end": at the end).
-        taken: tokens written in all lanes since the engine was made.
+        reference_nats: float64 [N], log pi0 of what the agent wrote so far (in mode "end": at the end).
+        taken: tokens that agents wrote in all lanes since the engine was made.
     """
 
     def __init__(self, task: Task, lanes: int, reference_log_prob: str = "step") -> None:
@@ -126,6 +129,11 @@ class Engine:
         self._cumulative_execution: FloatArray | None = None
         if task.exact is not None and task.exact.automaton.execution is not None:
             self._cumulative_execution = np.cumsum(task.exact.automaton.execution, axis=1)
+        self.environment_tokens: IntArray | None = None
+        self._longest_reply = 0 if task.replies is None else task.replies.longest
+        if task.replies is not None:
+            self.environment_tokens = np.full((lanes, self._longest_reply), task.pad, dtype=np.int64)
+            self._is_environments = np.zeros(self.tokens.shape, dtype=np.bool_)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reference_lanes": None}
@@ -180,8 +188,11 @@ class Engine:
         elif self._cumulative_start is not None and len(self._cumulative_start):
             drawn = self._randomness.draw(lanes)
             self.state[lanes] = np.searchsorted(self._cumulative_start, drawn, side="right")
+        if task.replies is not None:
+            self._is_environments[lanes] = False
+            self._reply(task.replies, lanes)
         if self._reference_lanes is not None:
-            written = self.tokens[lanes, : task.prompt_length]
+            written = self.tokens[lanes, : task.prompt_length + self._longest_reply]
             self._reference_lanes.reset(lanes, written, self.length[lanes])
 
     def step(self, actions: IntArray, active: BoolArray | None = None) -> StepResult:
@@ -205,6 +216,9 @@ class Engine:
         self.tokens[lanes, self.length[lanes]] = actions[lanes]
         self.length[lanes] += 1
         self.time[lanes] += 1
+        if self.task.exact is not None and self.task.replies is not None:
+            self._reply(self.task.replies, lanes)
+            ended |= self.task.exact.automaton.absorbing[self.state[lanes]]
         terminated = np.zeros(self.lanes, dtype=np.bool_)
         terminated[lanes] = ended | (self.time[lanes] >= self.task.horizon)
         finished = np.flatnonzero(terminated)
@@ -212,6 +226,7 @@ class Engine:
         metrics = self._finish(finished, reward, ended[np.searchsorted(lanes, finished)])
         if self._reference_lanes is not None:
             self._reference_lanes.step(actions, active & ~terminated)
+            self._read_replies(self._reference_lanes, active & ~terminated)
         self.taken += len(lanes)
         ledger.count(self.task.id, self.task.split, len(lanes), len(finished))
         return StepResult(reward, terminated, reference_log_prob, finished, metrics)
@@ -236,10 +251,49 @@ class Engine:
         return lanes.context
 
     def written(self) -> IntArray:
-        """The tokens after the prompt, int64 [N, T], padded with ``task.pad``."""
-        first = (self.length - self.time)[:, None]
-        padded = np.pad(self.tokens, ((0, 0), (0, self.task.horizon)), constant_values=self.task.pad)
-        return np.take_along_axis(padded, first + np.arange(self.task.horizon), axis=1)
+        """The tokens after the prompt, int64 [N, T], padded with ``task.pad``; [N, T + room for what the
+        task writes], with that among them, where it writes.
+        """
+        first, most = self.prompt_lengths()[:, None], self.task.horizon + self.task.reply_room
+        padded = np.pad(self.tokens, ((0, 0), (0, most)), constant_values=self.task.pad)
+        return np.take_along_axis(padded, first + np.arange(most), axis=1)
+
+    def prompt_lengths(self) -> IntArray:
+        """int64 [N], tokens of the lanes' prompts."""
+        return self.task.prompts.lengths[self.prompt_index]
+
+    def agent_mask(self) -> BoolArray:
+        """bool [N, L], which of ``tokens`` the agent wrote: no prompt, none of the task's own, no padding."""
+        place = np.arange(self.task.max_length)
+        own = (place >= self.prompt_lengths()[:, None]) & (place < self.length[:, None])
+        return own if self.environment_tokens is None else own & ~self._is_environments
+
+    def _reply(self, replies: Replies, lanes: IntArray) -> None:
+        """Write what the task says in those of ``lanes`` [K] whose state speaks; the others are silent."""
+        assert self.environment_tokens is not None
+        self.environment_tokens[lanes] = self.task.pad
+        speaking = lanes[replies.speaks[self.state[lanes]]]
+        if not len(speaking):
+            return
+        outcome = replies.draw(self.state[speaking], self._randomness.draw(speaking))
+        self.state[speaking] = replies.after[outcome]
+        texts = replies.texts[replies.text[outcome]]
+        row, place = np.nonzero(texts != NOTHING)
+        column = self.length[speaking[row]] + place
+        self.environment_tokens[speaking[row], place] = texts[row, place]
+        self.tokens[speaking[row], column] = texts[row, place]
+        self._is_environments[speaking[row], column] = True
+        self.length[speaking] += replies.lengths[replies.text[outcome]]
+
+    def _read_replies(self, reference: ReferenceLanes, going: BoolArray) -> None:
+        """Have pi0 read what the task wrote in the lanes that go on, bool [N]."""
+        if self.environment_tokens is None:
+            return
+        for column in np.transpose(self.environment_tokens):
+            there = going & (column != self.task.pad)
+            if not there.any():
+                break
+            reference.step(np.where(there, column, 0), there)
 
     def _checked(self, actions: IntArray, active: BoolArray) -> IntArray:
         actions = np.asarray(actions)
@@ -300,9 +354,14 @@ class Engine:
         return metrics
 
     def _whole_log_probs(self, finished: IntArray) -> FloatArray:
-        """log pi0 [K, T] of the tokens that the finished lanes [K] wrote, zero after the end."""
-        lengths, first = self.length[finished], self.length[finished] - self.time[finished]
+        """log pi0 [K, T] of the tokens that the agent wrote in lanes [K], zero after the end."""
+        lengths, first = self.length[finished], self.prompt_lengths()[finished]
         all_positions = self.task.reference.sequence_log_probs(self.tokens[finished], first, lengths)
-        columns = first[:, None] + np.arange(self.task.horizon)
-        padded = np.pad(all_positions, ((0, 0), (0, self.task.horizon)))
-        return np.take_along_axis(padded, columns, axis=1)
+        horizon = self.task.horizon
+        if self.environment_tokens is None:
+            columns = first[:, None] + np.arange(horizon)
+            padded = np.pad(all_positions, ((0, 0), (0, horizon)))
+            return np.take_along_axis(padded, columns, axis=1)
+        own = self.agent_mask()[finished]
+        columns = np.argsort(~own, axis=1, kind="stable")[:, :horizon]
+        return np.take_along_axis(np.where(own, all_positions, 0.0), columns, axis=1)

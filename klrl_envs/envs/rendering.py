@@ -26,9 +26,9 @@ def as_text(engine: Engine, lane: int) -> str:
 def parts(engine: Engine, lane: int) -> tuple[str, str]:
     """The prompt's text and the text written so far."""
     task = engine.task
-    length, time = int(engine.length[lane]), int(engine.time[lane])
-    row = engine.tokens[lane, :length]
-    return task.text(row[: length - time]), task.text(row[length - time :])
+    first = int(engine.prompt_lengths()[lane])
+    row = engine.tokens[lane, : engine.length[lane]]
+    return task.text(row[:first]), task.text(row[first:])
 
 
 def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray[np.uint8]:
@@ -44,19 +44,27 @@ def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray
     pen = ImageDraw.Draw(image)
     prompt, written = parts(engine, lane)
     count = len(prompt)
-    for number, line in enumerate(
-        textwrap.wrap(prompt + written, COLUMNS, drop_whitespace=False)[:most_lines]
-    ):
+    for number, (line, size) in enumerate(wrapped(prompt + written)[:most_lines]):
         grey = min(max(count, 0), len(line))
         place = (MARGIN, MARGIN + number * LINE)
         pen.text(place, line[:grey], fill="#888888", font=font)
         pen.text((MARGIN + pen.textlength(line[:grey], font), place[1]), line[grey:], fill="black", font=font)
-        count -= len(line)
+        count -= size
     footer = f"{int(engine.time[lane])} of {task.horizon} tokens"
     if reward is not None:
         footer += f"   reward {reward:.3f}"
     pen.text((MARGIN, image.height - MARGIN - LINE), footer, fill="#2f5fd0", font=font)
     return np.asarray(image)
+
+
+def wrapped(text: str) -> list[tuple[str, int]]:
+    """The lines of a text as they fit, and how many of its characters each takes."""
+    lines: list[tuple[str, int]] = []
+    for turn in text.split("\n"):
+        pieces = textwrap.wrap(turn, COLUMNS, drop_whitespace=False) or [""]
+        lines += [(piece, len(piece)) for piece in pieces[:-1]]
+        lines.append((pieces[-1], len(pieces[-1]) + 1))
+    return lines
 
 
 class Window:

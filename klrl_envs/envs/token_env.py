@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.initial_policy import initial_policy_of
 from klrl_envs.envs.observation import observer_of
-from klrl_envs.reference.arrays import LogProbs
+from klrl_envs.reference.arrays import BoolArray, LogProbs
 from klrl_envs.registry import make_task
 from klrl_envs.tasks.base import Task
 
@@ -69,11 +69,16 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
         return self._observer.observe(self.engine)[0], self._reset_info()
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Write one token. The reward is the task's alone; KL is the caller's to pay (``KLReward``)."""
+        """Write one token. The reward is the task's alone; KL is the caller's to pay (``KLReward``).
+
+        Where the task writes tokens itself, info has them as ``environment_tokens`` on the steps, and at the
+        resets, at which it does.
+        """
         result = self.engine.step(np.array([action]))
         info: dict[str, Any] = {}
         if result.reference_log_prob is not None:
             info["reference_log_prob"] = float(result.reference_log_prob[0])
+        info |= self._environment_tokens()
         for name, values in result.metrics.items():
             info[name] = values[0].item() if isinstance(values[0], np.generic) else values[0]
         self._last_reward = float(result.reward[0])
@@ -84,6 +89,10 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
     def reference_log_probs(self) -> LogProbs:
         """log pi0(.|s) [1, V] in nats at the current state."""
         return self.engine.reference_log_probs()
+
+    def agent_mask(self) -> BoolArray:
+        """bool [1, L], which tokens of the text so far the agent wrote: see ``Engine.agent_mask``."""
+        return self.engine.agent_mask()
 
     def render(self) -> Any:
         """The text or the grid so far: a str, an image uint8 [H, W, 3], or None (window)."""
@@ -111,7 +120,15 @@ class TokenEnv(gym.Env[NDArray[Any], np.int64]):
         self._window.show(rendering.as_pixels(self.engine, 0, self._last_reward))
 
     def _reset_info(self) -> dict[str, Any]:
-        return {"prompt": int(self.engine.prompt_index[0])} if self.task.prompt_length else {}
+        prompt = {"prompt": int(self.engine.prompt_index[0])} if self.task.prompt_length else {}
+        return prompt | self._environment_tokens()
+
+    def _environment_tokens(self) -> dict[str, Any]:
+        """What the task has just written, int64 [R] padded with ``task.pad``; nothing where it was silent."""
+        told = self.engine.environment_tokens
+        if told is None or told[0, 0] == self.task.pad:
+            return {}
+        return {"environment_tokens": told[0].copy()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_window": None}

@@ -86,7 +86,7 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             result = engine.step(actions, ~waiting)
             infos = self._infos(result, ~waiting)
             engine.reset(lanes)
-            infos |= self._reset_infos(waiting)
+            infos = joined(infos, self._reset_infos(waiting))
         if self.autoreset_mode is AutoresetMode.SAME_STEP and len(result.finished):
             infos = self._final(result, infos)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
@@ -95,6 +95,10 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def reference_log_probs(self) -> LogProbs:
         """log pi0(.|s) [N, V] in nats at the current states."""
         return self.engine.reference_log_probs()
+
+    def agent_mask(self) -> BoolArray:
+        """bool [N, L], which tokens of the texts so far the agent wrote: see ``Engine.agent_mask``."""
+        return self.engine.agent_mask()
 
     def render(self) -> tuple[Any, ...] | None:
         """A frame of each lane."""
@@ -133,15 +137,27 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 self.engine.seed(lane, generator)
 
     def _reset_infos(self, mask: BoolArray) -> dict[str, Any]:
-        if not self.task.prompt_length:
+        infos = self._environment_tokens(mask)
+        if self.task.prompt_length:
+            infos |= {"prompt": np.where(mask, self.engine.prompt_index, 0), "_prompt": mask}
+        return infos
+
+    def _environment_tokens(self, mask: BoolArray) -> dict[str, Any]:
+        """What the task has just written in those lanes [N], int64 [N, R]; nothing where it was silent."""
+        told = self.engine.environment_tokens
+        if told is None:
             return {}
-        return {"prompt": np.where(mask, self.engine.prompt_index, 0), "_prompt": mask}
+        mask = mask & (told[:, 0] != self.task.pad)
+        if not mask.any():
+            return {}
+        return {"environment_tokens": np.where(mask[:, None], told, 0), "_environment_tokens": mask}
 
     def _infos(self, result: StepResult, stepped: BoolArray) -> dict[str, Any]:
         """Gymnasium's layout: each key an array [N, ...] beside a mask ``_key`` [N]."""
         infos: dict[str, Any] = {}
         if result.reference_log_prob is not None:
             infos |= {"reference_log_prob": result.reference_log_prob, "_reference_log_prob": stepped}
+        infos |= self._environment_tokens(stepped)
         for name, values in result.metrics.items():
             array, mask = infos.get(name), infos.get(f"_{name}")
             if array is None or mask is None:
@@ -169,14 +185,23 @@ class TokenVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             if going.any():
                 running |= {name: np.where(spread(going, array), array, empty_like(array)), f"_{name}": going}
         self.engine.reset(result.finished)
-        return {
+        final = {
             "final_obs": final_obs,
             "_final_obs": result.terminated,
             "final_info": final_info,
             "_final_info": result.terminated,
-            **running,
-            **self._reset_infos(result.terminated),
         }
+        return final | joined(running, self._reset_infos(result.terminated))
+
+
+def joined(infos: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Infos of two sets of lanes that have none in common."""
+    result = {**others, **infos}
+    for name in [key for key in infos if key in others and not key.startswith("_")]:
+        mask = infos[f"_{name}"]
+        result[name] = np.where(spread(mask, infos[name]), infos[name], others[name])
+        result[f"_{name}"] = mask | others[f"_{name}"]
+    return result
 
 
 def spread(mask: BoolArray, array: NDArray[Any]) -> BoolArray:

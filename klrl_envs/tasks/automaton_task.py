@@ -16,6 +16,7 @@ from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.automata import binary
 from klrl_envs.reward.automaton import RewardAutomaton
+from klrl_envs.reward.replies import Replies
 from klrl_envs.tasks.base import Task, check_horizon
 
 ONE_HOT_STATES = 64
@@ -112,9 +113,28 @@ class AutomatonTask(Task):
         """This task."""
         return self
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.replies is not None and bool((self.replies.texts == self.end_token).any()):
+            raise ValueError(f"replies must not hold the end token {self.end_token}: it is no word of a text")
+
+    @property
+    def replies(self) -> Replies | None:
+        """See ``Task``: those of the automaton."""
+        return self.automaton.replies
+
+    @property
+    def reply_room(self) -> int:
+        """See ``Task``: by the longest way through the automaton."""
+        return self._reply_room
+
+    @cached_property
+    def _reply_room(self) -> int:
+        return most_written(self.automaton, self.horizon)
+
     @property
     def random_beside_tokens(self) -> bool:
-        """Whether the start is drawn, or what is executed is not always what was chosen."""
+        """Whether the start is drawn, or what the task writes, or what is executed is not what was chosen."""
         return not self.automaton.deterministic or bool(np.count_nonzero(self.automaton.start) > 1)
 
     @cached_property
@@ -127,8 +147,13 @@ class AutomatonTask(Task):
 
     @cached_property
     def starts(self) -> Starts:
-        """Where an episode starts: at the prompts, in order, or as the automaton draws it."""
-        return self.automaton.starts(self.reference.start_context, self.prompt_starts)
+        """Where an agent's first token starts: at the prompts, in order, or as the automaton draws it, and
+        after what the task writes first.
+        """
+        context, state, weight = self.automaton.starts(self.reference.start_context, self.prompt_starts)
+        if self.replies is None:
+            return context, state, weight
+        return self.replies.followed(self.reference, context, state, weight)[1:]
 
     def deterministic_objective(
         self,
@@ -138,7 +163,7 @@ class AutomatonTask(Task):
         steps: int | None = None,
         kl_coef: float | None = None,
     ) -> float:
-        """J of a deterministic policy, exactly, by following every start.
+        """J of a deterministic policy, exactly, by following every start and all that the task may write.
 
         Args:
             choose: what it writes.
@@ -155,10 +180,14 @@ class AutomatonTask(Task):
             if price:
                 paid = paid + price * self.reference.log_prob(context, token)
             total += float(weight @ paid)
+            context = self.reference.next_context(context, token)
+            if self.replies is not None:
+                told = self.replies.followed(self.reference, context, after, weight)
+                lane, context, after, weight = told
+                ends = ends[lane] | self.automaton.absorbing[after]
             total += float(weight[ends] @ self.automaton.settle(after[ends], ends[ends]))
             going = ~ends
-            context = self.reference.next_context(context, token)[going]
-            state, weight = after[going], weight[going]
+            context, state, weight = context[going], after[going], weight[going]
         return total + float(weight @ self.automaton.settle(state, np.zeros(state.size, dtype=np.bool_)))
 
     def text_rewards(
@@ -202,6 +231,27 @@ class AutomatonTask(Task):
             return np.full_like(state, tokens[time])
 
         return self.deterministic_objective(written, starts=starts, steps=len(tokens), kl_coef=0.0)
+
+
+def most_written(automaton: RewardAutomaton, horizon: int) -> int:
+    """The most tokens that an automaton's replies write around ``horizon`` tokens of an agent."""
+    replies = automaton.replies
+    if replies is None:
+        return 0
+    silent = np.flatnonzero(~automaton.absorbing & ~replies.speaks)
+    lengths = replies.lengths[replies.text]
+    room = told = np.zeros(automaton.states, dtype=np.int64)
+    for _ in range(horizon + 1):
+        # from the present state on: what a speaking one writes, then the most after any token
+        told = room.copy()
+        told[replies.state] = 0
+        np.maximum.at(told, replies.state, lengths + room[replies.after])
+        following = told.copy()
+        following[silent] = told[automaton.transition[silent]].max(axis=1)
+        if np.array_equal(following, room):
+            break
+        room = following
+    return int(told[automaton.start > 0].max())
 
 
 def number_features(states: int) -> NDArray[np.float32]:

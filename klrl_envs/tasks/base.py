@@ -20,6 +20,7 @@ from klrl_envs.reference.protocol import Reference
 from klrl_envs.reference.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from klrl_envs.reward.replies import Replies
     from klrl_envs.tasks.automaton_task import AutomatonTask
 
 Metrics = dict[str, NDArray[Any]]
@@ -89,7 +90,7 @@ class Task:
         reference: pi0.
         vocabulary: how tokens are shown.
         end_token: the token that ends an episode, or None.
-        horizon: the most tokens that are written, T.
+        horizon: the most tokens that the agent writes, T.
         kl_coef: the price of KL, in units of reward per nat.
         reward_range: bounds (a, b) of the episode's total reward, by definition of the task.
         reward_fingerprint: SHA-256 of what determines the reward.
@@ -133,6 +134,16 @@ class Task:
         return False
 
     @property
+    def replies(self) -> Replies | None:
+        """What the task writes itself after the agent's tokens, or None."""
+        return None
+
+    @property
+    def reply_room(self) -> int:
+        """The most tokens of an episode that are the task's own."""
+        return 0
+
+    @property
     def device(self) -> str:
         """Of the reference's network, as torch calls it; "cpu" where the reference is a table."""
         return device_of(self.reference)
@@ -149,8 +160,8 @@ class Task:
 
     @property
     def max_length(self) -> int:
-        """Length of an observation, L = P + T."""
-        return self.prompt_length + self.horizon
+        """Length of an observation, L = P + T, and what the task may write itself on top."""
+        return self.prompt_length + self.horizon + self.reply_room
 
     @property
     def pad(self) -> int:
