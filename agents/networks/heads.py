@@ -56,7 +56,7 @@ class TextPolicy(TextHeads, PolicyNetwork):
         mask = trajectories.mask[index]
         inputs = self.read(trajectories, index)[mask]
         inputs = inputs if self.critic is None else inputs.detach()
-        last = after_none(trajectories.tokens[index]).gather(1, self.before(trajectories, index))[mask]
+        last = after_none(trajectories.tokens[index]).gather(1, trajectories.before(index))[mask]
         return residual_scores(trajectories, index, self.residual(inputs, last))
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
@@ -73,15 +73,10 @@ class TextPolicy(TextHeads, PolicyNetwork):
 
     def read(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """What both heads read [n, T, D], with the evidence as it is now."""
-        before = self.before(trajectories, index)
+        before = trajectories.before(index)
         sums = self.evidence.sums(trajectories.tokens[index])
         sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))
         return self.encode(trajectories.inputs[index], sums, before)
-
-    def before(self, trajectories: Trajectories, index: Tensor) -> Tensor:
-        """Tokens before each step [n, T], the prompt's among them."""
-        steps = torch.arange(trajectories.mask.shape[1], device=trajectories.mask.device)
-        return (trajectories.first[index][:, None] + steps).clamp_max(trajectories.tokens.shape[1])
 
     @torch.no_grad()
     def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:

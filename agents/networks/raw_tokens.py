@@ -58,10 +58,8 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
 
     def read(self, reader: Reader, trajectories: Trajectories, index: Tensor) -> Tensor:
         """A reader's outputs [n, T, ...] before each step of the episodes ``index`` [n]."""
-        tokens = trajectories.tokens[index]
-        steps = torch.arange(trajectories.mask.shape[1], device=tokens.device)
-        before = (trajectories.first[index][:, None] + steps).clamp_max(tokens.shape[1])
-        known = reader.read(tokens)
+        before = trajectories.before(index)
+        known = reader.read(trajectories.tokens[index])
         return reader(known.gather(1, before[..., None].expand(-1, -1, known.shape[-1])), before)
 
     @torch.no_grad()
@@ -69,7 +67,7 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
         """See ``PolicyNetwork``."""
         device = generator.device
         writer = Writer(engine, prompts, device)
-        reading = Reading(self.actor, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
+        reading = self._reading(engine, device)
         while not engine.done.all():
             reference = writer.reference_rows()
             change = initial_change(self.task, engine.reference_lanes, len(reference), device)
@@ -77,4 +75,10 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
             residual = residual if change is None else residual + change
             inputs = reference[:, :0] if change is None else change
             reading.append(writer.step(inputs, reference, residual, None, generator))
+            if engine.environment_tokens is not None and (engine.environment_tokens != self.task.pad).any():
+                reading = self._reading(engine, device)  # the task wrote on in some of the texts
         return writer.trajectories()
+
+    def _reading(self, engine: Engine, device: torch.device) -> Reading:
+        """What the actor knows of an engine's texts."""
+        return Reading(self.actor, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)

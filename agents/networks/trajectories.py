@@ -58,6 +58,8 @@ class Trajectories:
         texts: of the episodes.
         metrics: the task's, arrays [N].
         visited: what the steps share, of the policy that knows it.
+        told: int64 [N, T], tokens that the task wrote after the first action and before each step; None where
+            it never writes.
     """
 
     inputs: Tensor
@@ -74,6 +76,13 @@ class Trajectories:
     texts: list[str]
     metrics: Mapping[str, NDArray[Any]]
     visited: Visited | None = None
+    told: Tensor | None = None
+
+    def before(self, index: Tensor) -> Tensor:
+        """Tokens before each step [n, T] of the episodes ``index`` [n]: the prompt's, and the task's, too."""
+        steps = torch.arange(self.mask.shape[1], device=self.mask.device)
+        own = self.first[index][:, None] + steps
+        return (own if self.told is None else own + self.told[index]).clamp_max(self.tokens.shape[1])
 
     @property
     def exact_kl(self) -> bool:
@@ -131,6 +140,7 @@ class Writer:
         self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
         self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
         self._metrics: dict[str, NDArray[Any]] = {}
+        self._told: list[NDArray[np.int64]] = []
 
     def reference_rows(self) -> Tensor:
         """log pi0(.|s) float32 [N, V] at the present states."""
@@ -168,6 +178,8 @@ class Writer:
     def take(self, tokens: NDArray[np.int64]) -> None:
         """Write tokens [N] in the lanes that have not ended; who writes so gives ``finished`` the scores."""
         active = ~self._engine.done
+        if self._engine.environment_tokens is not None:
+            self._told.append(self._engine.length - self._engine.time)
         result = self._engine.step(tokens, active)
         assert result.reference_log_prob is not None
         for name, values in result.metrics.items():
@@ -215,6 +227,9 @@ class Writer:
             texts=[str(text) for text in self._metrics.pop("text")],
             metrics=self._metrics,
             visited=visited,
+            told=torch.as_tensor(np.stack(self._told, axis=1), device=self._device) - self._first[:, None]
+            if self._told
+            else None,
         )
 
 

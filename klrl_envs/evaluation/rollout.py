@@ -151,7 +151,7 @@ def roll_out(
         other_features: show that one the observations of the features id.
 
     Raises:
-        TypeError: not a policy, or one that this task cannot show its state to.
+        TypeError: not a policy, or one that this task cannot show its state to, or its replies.
         ValueError: rows of a wrong shape, with NaN, or not normalised.
     """
     count = len(task.prompts.tokens)
@@ -163,6 +163,11 @@ def roll_out(
     rng = evaluation_stream(seed, 2 * part + 1)
     policy = as_policy(policy)
     if is_sequence_policy(policy):
+        if task.replies is not None:
+            raise TypeError(
+                f"{type(policy).__name__} samples whole texts, and {task.id} replies in between: "
+                "give log_probs"
+            )
         play: Callable[[int], Batch] = SequencePlayer(policy, engine, rng)
         kind = kind_of(policy)
     else:
@@ -211,7 +216,8 @@ def row_source(policy: PolicyObject | PolicyName, engine: Engine, features: bool
     if not isinstance(policy, TokenPolicy):
         raise TypeError(f"{type(policy).__name__} has no rows of log-probs, which are needed here")
     observer = observer_of(task, features=features)
-    if isinstance(policy, CachedPolicy) and isinstance(observer, TokenObserver):
+    # a cached policy is told the agent's tokens alone: where the task writes, too, it reads the whole text
+    if isinstance(policy, CachedPolicy) and isinstance(observer, TokenObserver) and task.replies is None:
         start, step = policy.start, policy.step
 
         def cached(lanes: IntArray, tokens: IntArray | None) -> Any:

@@ -39,6 +39,7 @@ from typing import Any
 
 from klrl_envs.registry import find_row, make_task
 from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.conversation import read_conversation
 from klrl_envs.wrappers.episodes import Episode, append_line, checked_path
 
 Message = Mapping[str, Any]
@@ -89,6 +90,26 @@ class RewardFunction:
             self._write(self._record, begun, written, rewards, counts.tolist())
         return rewards
 
+    def env_mask(self, completion_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+        """1 for each token that is the agent's, 0 for those that the environment wrote: TRL's ``env_mask``.
+
+        A ``rollout_func`` of its GRPO trainer returns it, so that no loss and no KL is taken of the latter.
+
+        Args:
+            completion_ids: conversations in the task's own tokens; what follows the end is masked, too.
+
+        Raises:
+            ValueError: a reply that the environment never writes there.
+        """
+        exact = self.task.exact
+        if exact is None or exact.replies is None:
+            return [[1] * len(ids) for ids in completion_ids]
+        own = [read_conversation(exact, ids).own for ids in completion_ids]
+        return [
+            [*map(int, mask), *[0] * (len(ids) - len(mask))]
+            for mask, ids in zip(own, completion_ids, strict=True)
+        ]
+
     def _write(
         self,
         path: Path,
@@ -138,6 +159,11 @@ def as_reward_fn(env_id: str, *, record: str | Path | None = None, **kwargs: Any
     a shorter text ends with the end token where the task has one, and where the start is random or the
     reward noisy the mean is paid.
 
+    A task that writes replies reads a completion as the whole conversation, both sides as ``info["text"]``
+    has them; what it says first may stand in the prompt instead, and where the reply to the last word is
+    missing the mean is paid. The environment's tokens count in no budget; ``env_mask`` tells them from the
+    agent's.
+
     Args:
         env_id: such as "klrl/Sentiment-v0".
         record: a file that gets a line for each text, as ``Recorder`` writes it, but without KL; its folder
@@ -148,7 +174,7 @@ def as_reward_fn(env_id: str, *, record: str | Path | None = None, **kwargs: Any
         ValueError: no such environment, or one in which the reward is no function of the text (``slip``).
     """
     task = make_task(env_id, **kwargs)
-    if task.exact is not None and not task.exact.automaton.deterministic:
+    if task.exact is not None and task.exact.automaton.execution is not None:
         raise ValueError(f"{env_id} with {kwargs} is stochastic: its reward is no function of the text")
     name = find_row(env_id).task_id.replace("-", "_").replace("/", "_").lower()
     return RewardFunction(task, f"klrl_{name}", None if record is None else checked_path(record))

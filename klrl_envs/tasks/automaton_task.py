@@ -18,6 +18,7 @@ from klrl_envs.reward.automata import binary
 from klrl_envs.reward.automaton import RewardAutomaton
 from klrl_envs.reward.replies import Replies
 from klrl_envs.tasks.base import Task, check_horizon
+from klrl_envs.tasks.conversation import ReadConversation, read_conversation
 
 ONE_HOT_STATES = 64
 """Automata of more states show the index of their state in binary digits instead of one-hot."""
@@ -197,8 +198,14 @@ class AutomatonTask(Task):
         tokens: Sequence[Sequence[int]] | None = None,
     ) -> FloatArray:
         """See ``Task``. A completion that the vocabulary cannot write is paid the least reward; a shorter one
-        ends with the end token where there is one; where the start is random the mean is paid.
+        ends with the end token where there is one; where the start is random the mean is paid. Of a task that
+        writes replies a completion is the whole conversation: see ``read_conversation``.
         """
+        if self.replies is not None:
+            read = [self.conversation(completion) for completion in completions]
+            ledger.count(self.id, self.split, int(self.token_counts(completions).sum()), len(completions))
+            least = self.automaton.range_within(self.horizon)[0]
+            return np.array([least if each is None else each.reward for each in read])
         rewards: list[float] = []
         given = [None] * len(completions) if tokens is None else tokens
         for prompt, completion, ids in zip(prompts, completions, given, strict=True):
@@ -210,6 +217,22 @@ class AutomatonTask(Task):
         counted = int(self.token_counts(completions, tokens).sum())
         ledger.count(self.id, self.split, counted, len(completions))
         return np.array(rewards)
+
+    def conversation(self, completion: str) -> ReadConversation | None:
+        """A text of both sides, read; None where the task's two sides cannot have written it."""
+        try:
+            return read_conversation(self, self.vocabulary.encode(completion))
+        except ValueError:
+            return None
+
+    def token_counts(
+        self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> IntArray:
+        """See ``Task``; of a conversation the agent's tokens alone."""
+        if self.replies is None:
+            return super().token_counts(completions, tokens)
+        read = [self.conversation(completion) for completion in completions]
+        return np.array([self.horizon if each is None else sum(each.own) for each in read], dtype=np.int64)
 
     def _place_of(self, prompt: str) -> int:
         if prompt not in self._places:

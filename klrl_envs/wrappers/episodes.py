@@ -11,7 +11,10 @@ from typing import Any
 
 SUMMED = ("kl", "k1", "task_reward")
 PER_TOKEN = ("reference_log_prob", "log_prob", "k2", "k3")
-NO_METRICS = {*SUMMED, *PER_TOKEN, "text", "prompt", "episode", "terminal_observation", "TimeLimit.truncated"}
+NO_METRICS = {
+    *SUMMED, *PER_TOKEN, "text", "prompt", "environment_tokens", "episode", "terminal_observation",
+    "TimeLimit.truncated",
+}  # fmt: skip
 """What infos hold beside a task's metrics."""
 
 
@@ -26,7 +29,7 @@ class Episode:
         task_reward: what the task paid.
         paid: what the agent was paid, which a file calls `return`: less the KL where a wrapper or a callback
             takes that off.
-        length: tokens.
+        length: tokens that the agent wrote.
         k1: log pi - log pi0 of its tokens, nats; None where nobody knows the policy's log-probs.
         kl: the exact KL(pi(.|s) || pi0(.|s)), summed over its states, nats; None likewise.
         seconds: that it took; None where nobody looked at a clock.
