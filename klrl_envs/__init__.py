@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from klrl_envs.results.write import write_result
     from klrl_envs.reward import automata
     from klrl_envs.reward.automaton import RewardAutomaton
+    from klrl_envs.reward.replies import Replies
     from klrl_envs.tasks.automaton_task import AutomatonTask
     from klrl_envs.tasks.base import Prompts, Task
     from klrl_envs.tasks.text_task import TextTask
@@ -76,6 +77,7 @@ _LAZY = {
     "Optimum": ("klrl_envs.optima.optimum", "Optimum"),
     "Prompts": ("klrl_envs.tasks.base", "Prompts"),
     "RejectionSampler": ("klrl_envs.evaluation.rejection", "RejectionSampler"),
+    "Replies": ("klrl_envs.reward.replies", "Replies"),
     "RewardAutomaton": ("klrl_envs.reward.automaton", "RewardAutomaton"),
     "RunRecord": ("klrl_envs.results.record", "RunRecord"),
     "Task": ("klrl_envs.tasks.base", "Task"),

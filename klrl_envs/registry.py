@@ -91,6 +91,14 @@ REGISTRY: tuple[Row, ...] = (
         tags=("exact", "text"),
         summary="answer sums of two numbers, with a hint that is sometimes wrong",
     ),
+    Row(
+        "Dialogue-v0",
+        "klrl_envs.tasks.dialogue:task",
+        kl_coef=0.02,
+        token_budget=500_000,
+        tags=("exact", "text"),
+        summary="find out by questions which film a user wishes for, and recommend it",
+    ),
     diagnostic(
         "ZeroReward",
         "zero_reward",

@@ -27,6 +27,8 @@ from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
 
 SAMPLES = 3
+MARGIN = 12
+"""Columns before a text, in which its reward stands."""
 STEPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -136,7 +138,10 @@ def numbers_table(rows: dict[str, str]) -> Table:
 def print_texts(texts: list[tuple[str, str, float]], console: Console) -> None:
     """Print prompts, texts and rewards."""
     for prompt, written, reward in texts:
-        console.print(Text.assemble((f"  {reward:8.3f}  ", "cyan"), (prompt, "dim"), written))
+        lines = written.replace("\n", "\n" + MARGIN * " ")
+        console.print(Text.assemble((f"  {reward:8.3f}  ", "cyan"), (prompt, "dim"), lines))
+        if "\n" in written:  # a conversation
+            console.print()
 
 
 def reference_texts(task: Task, seed: int) -> list[tuple[str, str, float]]:

@@ -17,6 +17,10 @@ from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
 from klrl_envs.tasks.base import Task
 
 ONE = np.zeros(1, dtype=np.int64)
+RULES = (
+    "A number takes that token (#3 where 3 can be written); words are written as they are; an empty line "
+    "takes the first."
+)
 
 
 def play_text(
@@ -38,16 +42,18 @@ def play_text(
     engine.seed_lanes([np.random.default_rng(seed)])
     engine.reset(ONE, prompt)
     state = int(engine.state[0])
-    console.print(
-        "A number takes that token (#3 where 3 can be written); words are written as they are; an empty line "
-        "takes the first."
-    )
+    console.print(Text(RULES if task.replies is None else rules_of_talk(task)))
     reward = log_prob = 0.0
+    metrics: dict[str, float] = {}
+    said = 0  # lines of a conversation that are on the screen
     while not engine.done[0]:
         rows = engine.reference_log_probs()[0]
         likeliest = np.argsort(-rows, kind="stable")[:choices]
-        console.print(Text(as_text(engine, 0), style="bold"))
-        console.print(offers(task, rows, likeliest))
+        if task.replies is None:
+            console.print(Text(as_text(engine, 0), style="bold"))
+            console.print(offers(task, rows, likeliest))
+        else:
+            said = print_lines(engine, said, console)
         line = sys.stdin.readline()
         if not line:
             console.print(Text("the input ended before the text did", style="yellow"))
@@ -57,18 +63,59 @@ def play_text(
         except ValueError as error:
             console.print(Text(str(error), style="red"))
             continue
-        for token in tokens:
-            if engine.done[0]:
-                break
-            result = engine.step(np.array([token], dtype=np.int64))
-            assert result.reference_log_prob is not None
-            reward += float(result.reward[0])
-            log_prob += float(result.reference_log_prob[0])
-            for name, values in result.metrics.items():
-                if name != "text":
-                    console.print(f"{name}: {values[0]:.4g}")
-    console.print(Text(as_text(engine, 0), style="bold"))
+        paid, nats, metrics = write(engine, tokens)
+        reward, log_prob = reward + paid, log_prob + nats
+    if task.replies is None:
+        console.print(Text(as_text(engine, 0), style="bold"))
+    else:
+        print_lines(engine, said, console)
+    for name, value in metrics.items():
+        console.print(f"{name}: {value:.4g}")
     console.print(verdict(reward, log_prob, task, best, int(engine.prompt_index[0]), state))
+
+
+def write(engine: Engine, tokens: list[int]) -> tuple[float, float, dict[str, float]]:
+    """Write tokens up to the end, or to where the task answers.
+
+    Returns:
+        The reward, log pi0 of what was written in nats, and at the end the task's metrics.
+    """
+    reward = log_prob = 0.0
+    metrics: dict[str, float] = {}
+    for place, token in enumerate(tokens):
+        if engine.done[0] or (place and was_answered(engine)):
+            break
+        result = engine.step(np.array([token], dtype=np.int64))
+        assert result.reference_log_prob is not None
+        reward += float(result.reward[0])
+        log_prob += float(result.reference_log_prob[0])
+        metrics |= {name: values[0] for name, values in result.metrics.items() if name != "text"}
+    return reward, log_prob, metrics
+
+
+def rules_of_talk(task: Task) -> str:
+    """How a conversation is played."""
+    words = " ".join(task.vocabulary.token_string(token) for token in range(task.vocab_size))
+    return (
+        "You write one side of the conversation, the other answers when your turn ends. You have "
+        f"{task.horizon} words and marks, of these:\n{words}\n"
+    )
+
+
+def print_lines(engine: Engine, said: int, console: Console) -> int:
+    """Print the lines of a conversation after the first ``said``; how many are complete by then."""
+    lines = as_text(engine, 0).split("\n")
+    open_turn = not engine.done[0] and bool(engine.agent_mask()[0, engine.length[0] - 1])
+    for place, line in enumerate(lines[said:], start=said + 1):
+        unfinished = open_turn and place == len(lines)
+        console.print(Text(f"{line} ..." if unfinished else line, style="bold"))
+    return len(lines) - open_turn
+
+
+def was_answered(engine: Engine) -> bool:
+    """Whether the task wrote after the last token: what else was meant to be said was not heard then."""
+    told = engine.environment_tokens
+    return told is not None and bool(told[0, 0] != engine.task.pad)
 
 
 def offers(task: Task, rows: Any, likeliest: Any) -> Table:
@@ -117,7 +164,8 @@ def verdict(
     """What the policy that always writes this text is worth.
 
     Its KL is -log pi0(text); J0 and J* are those of the prompt, or of the automaton's state, from which it
-    was played. Where actions slip, one drawn reward is not what the policy is worth, and there is no score.
+    was played. Where actions slip, or answers are drawn, a drawn reward is not what the policy is worth, and
+    there is no score.
     """
     kl = -log_prob
     objective = reward - task.kl_coef * kl
@@ -129,7 +177,8 @@ def verdict(
         table.add_row("score", "the optimum is not certified for these arguments: see klrl certify")
         return table
     if task.exact is not None and not task.exact.automaton.deterministic:
-        table.add_row("score", "none: actions slip, and the reward of one episode is a draw")
+        luck = "actions slip" if task.replies is None else "answers are drawn"
+        table.add_row("score", f"none: {luck}, and the reward of one episode is a draw")
         return table
     start, top = best.reference_value, best.value
     if task.exact is not None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from klrl_envs.reference.language_model import LanguageModel, bigram_model, restricted
 from klrl_envs.reference.markov import UniformReference
-from klrl_envs.reference.vocabulary import SymbolVocabulary, WordVocabulary
+from klrl_envs.reference.vocabulary import ConversationVocabulary, SymbolVocabulary, WordVocabulary
 
 OWN = "the folder of a causal language model, or a hub id such as 'HuggingFaceTB/SmolLM2-135M-Instruct'"
 """In ``allowed``: whatever is no name of the catalogue."""
@@ -20,8 +20,8 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
     """The reference called ``name``, with its vocabulary; the last few are kept.
 
     Args:
-        name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "nano"), or
-            the folder of a causal language model, or a hub id that is in the local cache.
+        name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "shop",
+            "nano"), or the folder of a causal language model, or a hub id that is in the local cache.
         allowed: the names that a task can be played on, and ``OWN`` for folders and hub ids; all where None.
         **parameters: of a reference of the catalogue: ``words`` of "uniform" (the tokens' strings; "0" and
             "1" by default), ``kept`` and ``ends`` of "words" (some of the words, and whether the end token
@@ -107,6 +107,13 @@ def _scale(probability: float = 1e-3, horizon: int = 8) -> LanguageModel:
     return bigram_model(NOTES, scale_bigram(probability, horizon), None)
 
 
+def _shop() -> LanguageModel:
+    from klrl_envs.reference.shop import CLOSINGS, FILMS, shop_bigram, shop_words
+
+    vocabulary = ConversationVocabulary(shop_words(), (*CLOSINGS, *FILMS), ("user", "shop"))
+    return LanguageModel(shop_bigram(), vocabulary, None)
+
+
 def _nano() -> LanguageModel:
     from klrl_envs.reference.byte_pairs import nano_vocabulary
     from klrl_envs.reference.transformer import nano_reference
@@ -122,5 +129,6 @@ CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
     "code": _code,
     "hinted": _hinted,
     "scale": _scale,
+    "shop": _shop,
     "nano": _nano,
 }

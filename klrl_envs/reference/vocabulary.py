@@ -187,6 +187,51 @@ class SymbolVocabulary(WordVocabulary):
         return re.compile("|".join(map(re.escape, sorted(self.words, key=len, reverse=True))))
 
 
+class ConversationVocabulary(WordVocabulary):
+    """Words of two speakers in turn, a line each: "user: Hello.", "shop: Which genre?".
+
+    Some words end a line, and the other one speaks. A text begins with the first speaker's line.
+
+    Args:
+        words: as of ``WordVocabulary``.
+        closings: those of them that end a line, such as "." or "?".
+        speakers: the names of the two.
+    """
+
+    def __init__(self, words: tuple[str, ...], closings: Sequence[str], speakers: tuple[str, str]) -> None:
+        super().__init__(words, None)
+        self.speakers = speakers
+        self._closings = frozenset(self._index[word] for word in closings)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The lines, each with its speaker's name and a capital letter.
+
+        Raises:
+            ValueError: a token is out of range.
+        """
+        lines: list[list[int]] = [[]]
+        for token in tokens:
+            lines[-1].append(int(token))
+            if lines[-1][-1] in self._closings:
+                lines.append([])
+        said = [super(ConversationVocabulary, self).decode(line) for line in lines if line]
+        return "\n".join(
+            f"{self.speakers[number % 2]}: {line[:1].upper()}{line[1:]}" for number, line in enumerate(said)
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of lines, with or without their speakers' names.
+
+        Raises:
+            ValueError: a word is not in the vocabulary.
+        """
+        tokens: list[int] = []
+        for line in text.split("\n"):
+            name, colon, said = line.partition(":")
+            tokens += super().encode(said if colon and name.strip() in self.speakers else line)
+        return tokens
+
+
 def _clings(word: str) -> bool:
     """Whether English writes the word without a space before it ("," or "'s" or "n't")."""
     return word in _NO_SPACE_BEFORE or word[0] == "'" or word == "n't"

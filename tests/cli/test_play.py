@@ -31,3 +31,24 @@ def test_the_score_of_a_played_episode_is_at_most_one(tmp_path):
         assert float(line.split("│")[2]) <= 1 + 1e-4
     output = succeeded(klrl("play", GRID, *SMALL, "--set", "slip=0.1", stdin="forward\n" * 6))
     assert "none: actions slip" in output
+
+
+def test_a_conversation_is_played_line_by_line():
+    lines = [
+        "Which genre would you like?",
+        "which decade please? and the mood?",
+        "nonsense",
+        "which mood",
+        "?",
+    ]
+    output = succeeded(klrl("play", "klrl/Dialogue-v0", stdin="\n".join([*lines, "thanks, try Fargo.", ""])))
+    said = [line for line in output.splitlines() if line.startswith(("user:", "shop:"))]
+    assert said[0] == "user: Hello, I am looking for a film."
+    assert said[1] == "shop: Which genre would you like?" and said[3] == "shop: Which decade please?"
+    assert said[5:7] == ["shop: Which mood ...", "shop: Which mood?"]
+    assert said[8] == "shop: Thanks, try Fargo." and len(said) == 10
+    assert "'nonsense' is not among the 83 words" in output and "turns: 4" in output
+    assert "none: answers are drawn" in output
+    assert "the input ended before the text did" in succeeded(
+        klrl("play", "klrl/Dialogue-v0", stdin="thanks.\n")
+    )

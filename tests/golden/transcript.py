@@ -28,7 +28,7 @@ def record(env_id: str, actions: list[int] | None = None) -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     observation, info = env.reset(seed=SEED)
     steps: list[dict[str, Any]] = []
-    begin = {"observation": observation.tolist(), "info": info}
+    begin = {"observation": observation.tolist(), "info": plain(info)}
     terminated = False
     while not terminated:
         row = np.exp(env.unwrapped.reference_log_probs()[0].astype(np.float64))
@@ -41,10 +41,16 @@ def record(env_id: str, actions: list[int] | None = None) -> dict[str, Any]:
                 "token": vocabulary.token_string(action),
                 "observation": observation.tolist(),
                 "reward": round(reward, 6),
-                "info": {key: round(v, 4) if isinstance(v, float) else v for key, v in info.items()},
+                "info": plain(info),
             }
         )
     return {"id": env_id, "seed": SEED, "begin": begin, "steps": steps}
+
+
+def plain(info: dict[str, Any]) -> dict[str, Any]:
+    """An info as JSON has it."""
+    arrays = {key: v.tolist() for key, v in info.items() if isinstance(v, np.ndarray)}
+    return {key: round(v, 4) if isinstance(v, float) else v for key, v in (info | arrays).items()}
 
 
 def path_of(env_id: str) -> Path:
