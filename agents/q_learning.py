@@ -30,6 +30,8 @@ from klrl_envs.networks.table import Table
 from klrl_envs.wrappers import Episode, VectorStateIndex
 
 LOGGED = 500  # episodes a line of progress
+WITH_LUCK = 0.7
+"""The decay of the learning rate where slip or a reply is drawn: the last one alone tells little."""
 
 
 @dataclass
@@ -42,8 +44,8 @@ class QArguments(Arguments):
     """share of the reference in the behaviour, at first"""
     exploration_end: float = 0.5
     """the same at the end"""
-    learning_rate_decay: float = 0.0
-    """the learning rate is 1 / visits ** this; 0 is right where steps are deterministic, .7 with slip"""
+    learning_rate_decay: float | None = None
+    """the learning rate is 1 / visits ** this; None for 0 where steps are deterministic, else .7"""
 
 
 class SoftQ(Table):
@@ -51,21 +53,24 @@ class SoftQ(Table):
 
     Args:
         task: an exact task.
+        decay: the learning rate is 1 / visits ** this; what fits the task where None.
 
     Attributes:
         visits: int64 [S, V].
     """
 
-    def __init__(self, task: AutomatonTask) -> None:
+    def __init__(self, task: AutomatonTask, decay: float | None = None) -> None:
         super().__init__(task)
+        luck = not task.automaton.deterministic
+        self.decay = decay if decay is not None else WITH_LUCK if luck else 0.0
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
 
-    def learn(self, index: Any, actions: Any, rewards: Any, args: QArguments) -> None:
+    def learn(self, index: Any, actions: Any, rewards: Any) -> None:
         """One episode backwards: state indices, actions and rewards [T]; nothing follows the last step."""
         following = 0.0
         for state, action, reward in zip(index[::-1], actions[::-1], rewards[::-1]):
             self.visits[state, action] += 1
-            learning_rate = self.visits[state, action] ** -args.learning_rate_decay
+            learning_rate = self.visits[state, action] ** -self.decay
             self.values[state, action] += learning_rate * (reward + following - self.values[state, action])
             following = self.log_rows(state[None])[1][0]
 
@@ -75,7 +80,7 @@ def train(args: QArguments) -> Evaluation:
     training = Training(args, "q_learning")
     if training.task.exact is None:
         raise ValueError(f"q_learning needs an exact environment, and {training.row.gym_id} is none")
-    table = SoftQ(training.task.exact)
+    table = SoftQ(training.task.exact, args.learning_rate_decay)
     rng = np.random.default_rng(args.seed)
     made = gym.make_vec(
         training.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
@@ -98,7 +103,7 @@ def train(args: QArguments) -> Evaluation:
         index = following
         for lane in np.flatnonzero(terminated).tolist():
             states, taken, paid, k1 = zip(*steps[lane])
-            table.learn(np.array(states), np.array(taken), np.array(paid), args)
+            table.learn(np.array(states), np.array(taken), np.array(paid))
             reward, length = sum(paid), len(paid)
             episodes.append(
                 Episode(

@@ -188,9 +188,9 @@ class Engine:
         elif self._cumulative_start is not None and len(self._cumulative_start):
             drawn = self._randomness.draw(lanes)
             self.state[lanes] = np.searchsorted(self._cumulative_start, drawn, side="right")
-        if task.replies is not None:
+        if self.environment_tokens is not None:
             self._is_environments[lanes] = False
-            self._reply(task.replies, lanes)
+            self._reply(lanes)
         if self._reference_lanes is not None:
             written = self.tokens[lanes, : task.prompt_length + self._longest_reply]
             self._reference_lanes.reset(lanes, written, self.length[lanes])
@@ -216,9 +216,8 @@ class Engine:
         self.tokens[lanes, self.length[lanes]] = actions[lanes]
         self.length[lanes] += 1
         self.time[lanes] += 1
-        if self.task.exact is not None and self.task.replies is not None:
-            self._reply(self.task.replies, lanes)
-            ended |= self.task.exact.automaton.absorbing[self.state[lanes]]
+        if self.environment_tokens is not None:
+            ended |= self._reply(lanes)
         terminated = np.zeros(self.lanes, dtype=np.bool_)
         terminated[lanes] = ended | (self.time[lanes] >= self.task.horizon)
         finished = np.flatnonzero(terminated)
@@ -226,7 +225,8 @@ class Engine:
         metrics = self._finish(finished, reward, ended[np.searchsorted(lanes, finished)])
         if self._reference_lanes is not None:
             self._reference_lanes.step(actions, active & ~terminated)
-            self._read_replies(self._reference_lanes, active & ~terminated)
+            if self.environment_tokens is not None:
+                self._read_replies(self._reference_lanes, self.environment_tokens, active & ~terminated)
         self.taken += len(lanes)
         ledger.count(self.task.id, self.task.split, len(lanes), len(finished))
         return StepResult(reward, terminated, reference_log_prob, finished, metrics)
@@ -268,13 +268,19 @@ class Engine:
         own = (place >= self.prompt_lengths()[:, None]) & (place < self.length[:, None])
         return own if self.environment_tokens is None else own & ~self._is_environments
 
-    def _reply(self, replies: Replies, lanes: IntArray) -> None:
-        """Write what the task says in those of ``lanes`` [K] whose state speaks; the others are silent."""
-        assert self.environment_tokens is not None
+    def _reply(self, lanes: IntArray) -> BoolArray:
+        """Write what the task says in those of ``lanes`` [K] whose state speaks; which [K] have ended then."""
+        exact, replies = self.task.exact, self.task.replies
+        assert exact is not None and replies is not None and self.environment_tokens is not None
         self.environment_tokens[lanes] = self.task.pad
         speaking = lanes[replies.speaks[self.state[lanes]]]
-        if not len(speaking):
-            return
+        if len(speaking):
+            self._write_reply(replies, speaking)
+        return exact.automaton.absorbing[self.state[lanes]]
+
+    def _write_reply(self, replies: Replies, speaking: IntArray) -> None:
+        """Draw and write what the task says in lanes [K]."""
+        assert self.environment_tokens is not None
         outcome = replies.draw(self.state[speaking], self._randomness.draw(speaking))
         self.state[speaking] = replies.after[outcome]
         texts = replies.texts[replies.text[outcome]]
@@ -285,11 +291,9 @@ class Engine:
         self._is_environments[speaking[row], column] = True
         self.length[speaking] += replies.lengths[replies.text[outcome]]
 
-    def _read_replies(self, reference: ReferenceLanes, going: BoolArray) -> None:
-        """Have pi0 read what the task wrote in the lanes that go on, bool [N]."""
-        if self.environment_tokens is None:
-            return
-        for column in np.transpose(self.environment_tokens):
+    def _read_replies(self, reference: ReferenceLanes, told: IntArray, going: BoolArray) -> None:
+        """Have pi0 read what the task wrote, int64 [N, R], in the lanes that go on, bool [N]."""
+        for column in np.transpose(told):
             there = going & (column != self.task.pad)
             if not there.any():
                 break

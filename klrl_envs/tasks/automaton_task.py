@@ -219,7 +219,13 @@ class AutomatonTask(Task):
         return np.array(rewards)
 
     def conversation(self, completion: str) -> ReadConversation | None:
-        """A text of both sides, read; None where the task's two sides cannot have written it."""
+        """A text of both sides, read; None where the task's two sides cannot have written it.
+
+        Raises:
+            ValueError: the task has prompts, which tell where a conversation starts.
+        """
+        if self.prompt_states is not None:
+            raise ValueError(f"{self.id} has prompts: a conversation's text does not tell its prompt")
         try:
             return read_conversation(self, self.vocabulary.encode(completion))
         except ValueError:

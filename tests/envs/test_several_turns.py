@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from klrl_envs import ledger
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.vector_env import TokenVectorEnv
-from klrl_envs.optima.optimum import optimum_of
+from klrl_envs.optima.optimum import optimum_of, problem_of
+from klrl_envs.tasks.base import Prompts
 from tests.envs.test_vector_env import assert_same, masked
 from tests.playing import play
 from tests.talk import ASK, HELLO, LEFT, NO, RIGHT, WORDS, YES, guessing_game
@@ -160,3 +162,26 @@ def test_rewards_are_those_of_the_solver() -> None:
     _, paid = play(task, 20_000, seed=3)
     assert paid.mean() == pytest.approx(best.expected_reward, abs=5 * paid.std() / 20_000**0.5)
     assert best.kl > 0.2 and best.value > best.reference_value + 0.1
+
+
+def test_prompts_and_replies_go_together() -> None:
+    """The prompts are neither's: written() and the mask begin after them, whatever their lengths."""
+    plain = guessing_game(horizon=3).task
+    prompts = Prompts.padded([[NO], [YES, NO, YES]], plain.pad)
+    task = replace(plain, prompts=prompts, prompt_states=np.array([0, 2]))
+    engine, paid = play(task, 4000, seed=0)
+    first = engine.prompt_lengths()
+    assert first.tolist() == [1, 3] * 2000
+    mask, written = engine.agent_mask(), engine.written()
+    np.testing.assert_array_equal(mask.sum(axis=1), engine.time)
+    assert not mask[:, 0].any() and mask[1::2, 3].all() and mask[0::2, 1].all()
+    for lane in range(20):
+        text = engine.tokens[lane, first[lane] : engine.length[lane]]
+        np.testing.assert_array_equal(written[lane, : len(text)], text)
+        assert (written[lane, len(text) :] == task.pad).all()
+    best = optimum_of(task)
+    assert paid.mean() == pytest.approx(best.expected_reward, abs=5 * paid.std() / 4000**0.5)
+    with pytest.raises(ValueError, match="a prompt must not lead to a speaking state"):
+        problem_of(replace(task, prompt_states=np.array([0, 4])))
+    with pytest.raises(ValueError, match="has prompts: a conversation's text does not tell its prompt"):
+        task.text_rewards(["no"], ["ask yes right yes"])
