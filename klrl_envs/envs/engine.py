@@ -269,7 +269,7 @@ class Engine:
         return own if self.environment_tokens is None else own & ~self._is_environments
 
     def _reply(self, lanes: IntArray) -> BoolArray:
-        """Write what the task says in those of ``lanes`` [K] whose state speaks; which [K] have ended then."""
+        """Write what the task says in those of ``lanes`` [K] whose state speaks; which [K] that has ended."""
         exact, replies = self.task.exact, self.task.replies
         assert exact is not None and replies is not None and self.environment_tokens is not None
         self.environment_tokens[lanes] = self.task.pad
