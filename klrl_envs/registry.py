@@ -95,7 +95,7 @@ REGISTRY: tuple[Row, ...] = (
         "Dialogue-v0",
         "klrl_envs.tasks.dialogue:task",
         kl_coef=0.02,
-        token_budget=500_000,
+        token_budget=1_000_000,
         tags=("exact", "text"),
         summary="find out by questions which film a user wishes for, and recommend it",
     ),

@@ -28,6 +28,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "Haiku-v0": {"horizon": 2},
     "Recall-v0": {"horizon": 2},
     "Diversity-v0": {"horizon": 2, "classes": [0, 2]},
+    "Dialogue-v0": {"horizon": 6, "turns": 2},
     "DiagnosticLength-v0": {"horizon": 6},
     "DiagnosticVocabulary-v0": {"horizon": 4},
 }
