@@ -39,7 +39,7 @@ def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(16)
-    most_lines = 2 + task.max_length * 8 // COLUMNS
+    most_lines = 2 + task.max_length * 8 // COLUMNS + task.reply_room // 8  # a reply begins a line
     image = Image.new("RGB", (WIDTH, 2 * MARGIN + LINE * (most_lines + 2)), "white")
     pen = ImageDraw.Draw(image)
     prompt, written = parts(engine, lane)
