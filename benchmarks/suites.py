@@ -38,6 +38,8 @@ SUITES: dict[str, Suite] = {
         Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
         Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
+        # shown texts of pi*, and no reward
+        Experiment("adversarial", "python -m agents.adversarial", ("klrl/Keywords-v0", "klrl/Sentiment-v0")),
         Experiment("model_based", "python -m agents.model_based", "neural"),
         Experiment(
             "model_based-all", "python -m agents.model_based --train all --name model_based-all", "neural"

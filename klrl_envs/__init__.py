@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from klrl_envs.evaluation.evaluate import evaluate, optimal_policy
     from klrl_envs.evaluation.impossible import ImpossibleEvaluation
+    from klrl_envs.evaluation.optimal_draws import draw_optimal
     from klrl_envs.evaluation.rejection import RejectionSampler
     from klrl_envs.evaluation.result import Evaluation
     from klrl_envs.integrations.trl import as_reward_fn
@@ -87,6 +88,7 @@ _LAZY = {
     "as_reward_fn": ("klrl_envs.integrations.trl", "as_reward_fn"),
     "automata": ("klrl_envs.reward.automata", ""),
     "device_named": ("klrl_envs.reference.device", "device_named"),
+    "draw_optimal": ("klrl_envs.evaluation.optimal_draws", "draw_optimal"),
     "evaluate": ("klrl_envs.evaluation.evaluate", "evaluate"),
     "evaluate_exactly": ("klrl_envs.evaluation.comparison", "evaluate_exactly"),
     "evaluation_task": ("klrl_envs.envs.lookup", "evaluation_task"),

@@ -79,10 +79,16 @@ class TextPolicy(TextHeads, PolicyNetwork):
         return self.encode(trajectories.inputs[index], sums, before)
 
     @torch.no_grad()
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
+    def write(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        generator: torch.Generator,
+        given: NDArray[np.int64] | None = None,
+    ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device)
+        writer = Writer(engine, prompts, device, given)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
         while not engine.done.all():
             reference = writer.reference_rows()

@@ -93,18 +93,32 @@ class LanguageModelPolicy(PolicyNetwork):
         """See ``PolicyNetwork``; pi0 is asked for whole texts."""
         return reading_engine(task, lanes, seed)
 
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> WrittenTexts:
+    def write(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        generator: torch.Generator,
+        given: NDArray[np.int64] | None = None,
+    ) -> WrittenTexts:
         """See ``PolicyNetwork``."""
         task, device = self.task, generator.device
-        actions, log_probs = self.written(prompts, generator)
+        if given is None:
+            actions, log_probs = self.written(prompts, generator)
+        else:
+            actions, log_probs = (
+                torch.as_tensor(given, device=device),
+                torch.zeros(given.shape, device=device),
+            )
         mask = up_to_the_end(actions, -1 if task.end_token is None else task.end_token)
         texts = Texts(
             torch.as_tensor(task.padded_prompts[prompts], device=device),
             torch.as_tensor(task.prompts.lengths[prompts], device=device),
-            actions, log_probs, mask, task.pad,
+            torch.where(mask, actions, task.pad), log_probs, mask, task.pad,
         )  # fmt: skip
         exact = self.critic is not None and mask.numel() * task.vocab_size <= MOST_ROWS
-        reference, rows = self.read_by_reference(texts, keep=exact)
+        reference, rows = self.taken(texts, reference=True, keep=exact)
+        if given is not None:
+            log_probs, _ = self.taken(texts, reference=False, keep=False)
         remember = getattr(engine.task.reference, "remember", None)
         if remember is not None:
             remember(texts, reference)
@@ -114,7 +128,7 @@ class LanguageModelPolicy(PolicyNetwork):
             rows=rows,
             tokens=texts.whole(),
             first=texts.first,
-            actions=actions,
+            actions=texts.actions,
             mask=mask,
             log_ratios=log_probs - reference,
             log_probs=log_probs,
@@ -124,13 +138,13 @@ class LanguageModelPolicy(PolicyNetwork):
         )
 
     @torch.no_grad()
-    def read_by_reference(self, texts: Texts, *, keep: bool) -> tuple[Tensor, Tensor]:
-        """log pi0 of the actions [N, T], nats, zero after the end, and its rows [N, T, V] if kept."""
+    def taken(self, texts: Texts, *, reference: bool, keep: bool) -> tuple[Tensor, Tensor]:
+        """log pi0 of the actions [N, T], or log pi, nats, zero after the end; the rows [N, T, V] if kept."""
         whole, vocabulary = texts.whole(), self.task.vocab_size if keep else 0
         taken, rows = [], texts.log_probs.new_zeros((*texts.mask.shape, vocabulary))
         for part in torch.arange(len(whole), device=whole.device).split(self.at_once(whole.device)):
             mask, actions = texts.mask[part], texts.actions[part]
-            _, logits = self.read(whole[part], texts.first[part], mask, reference=True)
+            _, logits = self.read(whole[part], texts.first[part], mask, reference=reference)
             log_probs = logits.log_softmax(dim=-1)
             chosen = log_probs.gather(-1, actions[mask][:, None]).squeeze(-1)
             taken.append(torch.zeros_like(texts.log_probs[part]).masked_scatter(mask, chosen))

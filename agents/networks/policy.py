@@ -37,8 +37,22 @@ class PolicyNetwork(nn.Module, ABC):
         """What the critic's regression trains; empty without a critic."""
 
     @abstractmethod
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
-        """An episode in each lane [N] of an engine, from the given prompts [N]."""
+    def write(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        generator: torch.Generator,
+        given: NDArray[np.int64] | None = None,
+    ) -> Trajectories:
+        """An episode in each lane [N] of an engine, from the given prompts [N].
+
+        Args:
+            engine: its lanes are put at the prompts.
+            prompts: by their numbers.
+            generator: draws.
+            given: int64 [N, T], tokens that are written and scored in place of any that are drawn: another
+                policy's. What stands after the end of a text does not matter.
+        """
 
     @abstractmethod
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:

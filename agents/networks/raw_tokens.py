@@ -63,10 +63,16 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
         return reader(known.gather(1, before[..., None].expand(-1, -1, known.shape[-1])), before)
 
     @torch.no_grad()
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
+    def write(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        generator: torch.Generator,
+        given: NDArray[np.int64] | None = None,
+    ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device)
+        writer = Writer(engine, prompts, device, given)
         reading = self._reading(engine, device)
         while not engine.done.all():
             reference = writer.reference_rows()

@@ -76,10 +76,16 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         return trajectories.base[index] + corrections.index_select(0, place.view(-1)).view(place.shape)
 
     @torch.no_grad()
-    def write(self, engine: Engine, prompts: NDArray[np.int64], generator: torch.Generator) -> Trajectories:
+    def write(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        generator: torch.Generator,
+        given: NDArray[np.int64] | None = None,
+    ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer, tables = Writer(engine, prompts, device), self.tables_on(device)
+        writer, tables = Writer(engine, prompts, device, given), self.tables_on(device)
         state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
         context = np.zeros_like(state)
         inputs: list[Tensor] = []
@@ -91,8 +97,9 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
             state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
             inputs.append(tables.inputs(states, time))
             drawn, scored = tables.draw(
-                self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator
-            )
+                self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator,
+                writer.given(lanes),
+            )  # fmt: skip
             scores.append(scored)
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = drawn.cpu().numpy()
@@ -149,7 +156,12 @@ class Tables:
         return torch.cat((self._states.index_select(0, self.number(states)), times), dim=-1)
 
     def draw(
-        self, residual: Tensor, place: Tensor, context: NDArray[np.int64], generator: torch.Generator
+        self,
+        residual: Tensor,
+        place: Tensor,
+        context: NDArray[np.int64],
+        generator: torch.Generator,
+        given: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """A token [N] of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
 
@@ -158,11 +170,12 @@ class Tables:
             place: int64 [N], which residual is each one's.
             context: int64 [N].
             generator: draws.
+            given: int64 [N], the tokens in place of those that are drawn.
         """
         shifted = residual.to(self._dtype).log_softmax(dim=-1)
         rows = self.rows(context)
         weights = shifted.exp().index_select(0, place) * rows
-        tokens = draw_weighted(weights, generator)[:, None]
+        tokens = (draw_weighted(weights, generator) if given is None else given)[:, None]
         taken = weights.gather(1, tokens)
         total = weights.sum(dim=-1)
         kl = weights.mul_(shifted.index_select(0, place)).sum(dim=-1)

@@ -130,17 +130,32 @@ class Writer:
     Args:
         engine: its lanes are put at ``prompts`` [N].
         device: of the trajectories.
+        given: int64 [N, T], tokens in place of those that are drawn.
     """
 
-    def __init__(self, engine: Engine, prompts: NDArray[np.int64], device: torch.device) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: NDArray[np.int64],
+        device: torch.device,
+        given: NDArray[np.int64] | None = None,
+    ) -> None:
         engine.reset(np.arange(engine.lanes), prompts)
         self._engine = engine
         self._device = device
+        self._given = given
         self._first = torch.as_tensor(engine.length.copy(), device=device)
         self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
         self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
         self._metrics: dict[str, NDArray[Any]] = {}
         self._told: list[NDArray[np.int64]] = []
+
+    def given(self, lanes: NDArray[np.int64]) -> Tensor | None:
+        """The next tokens [K] of lanes [K] where they are given; None where they are to be drawn."""
+        if self._given is None:
+            return None
+        step = np.minimum(self._engine.time[lanes], self._given.shape[1] - 1)  # those that ended rest
+        return torch.as_tensor(self._given[lanes, step], device=self._device)
 
     def reference_rows(self) -> Tensor:
         """log pi0(.|s) float32 [N, V] at the present states."""
@@ -154,14 +169,19 @@ class Writer:
         base: float | None,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draw tokens [N] from the logits reference + residual [N, V], write them, and return them.
+        """Draw tokens [N] from the logits reference + residual [N, V], or take those that are given, write
+        them, and return them.
 
         ``base`` is what the critic's values are added to; None for log sum exp of the logits plus the KL.
         """
         logits = reference + residual
         total = logits.logsumexp(dim=-1)
         rows = logits - total[:, None]
-        tokens, log_probs = draw(rows, generator)
+        tokens = self.given(np.arange(len(rows)))
+        if tokens is None:
+            tokens, log_probs = draw(rows, generator)
+        else:
+            log_probs = rows.gather(-1, tokens[:, None]).squeeze(-1)
         kl = divergence(rows, reference)
         self.take(tokens.cpu().numpy())
         scored = {
@@ -238,6 +258,11 @@ def make_engine(task: Task, lanes: int, seed: int) -> Engine:
     engine = Engine(task, lanes)
     engine.seed_lanes(np.random.default_rng((seed, 1, lane)) for lane in range(lanes))
     return engine
+
+
+def last_steps(mask: Tensor) -> Tensor:
+    """Bool [N, T], the last of the steps that were taken, mask bool [N, T]."""
+    return mask & (mask.flip(1).cumsum(1).flip(1) == 1)
 
 
 def residual_scores(trajectories: Trajectories, index: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:

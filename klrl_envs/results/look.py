@@ -24,6 +24,7 @@ Style = tuple[str, str]
 
 # The agents of this repository in Okabe and Ito's colours, which no other agent's coming or going moves.
 KNOWN: dict[str, Style] = {
+    "adversarial": ("#994F88", "P"),
     "model_based": ("#000000", "*"),
     "model_based-all": ("#777777", "*"),
     "posterior": ("#0072B2", "o"),

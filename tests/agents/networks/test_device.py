@@ -65,7 +65,7 @@ def test_texts_are_written_read_and_learnt_from_on_one_device(
     assert isinstance(policy, NanoPolicy)
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
         texts = written(moved(policy), 8)
-        reference, rows = policy.read_by_reference(texts, keep=True)
+        reference, rows = policy.taken(texts, reference=True, keep=True)
         hidden, kl = policy.read_again(texts, rows)
         trajectories = WrittenTexts(
             inputs=hidden, rows=rows[..., :0], tokens=texts.whole(), first=texts.first, actions=texts.actions,
