@@ -136,15 +136,15 @@ class SlotVocabulary:
         return sum(1 if is_word else len(self._run(piece)) for piece, _, is_word in pieces)
 
     def beginning(self, text: str, tokens: int) -> str:
-        """The longest part of a text, up to the end of a word, that has at most so many tokens."""
+        """A text, where it has at most so many tokens, else what fits, up to the end of a word."""
         end = 0
         seen: dict[str, int] = {}
         for piece, after, is_word in self._pieces(text):
             tokens -= len(self._word(piece, seen, growing=True) if is_word else self._run(piece))
             if tokens < 0:
-                break
+                return text[:end]
             end = after if is_word else end
-        return text[:end]
+        return text
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of token ids. Behind a known prompt the slots are its words, else they show their numbers.

@@ -58,6 +58,7 @@ def test_no_text_needs_more_tokens_than_it_was_decoded_from(tokens: list[int]) -
 
 @given(texts, st.integers(0, 20))
 def test_a_beginning_is_the_longest_that_there_is_room_for(text: str, room: int) -> None:
+    assert VOCABULARY.beginning(text, len(VOCABULARY.encode(text))) == text
     part = VOCABULARY.beginning(text, room)
     assert text.startswith(part) and len(VOCABULARY.encode(part)) <= room
     longer = VOCABULARY.beginning(text, room + 1)
