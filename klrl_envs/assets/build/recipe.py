@@ -34,6 +34,7 @@ class Recipe:
         takes: how long, in words.
         reads: files of other recipes that must be there.
         build: (folder of the files, folder of checkpoints) -> the measurements of each asset's card.
+        reading: (tokens) -> the same recipe with a training that reads so many, where there is a long one.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Recipe:
     takes: str
     reads: tuple[str, ...]
     build: Callable[[Path, Path], Mapping[str, Measurements]]
+    reading: Callable[[int], Recipe] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
