@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from klrl_envs.assets import file_digest, read_arrays
 from klrl_envs.assets.build import prose_training
 from klrl_envs.assets.build.debian_lists import fetch
 from klrl_envs.assets.build.examples import PROMPT_WEIGHT, SHARES, Encoded, batches, cut, group_of
 from klrl_envs.assets.build.prose import SHAPE, build, prepared
+from klrl_envs.assets.build.prose_measures import SHOWN, written
 from klrl_envs.assets.build.prose_training import Run, Settings, factor, held_out_losses, weighted_loss
 from klrl_envs.reference.nano import Nano, NanoConfig
+from klrl_envs.reference.prose import reference_of
 from klrl_envs.reference.slot_words import SlotVocabulary
 from tests.assets.debian import many, mirror
 
@@ -156,9 +159,36 @@ def test_a_build_writes_the_files_and_measures_what_it_wrote(
     assert sum(value.size for value in weights.values()) == measured["parameters"]
     rows = [json.loads(line) for line in (tmp_path / "prose.log.jsonl").read_text().splitlines()]
     assert rows[-1]["tokens"] == measured["training_tokens"]
+    for name in ("summary_rouge_l", "fr_chrf", "it_chrf", "de_chrf", "answer-section_f1"):
+        found = measured[name]
+        assert isinstance(found, dict) and set(found) == {"greedy", "sampled"}
+        assert all(0 <= value <= 1 for value in found.values())
+    assert sum(name[:-2] in SHOWN for name in measured) == sum(
+        min(number, len([1 for kind in data.kind[data.held_out] if data.kinds[kind] == name]))
+        for name, number in SHOWN.items()
+    )
     before = file_digest(tmp_path / "out" / "prose.safetensors")
     build(tmp_path / "out", tmp_path, 3_000, lists=lists, shape=SMALL)
     assert file_digest(tmp_path / "out" / "prose.safetensors") == before
+
+
+def test_what_is_written_is_the_likeliest_or_drawn(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = Nano(SMALL)
+    with torch.no_grad():
+        model.embedding.weight[0] += 0.05 * torch.randn(SMALL.width)
+    save_file({name: value.half() for name, value in model.state_dict().items()}, tmp_path / "weights")
+    reference = reference_of(tmp_path / "weights", SMALL.heads, SMALL.context)
+    prompts = [[5, 6, 7], [8], [9, 10, 11, 12]]
+    for prompt, text in zip(prompts, written(reference, prompts, 8, None), strict=True):
+        tokens = list(prompt)
+        for token in [*text, 0][:8]:
+            row = reference.model(torch.tensor([[0, *tokens]]))[0, -1]
+            assert row.argmax() == token
+            tokens.append(token)
+    drawn = [written(reference, prompts, 8, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(0 < token < SMALL.vocab_size for text in drawn[0] for token in text)
 
 
 def test_the_network_that_is_to_ship_is_of_the_size_that_was_asked_for() -> None:

@@ -10,35 +10,38 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import torch
-from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from tqdm import tqdm
 
 from klrl_envs.assets.build.debian_lists import Lists, fetch
 from klrl_envs.assets.build.examples import Encoded, choose_vocabulary, count_by_kind, ruler
-from klrl_envs.assets.build.formats import examples
+from klrl_envs.assets.build.formats import Example, examples
 from klrl_envs.assets.build.packages import load_packages
+from klrl_envs.assets.build.prose_measures import quality
 from klrl_envs.assets.build.prose_training import Run, Settings, held_out_losses
 from klrl_envs.assets.build.recipe import Asset, Recipe
-from klrl_envs.reference.nano import Nano, NanoConfig
+from klrl_envs.reference.nano import NanoConfig
+from klrl_envs.reference.prose import CONTEXT, HEADS, reference_of
 from klrl_envs.reference.slot_words import SlotVocabulary
 
 SEED = 0
 TOKENS = 20_000_000
 VOCABULARY = "prose.vocabulary.json"
 WEIGHTS = "prose.safetensors"
-SHAPE = NanoConfig(vocab_size=8_192, width=256, layers=4, heads=4, hidden=704, context=192)
+HELD_OUT = "prose.held_out.json"
+SHAPE = NanoConfig(vocab_size=8_192, width=256, layers=4, heads=HEADS, hidden=704, context=CONTEXT)
 
 
 def prepared(lists: Lists, out: Path, work: Path, size: int) -> tuple[SlotVocabulary, Encoded]:
     """The vocabulary, of ``size`` tokens, and the examples in it; made once, then read."""
     encoded, words = work / "prose.examples.safetensors", out / VOCABULARY
-    if not (encoded.exists() and words.exists()):
+    if not (encoded.exists() and words.exists() and (work / HELD_OUT).exists()):
         texts = list(tqdm(examples(load_packages(lists), ruler(), SEED), desc="examples", unit="example"))
         choose_vocabulary(texts, size).save(words)
+        held_out = [vars(text) for text in texts if text.held_out and text.prompt]
+        (work / HELD_OUT).write_text(json.dumps(held_out, ensure_ascii=False, indent=0), "utf-8")
         Encoded.of(texts, SlotVocabulary.load(words)).save(encoded)
     return SlotVocabulary.load(words), Encoded.load(encoded)
 
@@ -50,7 +53,8 @@ def build(
 
     Args:
         out: folder of the files.
-        work: folder of lists, examples, checkpoint and log (``prose.log.jsonl``, a row a checkpoint).
+        work: folder of lists, examples (those that are held out as texts, too), checkpoint and log
+            (``prose.log.jsonl``, a row a checkpoint).
         tokens: that the network reads.
         lists: of descriptions; None for those of the release that a mirror has.
         shape: of the network.
@@ -66,11 +70,13 @@ def build(
     run = Run(Settings(shape, tokens, SEED, work), data)
     state = {name: value.half().contiguous() for name, value in run.train(report).state_dict().items()}
     save_file(state, out / WEIGHTS)
-    with cast(Any, torch.random).fork_rng(devices=[]):
-        model = Nano(shape)
-    model.load_state_dict(load_file(out / WEIGHTS))
+    reference = reference_of(out / WEIGHTS, shape.heads, shape.context)
+    held_out = [
+        Example(each["kind"], each["prompt"], tuple(each["answers"]), each["held_out"])
+        for each in json.loads((work / HELD_OUT).read_text("utf-8"))
+    ]
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in reference.model.parameters()),
         "vocabulary": vocabulary.size,
         "training_tokens": sum(int(data.lengths[batch].sum()) for batch in run.batches),
         "training_hours": round(run.seconds / 3600, 2),
@@ -78,8 +84,9 @@ def build(
         "sha256_of_the_lists": lists.digests,
         "examples": count_by_kind(data, held_out=False),
         "held_out_examples": count_by_kind(data, held_out=True),
-        "held_out_nats_per_token": held_out_losses(model, data),
+        "held_out_nats_per_token": held_out_losses(reference.model, data),
         "held_out_unknown_share_of_answers": unknown_share(data, vocabulary),
+        **quality(reference, vocabulary, held_out),
     }
 
 
@@ -117,7 +124,8 @@ $rebuild
 
 ## Measured
 On the packages of the held-out families: nats a token of the answers (of prose the whole text), end token
-included, by kind of text.
+included, by kind of text; ROUGE-L F1 of summaries, chrF of translations and token F1 of answers, of greedy
+texts and of sampled ones; and ten texts, none of them chosen, beside the people's.
 
 $measured
 

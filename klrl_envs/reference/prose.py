@@ -1,0 +1,51 @@
+"""``prose``, the transformer that summarises, translates and answers, from its file of float16 weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from klrl_envs.assets import file_digest
+from klrl_envs.reference.transformer import TransformerReference
+
+if TYPE_CHECKING:
+    from klrl_envs.reference.nano import Nano
+
+HEADS = 4
+CONTEXT = 192
+
+
+def read_network(path: Path, heads: int = HEADS, context: int = CONTEXT) -> Nano:
+    """The network of a file, of the shape of its weights, on the CPU, in float32 and without gradients."""
+    import torch
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+
+    from klrl_envs.reference.nano import Nano, NanoConfig
+
+    weights = load_file(path)
+    vocab_size, width = weights["embedding.weight"].shape
+    shape = NanoConfig(
+        vocab_size=vocab_size,
+        width=width,
+        layers=sum(name.endswith(".down.weight") for name in weights),
+        heads=heads,
+        hidden=weights["blocks.0.down.weight"].shape[1],
+        context=context,
+    )
+    with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
+        model = Nano(shape)
+    model.load_state_dict({name: value.float() for name, value in weights.items()})
+    return model.eval().requires_grad_(False)
+
+
+def reference_of(path: Path, heads: int = HEADS, context: int = CONTEXT) -> TransformerReference:
+    """The network of a file as pi0."""
+    model = read_network(path, heads, context)
+    return TransformerReference(
+        lambda: model,
+        name="prose",
+        fingerprint=file_digest(path),
+        vocab_size=model.config.vocab_size,
+        width=model.config.width,
+        context=context,
+    )
