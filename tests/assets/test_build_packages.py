@@ -68,7 +68,7 @@ def test_families_hold_sources_of_one_name_and_descriptions_of_one_opening(tmp_p
 
 
 def test_parts_of_an_entry() -> None:
-    assert clean("a\u00a0\u201cb\u201d \u2013 c\u2019d\u2026\n e\u0301") == 'a "b" - c\'d... \u00e9'
+    assert clean("a\u00a0\u22c5\u201cb\u201d \u2013 c\u2019d\u2026\n e\u0301") == 'a "b" - c\'d... \u00e9'
     assert parse_description("one\n two\n three\n .\n .\n four") == Description("one", ("two three", "four"))
     assert parse_description("one") == Description("one", ())
     assert parse_tags("role::program, use::{editing,printing},\n use::viewing, odd") == {

@@ -15,12 +15,13 @@ from klrl_envs.assets import file_digest, read_arrays
 from klrl_envs.assets.build import prose_training
 from klrl_envs.assets.build.debian_lists import fetch
 from klrl_envs.assets.build.examples import PROMPT_WEIGHT, SHARES, Encoded, batches, cut, group_of
+from klrl_envs.assets.build.formats import Example
 from klrl_envs.assets.build.prose import SHAPE, build, prepared
 from klrl_envs.assets.build.prose_measures import SHOWN, written
 from klrl_envs.assets.build.prose_training import Run, Settings, factor, held_out_losses, weighted_loss
 from klrl_envs.reference.nano import Nano, NanoConfig
 from klrl_envs.reference.prose import reference_of
-from klrl_envs.reference.slot_words import SlotVocabulary
+from klrl_envs.reference.slot_words import UNKNOWN, SlotVocabulary
 from tests.assets.debian import many, mirror
 
 SMALL = NanoConfig(vocab_size=160, width=16, layers=1, heads=2, hidden=32, context=192)
@@ -67,6 +68,21 @@ def test_the_weights_are_those_of_the_formats(made: tuple[Path, SlotVocabulary, 
             [PROMPT_WEIGHT] * length if prompt == 0 else [PROMPT_WEIGHT] * prompt + [1.0] * (length - prompt)
         )
         np.testing.assert_allclose(weights[row], np.pad(expected, (0, tokens.shape[1] - length)))
+
+
+def test_what_is_unknown_weighs_nothing_and_much_of_it_is_left_out(
+    made: tuple[Path, SlotVocabulary, Encoded],
+) -> None:
+    _, vocabulary, _ = made
+    texts = [
+        Example("summary", "the game\nSynopsis: ", (answer,), held_out=False)
+        for answer in ("the Unheard game is", "the Unheard game")
+    ]
+    data = Encoded.of(texts, vocabulary)
+    assert len(data.kind) == 1  # of the second a third is unknown
+    tokens, weights = data.padded(np.array([0]))
+    assert (tokens[0] == UNKNOWN).tolist() == [False] * 4 + [True] + [False] * 3
+    assert weights[0].tolist() == pytest.approx([PROMPT_WEIGHT] * 3 + [1, 0, 1, 1, 1])
 
 
 def test_a_run_reads_what_it_was_told_to(made: tuple[Path, SlotVocabulary, Encoded]) -> None:

@@ -148,14 +148,18 @@ class Encoded:
         return np.diff(self.starts)
 
     def padded(self, chosen: IntArray) -> tuple[IntArray, NDArray[np.float32]]:
-        """Tokens [B, L] of examples, with end tokens on the right, and their weights in the loss [B, L]."""
+        """Tokens [B, L] of examples, with end tokens on the right, and their weights in the loss [B, L].
+
+        The unknown weighs nothing, so that a network reads it and learns not to write it.
+        """
         lengths = self.lengths[chosen]
         position = np.arange(int(lengths.max()))
         inside = position < lengths[:, None]
         flat = np.minimum(self.starts[chosen][:, None] + position, len(self.tokens) - 1)
         tokens = np.where(inside, self.tokens[flat].astype(np.int64), 0)
         first = self.prompts[chosen][:, None]
-        weights = np.where((position >= first) & (first > 0), 1.0, PROMPT_WEIGHT) * inside
+        weights = np.where((position >= first) & (first > 0), 1.0, PROMPT_WEIGHT)
+        weights *= inside & (tokens != SlotVocabulary.unknown_token)
         return tokens, weights.astype(np.float32)
 
 

@@ -20,7 +20,7 @@ from klrl_envs.assets.build.debian_lists import DESCRIPTIONS, PACKAGES, Lists
 HELD_OUT_PERCENT = 10
 _TYPOGRAPHY = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"}
-    | {"\u2026": "..."}
+    | {"\u2212": "-", "\u2026": "...", "\u22c5": " "}  # the last stands for a space that does not break
 )
 _NUMBERS = re.compile(r"[-.]?\d[\d.]*")
 _ALTERNATIVE = re.compile(r"[ (:|\[].*")
@@ -68,7 +68,7 @@ class Package:
 
 
 def clean(text: str) -> str:
-    """Composed characters (NFC), ASCII quotes and dashes, single spaces."""
+    """Composed characters (NFC), ASCII quotes and dashes, single spaces that may all break."""
     return " ".join(unicodedata.normalize("NFC", text).translate(_TYPOGRAPHY).split())
 
 

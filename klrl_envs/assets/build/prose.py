@@ -118,14 +118,15 @@ say which were used.
 
 ## Recipe
 `klrl_envs/assets/build/prose.py`:
-texts of four formats (`formats.py`, `questions.py`); loss weight .3 on prompts and prose and 1 on answers;
-Muon for the matrices of the blocks and AdamW for the rest; a cosine to zero (`prose_training.py`).
+texts of four formats (`formats.py`, `questions.py`); loss weight .3 on prompts and prose, 1 on answers and
+0 on unknown words, which the network thus learns not to write; Muon for the matrices of the blocks and AdamW
+for the rest; a cosine to zero (`prose_training.py`).
 $rebuild
 
 ## Measured
 On the packages of the held-out families: nats a token of the answers (of prose the whole text), end token
-included, by kind of text; ROUGE-L F1 of summaries, chrF of translations and token F1 of answers, of greedy
-texts and of sampled ones; and ten texts, none of them chosen, beside the people's.
+included and unknown words left out, by kind of text; ROUGE-L F1 of summaries, chrF of translations and token
+F1 of answers, of greedy texts and of sampled ones; and ten texts, none of them chosen, beside the people's.
 
 $measured
 
