@@ -14,7 +14,15 @@ from safetensors.torch import save_file
 from klrl_envs.assets import file_digest, read_arrays
 from klrl_envs.assets.build import prose_training
 from klrl_envs.assets.build.debian_lists import fetch
-from klrl_envs.assets.build.examples import PROMPT_WEIGHT, SHARES, Encoded, batches, cut, group_of
+from klrl_envs.assets.build.examples import (
+    PROMPT_WEIGHT,
+    SHARES,
+    Encoded,
+    batches,
+    choose_vocabulary,
+    cut,
+    group_of,
+)
 from klrl_envs.assets.build.formats import Example
 from klrl_envs.assets.build.prose import SHAPE, build, prepared
 from klrl_envs.assets.build.prose_measures import SHOWN, written
@@ -41,6 +49,17 @@ def test_the_vocabulary_has_the_words_that_weigh_most(made: tuple[Path, SlotVoca
     assert vocabulary.size <= SMALL.vocab_size
     assert {"is", "the", "fr", "it", "de", "game", "yes"} <= set(vocabulary.words)
     assert set(" .,-:/()") <= set(vocabulary.separators)
+
+
+def test_signs_are_separators_where_they_are_common_and_never_the_unknown() -> None:
+    texts = [
+        Example("summary", "a « b » \ufffd c \ufffd d\nSynopsis: ", ("b, ☃",), held_out=False),
+        Example("summary", "e\nSynopsis: ", ("never ☂ seen",), held_out=True),
+    ]
+    vocabulary = choose_vocabulary(texts, 120)
+    assert {"«", "»", "☃", " « ", ", ☃"} <= set(vocabulary.separators)
+    assert "☂" not in vocabulary.separators and set(vocabulary.words) == {"a", "b", "c", "d"}
+    assert vocabulary.encode("\ufffd") == [UNKNOWN]
 
 
 def test_examples_as_tokens_are_texts_with_prompts(made: tuple[Path, SlotVocabulary, Encoded]) -> None:
@@ -138,9 +157,9 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
         return Run(Settings(SMALL, tokens, 0, tmp_path / name), data)
 
     whole = run("whole")
-    first = held_out_losses(whole.model, data)
+    first = held_out_losses(whole.model, data, 9)
     last = whole.train(lambda row: None)
-    assert held_out_losses(last, data)["summary"] < first["summary"]
+    assert held_out_losses(last, data, 9)["summary"] < first["summary"]
 
     def killed(row: Mapping[str, object]) -> None:
         if row["step"] == 5:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from klrl_envs.assets import read_arrays, write_arrays
 from klrl_envs.assets.build.formats import ANSWER_MARKS, FIELD_MARKS, LONGEST, Example
 from klrl_envs.reference.arrays import BoolArray, IntArray
-from klrl_envs.reference.slot_words import SlotVocabulary
+from klrl_envs.reference.slot_words import UNKNOWN_TEXT, SlotVocabulary
 
 SLOTS = 16
 PROMPT_WEIGHT = 0.3
@@ -75,6 +75,7 @@ def choose_vocabulary(examples: Iterable[Example], size: int) -> SlotVocabulary:
     for run in runs:
         for sign in set(run):
             signs[sign] += weights[run]
+    del signs[UNKNOWN_TEXT]
     single = dict.fromkeys([" ", *punctuation, *(each for each, n in signs.items() if n > COMMON_SIGN)])
     several = [run for run in runs if len(run) > 1 and all(sign in single for sign in run)]
     separators = [*single, *several[: SEPARATORS - len(single)]]

@@ -32,7 +32,7 @@ MATRIX_LEARNING_RATE = 0.02
 OTHER_LEARNING_RATE = 3e-3
 CHECKPOINT_SECONDS = 300
 MEASURED = 24
-"""Held-out examples of each kind that the log is measured on."""
+"""Held-out examples of each kind that a row of the log is measured on."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,15 @@ def weighted_loss(model: Nano, data: Encoded, chosen: IntArray) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_losses(model: Nano, data: Encoded, most: int | None = None) -> dict[str, float]:
-    """Nats a token of the held-out answers (of prose the whole text), end token included, by kind."""
+def held_out_losses(model: Nano, data: Encoded, most: int) -> dict[str, float]:
+    """Nats a token of held-out answers (of prose the whole text), end token included, by kind.
+
+    Unknown words are left out; at most ``most`` examples of a kind are measured, always the same ones.
+    """
     result: dict[str, float] = {}
     for number, kind in enumerate(data.kinds):
-        members = np.flatnonzero((data.kind == number) & data.held_out)[:most]
+        members = np.flatnonzero((data.kind == number) & data.held_out)
+        members = np.random.default_rng(SEED).permutation(members)[:most]
         total, count = 0.0, 0
         for first in range(0, len(members), 32):
             tokens, weights = data.padded(members[first : first + 32])
