@@ -84,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the files (default: {OUT})")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of checkpoints (default: {WORK})")
     trained = [name for name, recipe in known.items() if recipe.reading]
-    parser.add_argument(
-        "--tokens", type=int, help=f"that a training reads, of {', '.join(trained)} (default: see the card)"
-    )
+    parser.add_argument("--tokens", type=int, help=f"how many a long training reads ({', '.join(trained)})")
     chosen = parser.parse_args(arguments)
     if chosen.tokens is not None:
         reading = known[chosen.name].reading if chosen.name in trained else None
