@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,11 @@ def test_parts_of_an_entry() -> None:
 
 def test_about_a_tenth_is_held_out() -> None:
     assert 0.08 < sum(is_held_out(f"family {number}") for number in range(4000)) / 4000 < 0.12
+
+
+def test_what_reads_the_lists_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "debian", None)
+    with pytest.raises(ModuleNotFoundError, match=r"python-debian: pip install 'klrl-envs\[build\]'"):
+        fetch(tmp_path / "lists", mirror(tmp_path / "mirror"))

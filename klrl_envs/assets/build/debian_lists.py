@@ -14,8 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from debian.deb822 import Deb822, Release
+from typing import Any
 
 from klrl_envs.assets import file_digest
 
@@ -51,13 +50,14 @@ class Lists:
         """The entries of a list, each its fields by name."""
         path = self.folder / Path(name).name
         with OPENERS[path.suffix](path, "rb") as file:
-            yield from Deb822.iter_paragraphs(file, use_apt_pkg=False)
+            yield from deb822().Deb822.iter_paragraphs(file, use_apt_pkg=False)
 
 
 def fetch(folder: Path, mirror: str = MIRROR) -> Lists:
     """The lists in a folder; what is not there yet is taken from the mirror.
 
     Raises:
+        ModuleNotFoundError: python-debian, which reads them, is not installed.
         urllib.error.URLError: the mirror does not answer, or lacks a list.
         ValueError: a list has another SHA-256 than its release says.
     """
@@ -65,7 +65,7 @@ def fetch(folder: Path, mirror: str = MIRROR) -> Lists:
     inrelease = folder / "InRelease"
     if not inrelease.exists():
         write_whole(inrelease, download(f"{mirror}/InRelease"))
-    release = Release(inrelease.read_bytes())
+    release = deb822().Release(inrelease.read_bytes())
     known = {entry["name"]: entry["sha256"] for entry in release["SHA256"]}
     digests = {"InRelease": file_digest(inrelease)}
     for name in (PACKAGES, *DESCRIPTIONS.values()):
@@ -77,6 +77,21 @@ def fetch(folder: Path, mirror: str = MIRROR) -> Lists:
             write_whole(path, found)
         check(name, file_digest(path), known[name])
     return Lists(folder, f"{release['Version']}, {release['Date']}", digests)
+
+
+def deb822() -> Any:
+    """The module that reads the files of Debian.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        from debian import deb822
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "lists of packages need the package python-debian: pip install 'klrl-envs[build]'"
+        ) from error
+    return deb822
 
 
 def download(url: str) -> bytes:
