@@ -8,7 +8,8 @@ TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), 
 Every side is read alike, from what its own training says of each update: the mean over its texts of reward -
 kl_coef KL. The score of a window of updates is (objective - J0) / (J* - J0), with J0 that of pi0 on the
 training prompts and J* - J0 that of the certificate. No evaluation takes time in it, and none is looked at;
-what an agent does after its training (averaging its weights, say) does not show.
+what an agent does after its training (averaging its weights, say) does not show, nor, of model_based, what it
+does when its budget is spent.
 
 Seconds are those of one core: every training has one thread, and the time that its process has run on a core
 is read each second, so that what else the machine does counts little. Starting up is taken off.
@@ -77,8 +78,7 @@ TRAINERS = (
     agent("ppo", "all", "ppo, all weights"),
     agent("reinforce", "heads", "reinforce, heads"),
     agent("ppo", "heads", "ppo, heads"),
-    agent("model_based", "all", "model_based, all weights"),
-    agent("model_based", "heads", "model_based, heads"),
+    agent("model_based", "all", "model_based, heads"),
 )
 
 
@@ -215,8 +215,8 @@ def seconds_to(curve: Curve, scores: Sequence[float], reached: float) -> float |
     return next((second for second, score in zip(curve.seconds, scores) if score >= reached), None)
 
 
-def card(curves: Sequence[Curve], level: dict[str, float]) -> str:
-    """The page."""
+def card(curves: Sequence[Curve], level: dict[str, float], missing: Sequence[str]) -> str:
+    """The page; ``missing`` are the trainings that have no points."""
     about = [" ".join(part.split()) for part in (__doc__ or "").split("\n\n")[2:]]
     lines = [
         "# Trainers on Sentiment-v0: score against tokens and seconds",
@@ -241,6 +241,8 @@ def card(curves: Sequence[Curve], level: dict[str, float]) -> str:
             f"{'not reached' if reached is None else f'{reached:,.0f}'} | {np.mean(scores[-2:]):.3f} | "
             f"{curve.reward[-1]:.3f} | {curve.kl[-1]:.2f} |"
         )
+    if missing:
+        lines += ["", f"Not run yet: {'; '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -270,8 +272,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = 1
             continue
         write_atomically(path, json.dumps(asdict(curve_of(trainer, out, WINDOW))) + "\n")
-    paths = [options.out / f"{trainer.name}.json" for trainer in TRAINERS]
-    curves = [Curve(**json.loads(path.read_text("utf-8"))) for path in paths if path.is_file()]
+    paths = {trainer.label: options.out / f"{trainer.name}.json" for trainer in TRAINERS}
+    curves = [Curve(**json.loads(path.read_text("utf-8"))) for path in paths.values() if path.is_file()]
+    missing = [label for label, path in paths.items() if not path.is_file()]
     if not curves:
         print(f"no runs in {options.out}", file=sys.stderr)
         return 1
@@ -280,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reached = seconds_to(curve, curve.scores(level["start"], level["gap"]), REACHED)
         shown = "not reached" if reached is None else f"{reached:.0f}"
         print(f"{curve.label:<26} seconds to {REACHED:g}: {shown}")
-    write_atomically(options.out / "README.md", card(curves, level))
+    write_atomically(options.out / "README.md", card(curves, level, missing))
     draw(
         [
             (curve.label, curve.tokens, curve.seconds, curve.scores(level["start"], level["gap"]))
