@@ -119,7 +119,8 @@ def evaluate_task(
         reference_value=best.reference_value,
         log_probs="checked" if sampled.kl is not None or ideal else "self-reported",
         bound=BOUND_OF[sampled.kind],
-        metrics={name: float(values.mean()) for name, values in sampled.metrics.items()},
+        metrics={name: float(values.mean()) for name, values in sampled.metrics.items()}
+        | task.summaries(sampled.prompt, sampled.reward),
         episodes=episodes,
         prompts=len(task.prompts.tokens),
         tokens=int(sampled.length.sum()),

@@ -55,7 +55,7 @@ class Evaluation:
         bound: "exact", or "lower" / "upper" where the policy knows only a bound of its log-probs, so
             that objective and score are bounds too.
         method: the estimators that were used, in words.
-        metrics: means of the task's metrics.
+        metrics: means of the task's metrics, and its summaries of all episodes.
         episodes, prompts, tokens: episodes sampled, the prompts that they share equally, tokens written.
         seconds: of sampling.
         seed: of sampling.

@@ -85,6 +85,18 @@ class HubVocabulary:
         """Token ids of a text, without special tokens."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def encode_turn(self, text: str) -> list[int]:
+        """Token ids of a user's turn in the model's chat template, up to where the answer begins.
+
+        Raises:
+            ValueError: the model has no chat template.
+        """
+        if not self._tokenizer.chat_template:
+            raise ValueError("the tokenizer has no chat template; take template 'plain'")
+        turns = [{"role": "user", "content": text}]
+        shown = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return self.encode(shown)
+
     def least_tokens(self, text: str) -> int:
         """As many as ``encode`` has, where U+FFFD, the end of a token within a character, counts as one."""
         pieces = text.split("\ufffd")

@@ -38,6 +38,15 @@ class Vocabulary(Protocol):
         ...
 
 
+@runtime_checkable
+class BeginningVocabulary(Protocol):
+    """A vocabulary whose tokens mean something else without the prompt, so that a text is cut as a text."""
+
+    def beginning(self, text: str, tokens: int) -> str:
+        """The longest part of a text from its beginning that has at most so many tokens."""
+        ...
+
+
 class WordVocabulary:
     """A list of words and marks, written with English spacing.
 

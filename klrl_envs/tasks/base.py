@@ -242,6 +242,12 @@ class Task:
         """
         raise NotImplementedError
 
+    def summaries(self, prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
+        """What only many episodes together show, by name: of episodes with these prompts int64 [E], by their
+        numbers, and rewards [E].
+        """
+        return {}
+
     def text_rewards(
         self,
         prompts: Sequence[str],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from klrl_envs import ledger
 from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.vocabulary import BeginningVocabulary
 from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
+
+Summarise = Callable[[IntArray, FloatArray], dict[str, float]]
+"""(prompts int64 [E] by their numbers, rewards float64 [E]) -> numbers by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +38,11 @@ class TextTask(Task):
 
     Attributes:
         score_texts: (tokens [K, L], lengths [K], texts) -> rewards float64 [K] and metrics.
+        summarise: what only many episodes together show; None where there is no such thing.
     """
 
     score_texts: ScoreTexts
+    summarise: Summarise | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +63,10 @@ class TextTask(Task):
         texts = [self.vocabulary.decode(row[:length].tolist()) for row, length in rows]
         rewards, metrics = (self._function if counted else self.score_texts)(tokens, lengths, texts)
         return rewards, {"text": np.array(texts, dtype=object), **metrics}
+
+    def summaries(self, prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
+        """See ``Task``."""
+        return {} if self.summarise is None else self.summarise(prompts, rewards)
 
     def text_rewards(
         self,
@@ -102,4 +112,6 @@ class TextTask(Task):
         written = self.vocabulary.encode(completion)
         if len(written) <= self.horizon or self.vocabulary.least_tokens(completion) <= self.horizon:
             return completion
+        if isinstance(self.vocabulary, BeginningVocabulary):
+            return self.vocabulary.beginning(completion, self.horizon)
         return self.vocabulary.decode(written[: self.horizon])
