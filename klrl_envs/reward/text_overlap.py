@@ -61,6 +61,18 @@ def token_f1(candidates: Sequence[str], references: Sequence[str]) -> FloatArray
     return np.where(ours + theirs == 0, 1.0, _f1(matches, ours, theirs))
 
 
+def token_precision(candidates: Sequence[str], references: Sequence[str]) -> FloatArray:
+    """The share of a candidate's words and signs, in lower case, that the reference has, too, [K]; 0 of none.
+
+    The other way round it is recall.
+    """
+    candidate, reference = _word_ids(
+        *([_words_and_signs(t) for t in each] for each in (candidates, references))
+    )
+    matches, ours, _ = _shared_ngrams(_flat(*candidate), _flat(*reference), len(candidates), 1)[0]
+    return matches / np.maximum(ours, 1)
+
+
 def chrf(candidates: Sequence[str], references: Sequence[str]) -> FloatArray:
     """chrF2 of the characters without spaces, in [0, 1], [K]."""
     ours, theirs = (_flat_parts([_characters(text) for text in each]) for each in (candidates, references))

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from klrl_envs.assets.build.__main__ import recipes
 
-WAITING = {"prose"}
+WAITING = {"prose", "prose_prompts"}
 SHIPPED = {name: recipe for name, recipe in recipes().items() if name not in WAITING}

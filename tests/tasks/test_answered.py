@@ -1,0 +1,55 @@
+"""Tasks with people's answers: what is asked, how it is put to a model, and what is paid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from klrl_envs.tasks import question_answering, summarization, translation
+from klrl_envs.tasks.answered import Asked, Compared
+
+NOTHING = np.zeros((0, 0), dtype=np.int64), np.zeros(0, dtype=np.int64)
+SUMMARY = Asked(
+    "summary", "This library reads music files of many kinds.\nSynopsis: ", ("library for music files",)
+)
+LINE = Asked("fr", "music player\nFrench: ", ("lecteur de musique", "joueur de musique"))
+SECTION = Asked("answer-section", "tool\nSection: games\nQuestion: Which section?\nAnswer: ", ("games",))
+PURPOSE = Asked("answer-purpose", "tool\nSection: games\nQuestion: What for?\nAnswer: ", ("Game of chess",))
+
+
+def test_what_is_written_is_compared_with_the_answers_of_its_own_prompt() -> None:
+    asked = [SUMMARY, LINE]
+    scores = Compared([each.prompt for each in asked], asked, summarization.compare)
+    rewards, _ = scores(*NOTHING, [f"{LINE.prompt} joueur de musique", f"{SUMMARY.prompt}joueur de musique"])
+    assert rewards.tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match="begins with no prompt"):
+        scores(*NOTHING, ["something else"])
+
+
+def test_summaries() -> None:
+    texts = ["library for music files", "music files", "", "chess of music files"]
+    rewards, metrics = summarization.compare([SUMMARY] * 4, texts)
+    assert rewards.tolist() == pytest.approx([1.0, 2 * 2 / 6, 0.0, 0.5])
+    assert metrics["rouge_1"].tolist() == pytest.approx([1.0, 2 * 2 / 6, 0.0, 0.5])
+    assert metrics["rouge_2"].tolist() == pytest.approx([1.0, 2 * 1 / 4, 0.0, 2 * 1 / 6])
+    assert metrics["words"].tolist() == [4, 2, 0, 4]
+    assert metrics["copied"].tolist() == [0.75, 1.0, 0.0, 0.75]
+
+
+def test_translations_take_the_best_of_several() -> None:
+    texts = ["lecteur de musique", "joueur de musique", "un joueur de musique", ""]
+    rewards, metrics = translation.compare([LINE] * 4, texts)
+    assert rewards[:2].tolist() == [1.0, 1.0] and 0.8 < rewards[2] < 1 and rewards[3] == 0
+    assert metrics["exact"].tolist() == [1, 1, 0, 0]
+    assert metrics["word_error_rate"].tolist() == pytest.approx([0, 0, 1 / 3, 1])
+
+
+def test_answers_to_closed_and_open_questions() -> None:
+    asked = [SECTION, SECTION, PURPOSE, PURPOSE]
+    rewards, metrics = question_answering.compare(asked, ["Games", "net", "game of chess", "a game"])
+    assert rewards.tolist() == pytest.approx([1, 0, 1, 2 * 1 / 5])
+    assert metrics["exact"].tolist() == [1, 0, 1, 0]
+    assert metrics["precision"].tolist() == pytest.approx([1, 0, 1, 1 / 2])
+    assert metrics["recall"].tolist() == pytest.approx([1, 0, 1, 1 / 3])
+    assert metrics["closed"].tolist() == [1, 1, 0, 0]
+    assert metrics["closed_exact"].tolist() == [1, 0, 0, 0]
