@@ -179,6 +179,14 @@ REGISTRY: tuple[Row, ...] = (
         tags=("neural", "text"),
         summary="continue a film review so that it reads as positive",
     ),
+    Row(
+        "WordProblems-v0",
+        "klrl_envs.tasks.word_problems:task",
+        kl_coef=0.2,
+        token_budget=2_000_000,
+        tags=("neural", "text"),
+        summary="work out a sum told in words, and give the right answer",
+    ),
 )
 
 _users: dict[str, Row] = {}

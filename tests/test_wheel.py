@@ -87,7 +87,7 @@ def test_wheel_holds_klrl_envs_alone(wheel: Path) -> None:
     assert not [name for name in names if name.startswith("klrl_envs/assets/build")]
     assets = {f"klrl_envs/{path.relative_to(ROOT / 'klrl_envs').as_posix()}" for path in shipped_assets()}
     assert assets <= set(names), f"assets that the wheel lacks: {sorted(assets - set(names))}"
-    assert size < 25e6, f"the assets are {size / 1e6:.1f} MB in the wheel; 25 are allowed"
+    assert size < 40e6, f"the assets are {size / 1e6:.1f} MB in the wheel; 40 are allowed"
 
 
 def shipped_assets() -> list[Path]:

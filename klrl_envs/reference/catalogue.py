@@ -21,7 +21,7 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
 
     Args:
         name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "shop",
-            "nano"), or the folder of a causal language model, or a hub id that is in the local cache.
+            "nano", "sums"), or the folder of a causal language model, or a hub id that is in the local cache.
         allowed: the names that a task can be played on, and ``OWN`` for folders and hub ids; all where None.
         **parameters: of a reference of the catalogue: ``words`` of "uniform" (the tokens' strings; "0" and
             "1" by default), ``kept`` and ``ends`` of "words" (some of the words, and whether the end token
@@ -122,6 +122,12 @@ def _nano() -> LanguageModel:
     return LanguageModel(nano_reference(), vocabulary, vocabulary.end_token)
 
 
+def _sums() -> LanguageModel:
+    from klrl_envs.reference.sums import END_TOKEN, sums_reference, sums_vocabulary
+
+    return LanguageModel(sums_reference(), sums_vocabulary(), END_TOKEN)
+
+
 CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
     "uniform": _uniform,
     "words": _words,
@@ -131,4 +137,5 @@ CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
     "scale": _scale,
     "shop": _shop,
     "nano": _nano,
+    "sums": _sums,
 }

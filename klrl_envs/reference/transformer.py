@@ -1,4 +1,4 @@
-"""``nano``, the transformer that ships with the package, as a reference."""
+"""Transformers that ship with the package as references; ``nano`` is one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from klrl_envs.reference.decoder import DecoderWeights
-    from klrl_envs.reference.nano import Nano
+    from klrl_envs.reference.nano import Nano, NanoConfig
 
 START_TOKEN = 0  # the end token: every review of the training stream is preceded by it
 
 
-@lru_cache(maxsize=1)
-def load_nano() -> Nano:
-    """The shipped weights on the CPU, in float32 and without gradients; one copy per process."""
+@lru_cache(maxsize=4)
+def load_transformer(file: str, config: NanoConfig) -> Nano:
+    """Shipped weights on the CPU, in float32 and without gradients; one copy per process."""
     import torch
     from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
-    from klrl_envs.reference.nano import Nano, NanoConfig
+    from klrl_envs.reference.nano import Nano
 
     with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
-        model = Nano(NanoConfig())
-    model.load_state_dict(load_file(asset_path("nano.safetensors")))
+        model = Nano(config)
+    model.load_state_dict(load_file(asset_path(file)))
     return model.eval().requires_grad_(False)
+
+
+def load_nano() -> Nano:
+    """``nano``'s network."""
+    from klrl_envs.reference.nano import NanoConfig
+
+    return load_transformer("nano.safetensors", NanoConfig())
 
 
 class TransformerReference:

@@ -33,7 +33,7 @@ def test_what_waits_ships_nothing() -> None:
 
 def test_all_assets_are_small() -> None:
     shipped = [path for path in assets.FOLDER.rglob("*") if path.suffix in {".safetensors", ".json", ".md"}]
-    assert sum(path.stat().st_size for path in shipped) < 25e6
+    assert sum(path.stat().st_size for path in shipped) < 40e6
     assert all(
         (assets.FOLDER / f"sentiment.{n}.safetensors").stat().st_size <= 4e6 for n in ("reward", "gold")
     )
