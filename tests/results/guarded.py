@@ -30,7 +30,7 @@ OLDER = tuple(
     for name in (
         "GridNavigation-v0--ppo",
         "Keywords-v0--reinforce",
-        "Sentiment-v0--ppo",
+        "Sentiment-v0--sb3_ppo",
         "Keywords-v0--posterior",
     )
 )
