@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from klrl_envs.assets.build.corpus import Review, load_reviews
-from klrl_envs.assets.build.muon import Muon, initialise
+from klrl_envs.assets.build.learner import Learner
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.reference.nano import Nano, NanoConfig
 
@@ -93,23 +93,8 @@ def batch_at(stream: np.ndarray, starts: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def train(stream: np.ndarray, held_out: np.ndarray, checkpoint: Path, log: Path) -> Nano:
     """Train for STEPS steps, resuming from ``checkpoint`` where it exists."""
-    cast(Any, torch).manual_seed(SEED)
-    model = Nano(NanoConfig())
-    initialise(model)
-    matrices = [p for block in model.blocks for p in block.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if all(p is not m for m in matrices)]
-    optimizers = [
-        Muon(matrices, lr=MATRIX_LEARNING_RATE),
-        torch.optim.AdamW(others, lr=OTHER_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-    base_rates = [MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE]
-    first = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        first = saved["step"]
+    learner = Learner(NanoConfig(), SEED, MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE, checkpoint)
+    model, first = learner.model, learner.step
     forward = cast(Any, torch).compile(model)
     windows_an_epoch = len(epoch_windows(stream, 0)) // BATCH * BATCH
     started = time.time()
@@ -118,25 +103,14 @@ def train(stream: np.ndarray, held_out: np.ndarray, checkpoint: Path, log: Path)
         starts = epoch_windows(stream, epoch)[index : index + BATCH]
         inputs, targets = batch_at(stream, starts)
         loss: Any = F.cross_entropy(forward(inputs).flatten(0, 1), targets.flatten())
-        loss.backward()
-        for optimizer, rate in zip(optimizers, base_rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(step)
-            cast(Any, optimizer).step()
-            optimizer.zero_grad(set_to_none=True)
+        learner.descend(loss, learning_rate_factor(step))
         done = step + 1
         if done % CHECKPOINT_EVERY == 0 or done == STEPS:
             held = held_out_loss(model, held_out[: 400 * WINDOW + 1])
             row = {"step": done, "loss": loss.item(), "held_out": held, "seconds": time.time() - started}
             with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            state = {
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "step": done,
-            }
-            temporary = checkpoint.with_suffix(".partial")
-            torch.save(state, temporary)
-            temporary.replace(checkpoint)
+            learner.save()
     return model
 
 

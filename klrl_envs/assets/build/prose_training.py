@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from klrl_envs.assets.build.examples import Encoded, batches
-from klrl_envs.assets.build.muon import Muon, initialise
+from klrl_envs.assets.build.learner import Learner
 from klrl_envs.reference.arrays import IntArray
 from klrl_envs.reference.nano import Nano, NanoConfig
 from klrl_envs.reference.transformer import with_start
@@ -117,51 +116,26 @@ class Run:
 
     def __init__(self, settings: Settings, data: Encoded) -> None:
         self.settings, self.data = settings, data
-        cast(Any, torch).manual_seed(settings.seed)
-        self.model = Nano(settings.shape)
-        initialise(self.model)
-        matrices = [each for block in self.model.blocks for each in block.parameters() if each.ndim == 2]
-        others = [each for each in self.model.parameters() if all(each is not one for one in matrices)]
-        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
-            (Muon(matrices, lr=MATRIX_LEARNING_RATE), MATRIX_LEARNING_RATE),
-            (
-                torch.optim.AdamW(others, lr=OTHER_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-                OTHER_LEARNING_RATE,
-            ),
-        ]
+        checkpoint = settings.folder / "prose.checkpoint.pt"
+        self.learner = Learner(
+            settings.shape, settings.seed, MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE, checkpoint
+        )
+        kept = self.learner.kept
+        if kept.get("tokens", settings.tokens) != settings.tokens:
+            raise ValueError(f"{checkpoint} is of a run of {kept['tokens']} tokens, not {settings.tokens}")
         self.batches = batches(data, settings.tokens, BATCH_TOKENS, settings.seed)
-        self.step = 0
-        self.seconds = 0.0
-        self.bfloat16 = False
-        self.checkpoint = settings.folder / "prose.checkpoint.pt"
-        if self.checkpoint.exists():
-            self._resume()
-        else:
-            self.bfloat16 = bfloat16_gains()
+        self.seconds: float = kept.get("seconds", 0.0)
+        self.bfloat16: bool = kept["bfloat16"] if kept else bfloat16_gains()
 
-    def _resume(self) -> None:
-        saved = torch.load(self.checkpoint, weights_only=True)
-        if saved["tokens"] != self.settings.tokens:
-            raise ValueError(
-                f"{self.checkpoint} is of a run of {saved['tokens']} tokens, not {self.settings.tokens}"
-            )
-        self.model.load_state_dict(saved["model"])
-        for (optimizer, _), state in zip(self.optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        self.step, self.seconds, self.bfloat16 = saved["step"], saved["seconds"], saved["bfloat16"]
+    @property
+    def model(self) -> Nano:
+        """The network as it is now."""
+        return self.learner.model
 
-    def _save(self) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
-            "step": self.step,
-            "seconds": self.seconds,
-            "bfloat16": self.bfloat16,
-            "tokens": self.settings.tokens,
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+    @property
+    def step(self) -> int:
+        """Steps that were taken."""
+        return self.learner.step
 
     def train(self, report: Callable[[Mapping[str, object]], None]) -> Nano:
         """Train to the end; ``report`` gets a row of the log at every checkpoint."""
@@ -170,17 +144,17 @@ class Run:
         bar = tqdm(total=sum(sizes), initial=done, desc="prose", unit="token", unit_scale=True)
         since, recent = time.perf_counter(), list[float]()
         while self.step < len(self.batches):
+            size = sizes[self.step]
             recent.append(self._learn(self.batches[self.step]))
-            bar.update(sizes[self.step])
-            done += sizes[self.step]
-            self.step += 1
+            bar.update(size)
+            done += size
             passed = time.perf_counter() - since
             if passed > CHECKPOINT_SECONDS or self.step == len(self.batches):
                 self.seconds += passed
                 held = held_out_losses(self.model, self.data, MEASURED)
                 row = {"step": self.step, "tokens": done, "seconds": round(self.seconds, 1)}
                 report({**row, "loss": round(float(np.mean(recent)), 4), "held_out": held})
-                self._save()
+                self.learner.save(seconds=self.seconds, bfloat16=self.bfloat16, tokens=self.settings.tokens)
                 since, recent = time.perf_counter(), []
         bar.close()
         return self.model
@@ -189,9 +163,5 @@ class Run:
         """One step; its loss."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             loss = weighted_loss(self.model, self.data, batch)
-        cast(Any, loss).backward()
-        for optimizer, rate in self.optimizers:
-            optimizer.param_groups[0]["lr"] = rate * factor(self.step, len(self.batches))
-            cast(Any, optimizer).step()
-            optimizer.zero_grad(set_to_none=True)
+        self.learner.descend(loss, factor(self.step, len(self.batches)))
         return loss.item()

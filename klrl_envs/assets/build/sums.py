@@ -22,7 +22,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 from tqdm import tqdm
 
-from klrl_envs.assets.build.muon import Muon, initialise
+from klrl_envs.assets.build.learner import Learner
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.reference.decoder import Decoder, DecoderWeights
 from klrl_envs.reference.draws import draw_tokens
@@ -163,47 +163,21 @@ def written(
 
 def train(checkpoint: Path, log: Path) -> Nano:
     """Train for STEPS steps, resuming from ``checkpoint`` where it exists."""
-    cast(Any, torch).manual_seed(SEED)
-    model = Nano(sums_config())
-    initialise(model)
-    matrices = [p for block in model.blocks for p in block.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if all(p is not m for m in matrices)]
-    optimizers = [
-        Muon(matrices, lr=MATRIX_LEARNING_RATE),
-        torch.optim.AdamW(others, lr=OTHER_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-    base_rates = [MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE]
-    first = 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        first = saved["step"]
+    learner = Learner(sums_config(), SEED, MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE, checkpoint)
+    model, first = learner.model, learner.step
     started = time.time()
     for step in tqdm(range(first, STEPS), initial=first, total=STEPS, desc="sums", unit="step"):
         numbers = range(FIRST + step * BATCH, FIRST + (step + 1) * BATCH)
         inputs, targets, weights = batch_of(numbers, np.random.default_rng([SEED, 2, step]))
         losses = F.cross_entropy(model(inputs).transpose(1, 2), targets, reduction="none")
         loss: Any = (losses * weights).sum() / weights.sum()
-        loss.backward()
-        for optimizer, rate in zip(optimizers, base_rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(step)
-            cast(Any, optimizer).step()
-            optimizer.zero_grad(set_to_none=True)
+        learner.descend(loss, learning_rate_factor(step))
         done = step + 1
         if done % CHECKPOINT_EVERY == 0 or done == STEPS:
             row = {"step": done, "held_out": held_out_nats(model), "seconds": time.time() - started}
             with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            state = {
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "step": done,
-            }
-            temporary = checkpoint.with_suffix(".partial")
-            torch.save(state, temporary)
-            temporary.replace(checkpoint)
+            learner.save()
     return model
 
 
