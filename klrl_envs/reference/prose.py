@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from klrl_envs.assets import file_digest
-from klrl_envs.reference.transformer import TransformerReference
+from klrl_envs.reference.transformer import TransformerReference, network_of
 
 if TYPE_CHECKING:
     from klrl_envs.reference.nano import Nano
@@ -17,10 +17,9 @@ CONTEXT = 192
 
 def read_network(path: Path, heads: int = HEADS, context: int = CONTEXT) -> Nano:
     """The network of a file, of the shape of its weights, on the CPU, in float32 and without gradients."""
-    import torch
     from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
-    from klrl_envs.reference.nano import Nano, NanoConfig
+    from klrl_envs.reference.nano import NanoConfig
 
     weights = load_file(path)
     vocab_size, width = weights["embedding.weight"].shape
@@ -32,10 +31,7 @@ def read_network(path: Path, heads: int = HEADS, context: int = CONTEXT) -> Nano
         hidden=weights["blocks.0.down.weight"].shape[1],
         context=context,
     )
-    with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
-        model = Nano(shape)
-    model.load_state_dict({name: value.float() for name, value in weights.items()})
-    return model.eval().requires_grad_(False)
+    return network_of(shape, weights)
 
 
 def reference_of(path: Path, heads: int = HEADS, context: int = CONTEXT) -> TransformerReference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from klrl_envs.reference.transformer import START_TOKEN, TransformerReference, l
 from klrl_envs.reference.vocabulary import WordVocabulary
 
 if TYPE_CHECKING:
-    from klrl_envs.reference.nano import NanoConfig
+    from klrl_envs.reference.nano import Nano, NanoConfig
 
 FILE = "sums.safetensors"
 END_TOKEN = START_TOKEN
@@ -57,14 +57,14 @@ def sums_config() -> NanoConfig:
     return NanoConfig(vocab_size=len(WORDS), width=WIDTH, layers=3, heads=3, hidden=256, context=CONTEXT)
 
 
+def reference_of(load: Callable[[], Nano], fingerprint: str) -> TransformerReference:
+    """A network of this shape as pi0; see ``TransformerReference``."""
+    return TransformerReference(
+        load, name="sums", fingerprint=fingerprint, vocab_size=len(WORDS), width=WIDTH, context=CONTEXT
+    )
+
+
 @lru_cache(maxsize=1)
 def sums_reference() -> TransformerReference:
     """The shipped reference."""
-    return TransformerReference(
-        lambda: load_transformer(FILE, sums_config()),
-        name="sums",
-        fingerprint=asset_digest(FILE),
-        vocab_size=len(WORDS),
-        width=WIDTH,
-        context=CONTEXT,
-    )
+    return reference_of(lambda: load_transformer(FILE, sums_config()), asset_digest(FILE))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 START_TOKEN = 0  # the end token: every review of the training stream is preceded by it
 
 
-@lru_cache(maxsize=4)
-def load_transformer(file: str, config: NanoConfig) -> Nano:
-    """Shipped weights on the CPU, in float32 and without gradients; one copy per process."""
+def network_of(config: NanoConfig, weights: Mapping[str, Tensor]) -> Nano:
+    """A network with these weights, in float32, in evaluation mode and without gradients."""
     import torch
-    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
     from klrl_envs.reference.nano import Nano
 
     with cast(Any, torch.random).fork_rng(devices=[]):  # weights that are drawn here are replaced at once
         model = Nano(config)
-    model.load_state_dict(load_file(asset_path(file)))
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return model.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=4)
+def load_transformer(file: str, config: NanoConfig) -> Nano:
+    """The network of a shipped file on the CPU; one copy per process."""
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+
+    return network_of(config, load_file(asset_path(file)))
 
 
 def load_nano() -> Nano:

@@ -25,8 +25,9 @@ from klrl_envs.assets.build.examples import (
 )
 from klrl_envs.assets.build.formats import Example
 from klrl_envs.assets.build.prose import SHAPE, build, prepared
-from klrl_envs.assets.build.prose_measures import SHOWN, written
+from klrl_envs.assets.build.prose_measures import SHOWN
 from klrl_envs.assets.build.prose_training import Run, Settings, factor, held_out_losses, weighted_loss
+from klrl_envs.assets.build.texts import written
 from klrl_envs.reference.nano import Nano, NanoConfig
 from klrl_envs.reference.prose import reference_of
 from klrl_envs.reference.slot_words import UNKNOWN, SlotVocabulary
