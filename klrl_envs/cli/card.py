@@ -18,11 +18,9 @@ from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.comparison import metrics_along_frontier
 from klrl_envs.evaluation.evaluate import optimal_policy
-from klrl_envs.evaluation.rejection import RejectionSampler
-from klrl_envs.evaluation.rollout import row_source
+from klrl_envs.evaluation.optimal_draws import play_optimal
 from klrl_envs.optima.certificate import TRUSTED_SAMPLES
 from klrl_envs.optima.optimum import FrontierPoint, NotCertified, Optimum, optimum
-from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
 
@@ -158,26 +156,7 @@ def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, 
     policy = optimal_policy(task, best)
     engine = seeded_engine(task, rng)
     engine.reset(np.arange(SAMPLES), prompts_of(task))
-    drawn = None
-    if isinstance(policy, RejectionSampler):
-        drawn, _ = policy.sample(engine.tokens[:, : task.prompt_length], rng)
-        rows = None
-    else:
-        rows = row_source(policy, engine, features=False)
-    rewards = np.zeros(SAMPLES)
-    tokens = None
-    for time in range(task.horizon):
-        if engine.done.all():
-            break
-        lanes = np.flatnonzero(~engine.done)
-        chosen = np.zeros(SAMPLES, dtype=np.int64)
-        if rows is None:
-            assert drawn is not None
-            chosen[lanes] = drawn[lanes, time]
-        else:
-            chosen[lanes] = sample_rows(np.asarray(rows(lanes, tokens)), rng)
-        rewards += engine.step(chosen, ~engine.done).reward
-        tokens = chosen
+    _, rewards = play_optimal(policy, engine, rng)
     return shown(task, engine, engine.written(), rewards)
 
 

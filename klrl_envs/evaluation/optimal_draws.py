@@ -10,7 +10,7 @@ from klrl_envs.evaluation.rejection import RejectionSampler
 from klrl_envs.evaluation.rollout import row_source
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.policies import OptimalPolicy
-from klrl_envs.reference.arrays import IntArray
+from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.sampling import sample_rows
 from klrl_envs.tasks.base import Task
 
@@ -31,9 +31,12 @@ def draw_optimal(task: Task, prompts: IntArray, rng: np.random.Generator) -> Int
         rng: draws.
 
     Raises:
-        ValueError: a neural task that is random beside its tokens, or pays a noisy reward.
+        ValueError: a task that is random beside its tokens, which alone are no episode there, or a neural
+            one that pays a noisy reward.
         RuntimeError: texts of pi* are too rare for rejection.
     """
+    if task.random_beside_tokens:
+        raise ValueError(f"{task.id} is random beside its tokens: texts of its pi* cannot be told by tokens")
     if task.exact is None:
         unknown = np.zeros(len(task.prompts.tokens))  # of log Z, which only log-probs need
         sampler = RejectionSampler(task, unknown, most=MOST)
@@ -43,14 +46,32 @@ def draw_optimal(task: Task, prompts: IntArray, rng: np.random.Generator) -> Int
     engine = Engine(task, len(prompts))
     engine.seed_lanes(rng)
     engine.reset(np.arange(len(prompts)), prompts)
-    rows = row_source(OptimalPolicy(best.policy), engine, features=False)
-    written = np.full((len(prompts), task.horizon), task.pad, dtype=np.int64)
+    return play_optimal(OptimalPolicy(best.policy), engine, rng)[0]
+
+
+def play_optimal(
+    policy: OptimalPolicy | RejectionSampler, engine: Engine, rng: np.random.Generator
+) -> tuple[IntArray, FloatArray]:
+    """Play pi* in an engine's lanes [N], which stand where their episodes begin.
+
+    Returns:
+        The tokens that it writes, int64 [N, T], padded; the rewards of the episodes, float64 [N].
+    """
+    task, count = engine.task, engine.lanes
+    written = np.full((count, task.horizon), task.pad, dtype=np.int64)
+    rewards = np.zeros(count)
+    rows = None
+    if isinstance(policy, RejectionSampler):
+        written, _ = policy.sample(engine.tokens[:, : task.prompt_length], rng)
+    else:
+        rows = row_source(policy, engine, features=False)
     for step in range(task.horizon):
         lanes = np.flatnonzero(~engine.done)
         if not len(lanes):
             break
-        tokens = np.zeros(len(prompts), dtype=np.int64)
-        tokens[lanes] = sample_rows(np.asarray(rows(lanes, None)), rng)
-        written[lanes, step] = tokens[lanes]
-        engine.step(tokens, ~engine.done)
-    return written
+        if rows is not None:
+            written[lanes, step] = sample_rows(np.asarray(rows(lanes, None)), rng)
+        tokens = np.zeros(count, dtype=np.int64)
+        tokens[lanes] = written[lanes, step]
+        rewards += engine.step(tokens, ~engine.done).reward
+    return written, rewards

@@ -59,3 +59,9 @@ def test_nobody_is_charged_for_them() -> None:
     before = ledger.counts().total(purpose="training")
     draw_optimal(klrl_envs.make_task("Keywords-v0"), np.zeros(8, dtype=np.int64), np.random.default_rng(0))
     assert ledger.counts().total(purpose="training") == before
+
+
+@pytest.mark.parametrize("task_id", ["GridNavigation-v0", "Dialogue-v0"])
+def test_tokens_that_are_no_episode_alone_are_refused(task_id: str) -> None:
+    with pytest.raises(ValueError, match="random beside its tokens"):
+        draw_optimal(klrl_envs.make_task(task_id), np.zeros(2, dtype=np.int64), np.random.default_rng(0))
