@@ -27,7 +27,6 @@ class Judge(nn.Module):
     def __init__(self, task: Task, size: int = 16, width: int = 64) -> None:
         super().__init__()
         self.vocab_size, self.pad, self.longest = task.vocab_size, task.pad, task.max_length
-        self.size = size
         self.weights = nn.Embedding(task.vocab_size, 1)
         self.pairs = nn.Embedding(PAIRS, 1)
         self.embedding = nn.Embedding(task.vocab_size, size)

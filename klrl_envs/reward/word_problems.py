@@ -7,8 +7,9 @@ library's random numbers can move a task.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -147,22 +148,14 @@ def event(choices: Choices, have: int) -> tuple[str, Step]:
     return "gets as many again", (have, "*", 2)
 
 
-def problems(first: int = 0) -> Iterator[tuple[int, Problem]]:
-    """All problems with their numbers, from a number on."""
-    number = first
-    while True:
-        yield number, problem(number)
-        number += 1
-
-
 @lru_cache(maxsize=1)
 def chosen_problems(evaluation: int, training: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """The first distinct problems: so many for evaluation, the next for training."""
     found: dict[str, Problem] = {}
-    for _, each in problems():
+    numbers = itertools.count()
+    while len(found) < evaluation + training:
+        each = problem(next(numbers))
         found.setdefault(each.question, each)
-        if len(found) == evaluation + training:
-            break
     listed = tuple(found.values())
     return listed[:evaluation], listed[evaluation:]
 

@@ -93,11 +93,9 @@ def answered_task(
     else:
         texts = [text.rstrip(" ") for text in texts]
     rows, shown = put_to(model, texts, template)
-    return TextTask(
-        reference=model.reference,
-        vocabulary=model.vocabulary,
+    return TextTask.of(
+        model,
         horizon=horizon,
-        end_token=model.end_token,
         kl_coef=kl_coef,
         reward_range=(0.0, 1.0),
         prompts=Prompts.padded(rows, 0),

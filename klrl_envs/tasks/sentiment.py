@@ -68,11 +68,9 @@ from klrl_envs.tasks.text_task import TextTask
 def task(*, kl_coef: float, horizon: int = 24, reference: str = "nano", prompts: str = "train") -> TextTask:
     """The task; the page above is its specification."""
     model = load(reference, allowed=("nano", OWN))
-    return TextTask(
-        reference=model.reference,
-        vocabulary=model.vocabulary,
+    return TextTask.of(
+        model,
         horizon=horizon,
-        end_token=model.end_token,
         kl_coef=kl_coef,
         reward_range=(0.0, 1.0),
         prompts=load_prompts(prompts, model),

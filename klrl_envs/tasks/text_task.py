@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 
 from klrl_envs import ledger
 from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.vocabulary import BeginningVocabulary
 from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
 
@@ -43,6 +45,18 @@ class TextTask(Task):
 
     score_texts: ScoreTexts
     summarise: Summarise | None = None
+
+    @classmethod
+    def of(cls, model: LanguageModel, **fields: Any) -> Self:
+        """A task on a language model, which says what pi0 is, what its tokens mean and which one ends a text.
+
+        Args:
+            model: the reference with its vocabulary.
+            **fields: all others of the task.
+        """
+        return cls(
+            reference=model.reference, vocabulary=model.vocabulary, end_token=model.end_token, **fields
+        )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -94,11 +94,9 @@ def task(
     listed = [each for split in splits for each in split]
     rows, shown = put_to(model, [asks.format(each.question) for each in listed], template)
     chosen = rows[:EVALUATION] if prompts == "evaluation" else rows[EVALUATION:]
-    return TextTask(
-        reference=model.reference,
-        vocabulary=model.vocabulary,
+    return TextTask.of(
+        model,
         horizon=horizon,
-        end_token=model.end_token,
         kl_coef=kl_coef,
         reward_range=(0.0, 1.0),
         prompts=Prompts.padded(chosen, 0),
@@ -170,8 +168,6 @@ def passes(prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
     for k in PASSES:
         if count.min() >= k:
             place = np.arange(k)
-            missed = np.maximum(count - right, 0)[:, None] - place
-            found[f"pass@{k}"] = float(
-                1 - np.prod(np.maximum(missed, 0) / (count[:, None] - place), axis=1).mean()
-            )
+            missed = np.maximum((count - right)[:, None] - place, 0)
+            found[f"pass@{k}"] = float(1 - np.prod(missed / (count[:, None] - place), axis=1).mean())
     return found
