@@ -54,10 +54,7 @@ def token_f1(candidates: Sequence[str], references: Sequence[str]) -> FloatArray
 
     Signs count, so that "C" is not "C++".
     """
-    candidate, reference = _word_ids(
-        *([_words_and_signs(t) for t in each] for each in (candidates, references))
-    )
-    matches, ours, theirs = _shared_ngrams(_flat(*candidate), _flat(*reference), len(candidates), 1)[0]
+    matches, ours, theirs = _shared_words(candidates, references)
     return np.where(ours + theirs == 0, 1.0, _f1(matches, ours, theirs))
 
 
@@ -66,10 +63,7 @@ def token_precision(candidates: Sequence[str], references: Sequence[str]) -> Flo
 
     The other way round it is recall.
     """
-    candidate, reference = _word_ids(
-        *([_words_and_signs(t) for t in each] for each in (candidates, references))
-    )
-    matches, ours, _ = _shared_ngrams(_flat(*candidate), _flat(*reference), len(candidates), 1)[0]
+    matches, ours, _ = _shared_words(candidates, references)
     return matches / np.maximum(ours, 1)
 
 
@@ -93,9 +87,7 @@ def word_error_rate(candidates: Sequence[str], references: Sequence[str]) -> Flo
     """Edits (words put in, left out, changed) that make a candidate the reference, over the reference's words
     and signs, [K]; by one word where the reference has none.
     """
-    candidate, reference = _word_ids(
-        *([_words_and_signs(t) for t in each] for each in (candidates, references))
-    )
+    candidate, reference = _word_and_sign_ids(candidates, references)
     return _edits(*candidate, *reference) / np.maximum(reference[1], 1)
 
 
@@ -110,6 +102,19 @@ def _rouge_words(texts: Sequence[str]) -> list[list[str]]:
 
 def _words_and_signs(text: str) -> list[str]:
     return _WORD_OR_SIGN.findall(text.lower())
+
+
+def _word_and_sign_ids(*sides: Sequence[str]) -> list[tuple[IntArray, IntArray]]:
+    """Words and signs of the texts of each side as numbers; see ``_word_ids``."""
+    return _word_ids(*([_words_and_signs(text) for text in side] for side in sides))
+
+
+def _shared_words(
+    candidates: Sequence[str], references: Sequence[str]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """How many words and signs each pair shares, and how many each side has, all [K]."""
+    candidate, reference = _word_and_sign_ids(candidates, references)
+    return _shared_ngrams(_flat(*candidate), _flat(*reference), len(candidates), 1)[0]
 
 
 def _characters(text: str) -> NDArray[np.uint32]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
 
 from klrl_envs.envs.token_env import TokenEnv
 from klrl_envs.envs.vector_env import TokenVectorEnv
+from klrl_envs.reference.arrays import BoolArray
 
 
 def single(env: Any, wrapper: str, other: str = "") -> TokenEnv:
@@ -66,3 +69,12 @@ def refuse_same_step(env: TokenVectorEnv, wrapper: str, instead: str) -> None:
             f"{wrapper} cannot give final_obs in autoreset mode SameStep, as the state of the ended episode "
             f"is gone by then; allowed are NextStep and Disabled{instead}"
         )
+
+
+def masked(values: dict[str, NDArray[Any]], lanes: BoolArray) -> dict[str, Any]:
+    """Gymnasium's layout of infos: each array [N], zero outside the lanes, beside its mask."""
+    infos: dict[str, Any] = {}
+    for name, array in values.items():
+        infos[name] = np.where(lanes, array, 0.0)
+        infos[f"_{name}"] = lanes.copy()
+    return infos

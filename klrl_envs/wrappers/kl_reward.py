@@ -9,12 +9,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
 
 from klrl_envs.kl import k2, k3
-from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray, LogProbs
+from klrl_envs.reference.arrays import FloatArray, IntArray, LogProbs
 from klrl_envs.reference.rows import TokenRows, shaped_array
-from klrl_envs.wrappers.base import TokenVectorWrapper, single
+from klrl_envs.wrappers.base import TokenVectorWrapper, masked, single
 
 LogProb = Callable[[Any], Any]
 """Observations [N, ...] before the step -> log pi(.|s) float[N, V], normalised, in nats."""
@@ -140,12 +139,3 @@ class VectorKLReward(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
             if ended.any():
                 infos["final_info"] = infos["final_info"] | masked(found, ended)
         return observations, paid, terminated, truncated, infos
-
-
-def masked(values: dict[str, NDArray[Any]], lanes: BoolArray) -> dict[str, Any]:
-    """Gymnasium's layout of infos: each array [N], zero outside the lanes, beside its mask."""
-    infos: dict[str, Any] = {}
-    for name, array in values.items():
-        infos[name] = np.where(lanes, array, 0.0)
-        infos[f"_{name}"] = lanes.copy()
-    return infos

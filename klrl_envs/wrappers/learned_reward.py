@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from klrl_envs.reference.arrays import BoolArray, FloatArray
-from klrl_envs.wrappers.base import TokenVectorWrapper, single
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.wrappers.base import TokenVectorWrapper, masked, single
 
 Classifier = Callable[[Sequence[str]], Any]
 """Texts, prompts included -> what each is worth, float [K], in units of reward."""
@@ -88,14 +88,9 @@ class VectorLearnedReward(TokenVectorWrapper, gym.utils.RecordConstructorArgs):
         if len(lanes):
             last = infos["final_info"] if same_step else infos
             paid[lanes] = worth(self._classifier, [last["text"][lane] for lane in lanes])
-        task_reward = np.asarray(rewards, dtype=np.float64)
+        task_reward = {"task_reward": np.asarray(rewards, dtype=np.float64)}
         going = stepped & ~ended if same_step else stepped
-        infos = {**on_record(task_reward, going), **infos}
+        infos = {**masked(task_reward, going), **infos}
         if same_step and len(lanes):
-            infos["final_info"] = {**on_record(task_reward, ended), **infos["final_info"]}
+            infos["final_info"] = {**masked(task_reward, ended), **infos["final_info"]}
         return observations, paid, terminated, truncated, infos
-
-
-def on_record(rewards: FloatArray, lanes: BoolArray) -> dict[str, Any]:
-    """The task's rewards [N] of some lanes, in Gymnasium's layout of infos."""
-    return {"task_reward": np.where(lanes, rewards, 0.0), "_task_reward": lanes}
