@@ -81,8 +81,7 @@ class Problem:
     @cached_property
     def starts(self) -> tuple[IntArray, IntArray, FloatArray]:
         """Contexts, states and probabilities, [N] each, at which the agent's first token starts."""
-        begun = self.automaton.starts(self.reference.start_context, self.prompts)
-        return begun if self.replies is None else self.replies.followed(self.reference, *begun)[1:]
+        return self.automaton.starts(self.reference, self.prompts)
 
     @property
     def replies(self) -> Replies | None:

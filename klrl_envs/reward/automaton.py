@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
+from klrl_envs.reference.markov import MarkovModel
 from klrl_envs.reward.parts import (
     as_absorbing,
     as_context_reward,
@@ -232,18 +233,24 @@ class RewardAutomaton:
         return np.where(ended, self.final_reward[state], self.horizon_reward[state])
 
     def starts(
-        self, context: int, prompts: tuple[IntArray, IntArray] | None = None
+        self, reference: MarkovModel, prompts: tuple[IntArray, IntArray] | None = None
     ) -> tuple[IntArray, IntArray, FloatArray]:
-        """Where an episode starts: contexts int64[N] of the reference, states int64[N], their probabilities.
+        """Where an agent's first token starts, after what the environment writes first: contexts int64[N] of
+        the reference, states int64[N], their probabilities.
 
         Args:
-            context: of the reference before the first token.
+            reference: pi0.
             prompts: (contexts int64[M], states int64[M]) after each prompt, all alike; `start` where None.
         """
         if prompts is not None:
-            return *prompts, np.full(prompts[0].size, 1 / prompts[0].size)
-        state = np.flatnonzero(self.start)
-        return np.full_like(state, context), state, self.start[state]
+            context, state = prompts
+            weight = np.full(context.size, 1 / context.size)
+        else:
+            state = np.flatnonzero(self.start)
+            context, weight = np.full_like(state, reference.start_context), self.start[state]
+        if self.replies is None:
+            return context, state, weight
+        return self.replies.followed(reference, context, state, weight)[1:]
 
     def trimmed(self) -> RewardAutomaton:
         """This automaton without the states that no text reaches; the others keep their order."""

@@ -151,10 +151,7 @@ class AutomatonTask(Task):
         """Where an agent's first token starts: at the prompts, in order, or as the automaton draws it, and
         after what the task writes first.
         """
-        context, state, weight = self.automaton.starts(self.reference.start_context, self.prompt_starts)
-        if self.replies is None:
-            return context, state, weight
-        return self.replies.followed(self.reference, context, state, weight)[1:]
+        return self.automaton.starts(self.reference, self.prompt_starts)
 
     def deterministic_objective(
         self,
