@@ -77,6 +77,7 @@ class Training:
             self._clear()
         self.out.mkdir(parents=True, exist_ok=True)
         self._began = ledger.mark()
+        self._core_began = time.process_time()
         self._elsewhere = self._lost = 0
         self._evaluation_seed: int | None = None
         self._bar = tqdm(
@@ -126,6 +127,11 @@ class Training:
         """Since the training began."""
         return round(time.monotonic() - self._began.moment, 3)
 
+    @property
+    def core_seconds(self) -> float:
+        """For which this process has had a core since the training began, all its threads together."""
+        return round(time.process_time() - self._core_began, 3)
+
     def describe(self, observes: str, trains: str) -> None:
         """Say what the agent is shown and which weights move: it stands beside its score."""
         self.agent = self.agent.model_copy(update={"observes": observes, "trains": trains})
@@ -138,7 +144,8 @@ class Training:
     def note(self, **numbers: SupportsFloat) -> None:
         """Numbers to progress.jsonl, and the first four beside the bar."""
         shown = {name: round(float(value), 6) for name, value in numbers.items()}
-        append_line(self.out / "progress.jsonl", {"tokens": self.tokens, "seconds": self.seconds, **shown})
+        now = {"tokens": self.tokens, "seconds": self.seconds, "core_seconds": self.core_seconds}
+        append_line(self.out / "progress.jsonl", now | shown)
         self._bar.set_postfix({name: f"{value:.3g}" for name, value in list(shown.items())[:4]})
 
     def record(self, episodes: Sequence[Episode]) -> None:
@@ -166,6 +173,7 @@ class Training:
             "tokens": self.tokens,
             "episodes": self._episodes,
             "seconds": self.seconds,
+            "core_seconds": self.core_seconds,
             "lost": self._lost,
             "elsewhere": self._elsewhere,
             "began": began,
@@ -190,6 +198,7 @@ class Training:
         self._bar.update(min(self.tokens, self.budget))
         began = ledger.Counts({ledger.Account(*row[:3]): ledger.Tally(*row[3:]) for row in state["began"]})
         moment = time.monotonic() - max(state["seconds"], last.get("seconds", 0.0))
+        self._core_began -= max(state["core_seconds"], last.get("core_seconds", 0.0))
         noted = max(last.get("tokens", 0), self.tokens)
         self._lost = state["lost"] + noted - self.tokens + (at_risk if noted < self.budget else 0)
         path, elsewhere = ledger.book().path, state["elsewhere"]

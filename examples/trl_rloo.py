@@ -135,7 +135,7 @@ class Progress(TrainerCallback):
 
     def __init__(self, args: argparse.Namespace, reward: RewardFunction, mark: klrl_envs.ledger.Mark) -> None:
         self._args, self._reward, self._mark = args, reward, mark
-        self._began = self._due = 0.0
+        self._began = self._core_began = self._due = 0.0
         self._bar = tqdm(total=args.tokens, unit="tok", unit_scale=True, desc="trl_rloo", mininterval=1.0)
 
     @property
@@ -145,19 +145,21 @@ class Progress(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The clock starts."""
-        self._began, self._due = time.monotonic(), self._args.evaluate_every
+        self._began, self._core_began = time.monotonic(), time.process_time()
+        self._due = self._args.evaluate_every
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The score, where it is due."""
         if not self._args.evaluate_every or self.tokens < self._due:
             return
-        paused = time.monotonic()
+        paused, core_paused = time.monotonic(), time.process_time()
         self._due += self._args.evaluate_every
         line = {"tokens": self.tokens, "seconds": round(paused - self._began, 3)}
         with undisturbed(kwargs["model"]):
             found = evaluated(kwargs["model"], self._args.model, self._args.evaluate_episodes)
         append_line(self._args.out / "curve.jsonl", line | found)
         self._began += time.monotonic() - paused
+        self._core_began += time.process_time() - core_paused
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """A line of an update: TRL's KL is that of a token, the environment's of a text."""
@@ -167,6 +169,7 @@ class Progress(TrainerCallback):
         numbers = {
             "tokens": self.tokens,
             "seconds": round(time.monotonic() - self._began, 3),
+            "core_seconds": round(time.process_time() - self._core_began, 3),
             "objective": round(logs["reward"] - self._reward.kl_coef * kl, 6),
             "reward": round(logs["reward"], 6),
             "kl": round(kl, 6),
