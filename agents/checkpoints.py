@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from agents.arguments import NetworkArguments
-from agents.networks.policy import PolicyNetwork, WeightAverage
+from agents.networks.policy import PolicyNetwork, WeightAverage, check_names
 from agents.run import CHECKPOINT, Training
 from klrl_envs import Engine
 
@@ -50,7 +50,8 @@ def training_parts(
     """All that the next update of a training depends on."""
 
     def restore_weights(state: dict[str, torch.Tensor]) -> None:
-        policy.load_state_dict(state, strict=False)
+        check_names(state, policy.trained_state())
+        policy.load_state_dict(state, strict=False)  # what is not trained is not in it
 
     def restore_numbers(state: Any) -> None:
         rng.bit_generator.state = state

@@ -305,13 +305,16 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
     scaled = scaled_rewards(task, torch.as_tensor(rewards)).double().numpy()
     found = [str(text) for text in metrics["text"]]
     learner.keep(found, scaled)
-    whole = ~cut[:count]
+    # a text that was to be rewarded whole; of the others those that ended before their cut are short ones
+    whole = kept[:count] >= task.horizon
     if not learner.fitted or not whole.any():
         return {}
-    guessed = expit(learner.model.logits([text for text, kept in zip(found, whole, strict=True) if kept]))
+    guessed = expit(learner.model.logits([text for text, there in zip(found, whole, strict=True) if there]))
+    chosen = np.flatnonzero(whole)
     return {
-        "objective": float(np.mean([each.paid for each in episodes if each.k1 is not None])),
-        "paid": scaled[whole].mean(),
+        "objective": float(np.mean([episodes[place].paid for place in chosen])),
+        "reward": float(rewards[chosen].mean()),
+        "kl": float(np.mean([nats[place] for place in chosen])),
         "error": float(np.sqrt(np.square(guessed - scaled[whole]).mean())),
     }
 
@@ -324,6 +327,8 @@ def begin(learner: ModelBased, training: Training) -> SelfWritten:
         texts = learner.write(reference=True)
         pay(training, learner, texts)
         parts.append(texts.halved())
+    if not learner.paid_texts:
+        raise ValueError(f"tokens must pay for at least one beginning of a text, got {training.budget}")
     reference = joined(parts)
     learner.fit_reward()
     learner.fit_value(reference, args.value_passes, 2e-3)
@@ -345,7 +350,7 @@ def learn(args: ModelBasedArguments, training: Training) -> ModelBased:
         share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
         nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
-        training.note(reward=reward, kl=nats, **numbers)
+        training.note(predicted_reward=reward, nats=nats, **numbers)
         spent = training.budget - training.tokens < task.horizon
         if len(learner.paid_texts) > (1 + args.refit) * learner.fitted or (spent and not unpaid):
             learner.fit_reward()

@@ -17,6 +17,7 @@ from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.text_critic import TextCritic
 from klrl_envs import Task
 from klrl_envs.networks.causal_folder import hub_reference_of, with_adapter
+from klrl_envs.networks.half_precision import in_bfloat16
 from klrl_envs.policies import CausalLMPolicy
 from klrl_envs.reference.draws import draw_tokens
 
@@ -126,7 +127,7 @@ class CausalPolicy(LanguageModelPolicy):
     def read(
         self, tokens: Tensor, first: Tensor, mask: Tensor, *, reference: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """See ``LanguageModelPolicy``; the policy's layers in bfloat16 on CUDA, its logits in float32."""
+        """See ``LanguageModelPolicy``; on CUDA what gets a gradient is in bfloat16, but for the logits."""
         steps = mask.shape[1]
         inputs, seen, positions = self.aligned(tokens, first, steps)
         model = self.reference(tokens.device) if reference and not self.rank else self.model
@@ -134,8 +135,7 @@ class CausalPolicy(LanguageModelPolicy):
             self.checkpoint_layers and torch.is_grad_enabled()
         )  # in which alone layers are recomputed
         alone = self.model.disable_adapter() if reference and self.rank else nullcontext()
-        half = torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda and not reference)
-        with alone, half:
+        with alone, in_bfloat16(tokens.device):
             output = model(
                 input_ids=inputs,
                 attention_mask=seen,

@@ -25,13 +25,13 @@ AVERAGED = 0.7
 
 
 def student_of(task: Task, train: str, rank: int, alpha: int) -> LanguageModelPolicy:
-    """A language model that begins as pi0, of which "all" weights move, or "lora", factors of a rank.
+    """A language model on the CPU that begins as pi0; "all" weights move, or "lora", factors of a rank.
 
     Raises:
         ValueError: see ``make_network``.
     """
     made: Any = make_network(task, critic=False, trained=Trained(train, rank, alpha))
-    return made
+    return made.to("cpu")  # where its teacher is; evaluation moves it
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from agents.networks.writing import (
     write_texts,
 )
 from klrl_envs import Engine, Task
+from klrl_envs.networks.half_precision import in_bfloat16
 from klrl_envs.networks.language_model import LanguageModelNetwork, copied
 from klrl_envs.reference.decoder import DecoderWeights
 
@@ -257,11 +258,11 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
     def read(
         self, tokens: Tensor, first: Tensor, mask: Tensor, *, reference: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """See ``LanguageModelPolicy``; the policy's layers in bfloat16 on CUDA, its logits in float32."""
+        """See ``LanguageModelPolicy``; on CUDA what gets a gradient is in bfloat16, but for the logits."""
         model = self.reference(tokens.device) if reference else self.model
         whole = F.pad(tokens, (1, 0), value=self.start_token).clamp_max(self.task.vocab_size - 1)
         recompute = self.checkpoint_layers and torch.is_grad_enabled()
-        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda and not reference):
+        with in_bfloat16(tokens.device):
             hidden = hidden_states(
                 model,
                 whole,

@@ -123,6 +123,8 @@ class WeightAverage:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put a state back."""
         present = self._policy.trained_state()
+        if state["mean"]:
+            check_names(state["mean"], present)
         self._count = state["count"]
         self._mean = {name: mean.to(present[name].device) for name, mean in state["mean"].items()}
 
@@ -130,3 +132,14 @@ class WeightAverage:
         """Give the policy the mean, if there is one."""
         if self._mean:
             self._policy.load_state_dict(self._mean, strict=False)
+
+
+def check_names(kept: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a checkpoint does not hold just the weights that a policy trains."""
+    other = sorted(kept.keys() ^ trained.keys())
+    if other:
+        raise ValueError(
+            f"resume: the checkpoint holds {len(kept)} weights and this policy trains {len(trained)}; "
+            f"{', '.join(other[:3])}{' ...' if other[3:] else ''} {'are' if other[1:] else 'is'} in one alone: "
+            "go on with the versions of the libraries that began"
+        )

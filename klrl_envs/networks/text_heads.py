@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from klrl_envs.networks.evidence import TextEvidence, after_none
+from klrl_envs.networks.half_precision import in_bfloat16
 from klrl_envs.networks.lanes import ResidualLanes
 from klrl_envs.networks.perceptron import perceptron
 from klrl_envs.networks.torch_network import TorchNetwork
@@ -66,7 +67,7 @@ class TextHeads(TorchNetwork):
 
     def residual(self, inputs: Tensor, last: Tensor) -> Tensor:
         """Logits less log pi0 [M, V] of what the head reads [M, D] and the last tokens [M]."""
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda):
+        with in_bfloat16(inputs.device):
             query = self.actor(inputs)
         query = query.float()
         keys = torch.cat((self.unembedding, self.learnt_keys()), dim=1)

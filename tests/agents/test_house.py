@@ -17,6 +17,7 @@ PUBLIC_MODULES = {
     "klrl_envs.evaluation.seeds",
     "klrl_envs.networks.causal_folder",
     "klrl_envs.networks.evidence",
+    "klrl_envs.networks.half_precision",
     "klrl_envs.networks.hidden_state",
     "klrl_envs.networks.language_model",
     "klrl_envs.networks.perceptron",
