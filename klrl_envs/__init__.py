@@ -2,7 +2,7 @@
 
 ``import klrl_envs`` registers every environment under ``klrl/`` and imports neither torch nor SciPy;
 the other public names are loaded when they are first used. Its public modules are ``automata``, ``kl``,
-``ledger``, ``policies``, ``results``, ``wrappers`` and ``integrations``.
+``ledger``, ``policies``, ``results``, ``signals``, ``wrappers`` and ``integrations``.
 """
 
 # pyright: reportUnusedImport=false
@@ -24,7 +24,7 @@ from klrl_envs.registry import (
 )
 
 if TYPE_CHECKING:
-    from klrl_envs import integrations, kl, ledger, policies, results, wrappers
+    from klrl_envs import integrations, kl, ledger, policies, results, signals, wrappers
     from klrl_envs.envs.engine import Engine
     from klrl_envs.envs.exact import exact_task
     from klrl_envs.envs.lookup import evaluation_task
@@ -106,6 +106,7 @@ _LAZY = {
     "policies": ("klrl_envs.policies", ""),
     "results": ("klrl_envs.results", ""),
     "save_policy": ("klrl_envs.networks.files", "save_policy"),
+    "signals": ("klrl_envs.signals", ""),
     "sample_rows": ("klrl_envs.reference.sampling", "sample_rows"),
     "words_bigram": ("klrl_envs.reference.words", "words_bigram"),
     "words_trigram": ("klrl_envs.reference.words", "words_trigram"),

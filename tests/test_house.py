@@ -20,6 +20,7 @@ RANKS = {
     "assets": 0,
     "reference": 1,
     "reward": 2,
+    "signals": 2,
     "tasks": 3,
     "registry": 4,
     "policies": 5,

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 
 def test_the_code_in_the_readme_runs() -> None:
     blocks = [block for block in python_blocks() if not block.startswith(OWN_AGENT)]  # test_wheel.py runs it
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         ran = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
-        assert "Optimum(" in ran.stdout
+        assert "Optimum(" in ran.stdout or "Right: on average" in ran.stdout

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from klrl_envs.cli.benchmark import EPILOG, benchmark
 from klrl_envs.cli.check import check
 from klrl_envs.cli.options import ImportOption
+from klrl_envs.cli.signal import signal
 
 ERRORS = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
 
@@ -209,6 +210,7 @@ def evaluate(
 
 app.command(epilog=EPILOG)(benchmark)
 app.command()(check)
+app.command()(signal)
 
 
 @app.command()
@@ -282,12 +284,18 @@ def fetch(
 @app.command()
 def export(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help='"nano", the reference, or a policy.safetensors.')
+        str,
+        typer.Argument(
+            metavar="WHAT", help='"nano", the reference; a policy.safetensors; or a folder policy.'
+        ),
     ],
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Is made; must not be there, or be empty.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace the model that lies in FOLDER.")] = False,
+    reference: Annotated[
+        str | None, typer.Option(help="Of a folder policy: the model that its training began with.")
+    ] = None,
 ) -> None:
     """Write a language model as a folder that transformers, and trainers built on it, load.
 

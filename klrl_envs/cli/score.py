@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs.cli.objects import object_named
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
@@ -19,7 +20,7 @@ from klrl_envs.networks.files import SUFFIXES, load_policy
 from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy
-from klrl_envs.registry import find_row, import_module
+from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Prompts, Task
 
 
@@ -57,18 +58,11 @@ def policy_by_name(name: str) -> PolicyObject | PolicyName:
     """
     if name in NAMES:
         return name
-    place, colon, attribute = name.rpartition(":")
-    if not colon or not place:
-        allowed = ", ".join(NAMES)
-        raise ValueError(
-            f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, "
-            f"a folder of a causal model or an adapter, or one of {allowed}, got {name!r}"
-        )
-    module = import_module(place)
-    try:
-        found = getattr(module, attribute)
-    except AttributeError:
-        raise ImportError(f"the module {place!r} has no {attribute!r}") from None
+    found = object_named(
+        name,
+        f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, a folder of a "
+        f"causal model or an adapter, or one of {', '.join(NAMES)}",
+    )
     return as_policy(found() if isinstance(found, type) else found)
 
 

@@ -1,0 +1,178 @@
+"""`check_signal`: what a training signal really does, without any training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.signals import directions
+from klrl_envs.signals.batch import Loss
+from klrl_envs.signals.calls import SampledCalls
+from klrl_envs.signals.ends import End, follow
+from klrl_envs.signals.expected import Gradients
+from klrl_envs.signals.known import reinforce
+from klrl_envs.signals.policy import optimal, random_policy
+from klrl_envs.signals.report import AtPolicy, Ending, Move, Report
+from klrl_envs.signals.tiny import TinyTask, random_task
+from klrl_envs.signals.variants import Setting, variants
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, what is done now)."""
+
+STUDENT_95 = {3: 3.182, 7: 2.365}
+"""Half-widths of the 95 % interval in standard errors, by degrees of freedom."""
+END_SEEDS = 4
+END_CALLS = 2_048
+SILENT = 1e-12
+"""Gradients so short are 0."""
+
+
+def check_signal(
+    loss: Loss,
+    *,
+    group: int = 4,
+    batch: int = 1,
+    task: TinyTask | None = None,
+    sigma: float = 0.1,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Say what a training signal really does: its expected gradient, where it ends, and what moves the end.
+
+    Policies are tables over tiny tasks, all in float64, so that every expectation over texts is a finite sum
+    and nothing is sampled, unless there are too many cases; the report says so then.
+
+    Args:
+        loss: (``Batch``) -> a tensor with the number that a trainer would call ``backward`` on. Where it has
+            no control flow by values and no ``.item()`` many calls are computed at once, which is fast.
+        group: texts of one prompt that are compared with each other; 1 where none are.
+        batch: groups a call: 1, or a multiple of the task's prompts, for losses that couple them (by the
+            batch's mean, standard deviation or number of tokens).
+        task: of one's own; else of two prompts with 7 texts of 1 or 2 tokens, or with 4 texts of 1 to 3 where
+            prompts share a call.
+        sigma: nats by which the sampler is off, among the harder conditions.
+        name: of the loss, for the report.
+        progress: is told how far it is.
+
+    Raises:
+        ValueError: the loss is no number, not finite, or has no gradient; group or batch cannot be.
+    """
+    task = task or (random_task() if batch == 1 else random_task(words=1, horizon=3))
+    setting = Setting(loss, task, group, batch)
+    with one_thread():
+        return report_on(setting, sigma, name, progress or (lambda done, total, what: None))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, and as it was afterwards: the tensors here are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def report_on(setting: Setting, sigma: float, name: str | None, told: Progress) -> Report:
+    """See ``check_signal``."""
+    loss, task = setting.loss, setting.task
+    todo = variants(setting, sigma)
+    total = len(todo) + 2
+    told(0, total, "expected gradients")
+    signal, policies = setting.signal(), policies_of(task)
+    found = {policy: signal.gradients(rows) for policy, rows in policies.items()}
+    ascents = {policy: -gradients.mean for policy, gradients in found.items()}
+    follows = directions.followed(task, list(policies.values()), list(ascents.values()))
+    told(1, total, "its end")
+    base = follow(signal)
+    moves: list[Move] = []
+    for done, variant in enumerate(todo, 2):
+        told(done, total, variant.name)
+        end, law = variant.ends(setting, base)
+        moves.append(Move(variant.name, variant.kind, end.at.score, moved_by(end.law, law), end.found))
+    told(total, total, "done")
+    return Report(
+        name=name or getattr(loss, "__name__", type(loss).__name__),
+        texts=task.texts,
+        prompts=task.prompts,
+        group=setting.group,
+        batch=setting.batch,
+        kl_coef=task.kl_coef,
+        calls=len(found["pi0"].drawn.weights),
+        exact=signal.calls.exact,
+        vectorised=signal.vectorised,
+        gradients=[at_policy(setting, policy, rows, found[policy]) for policy, rows in policies.items()],
+        follows=None if follows is None else str(follows),
+        padding=float(np.mean([np.linalg.norm(each[:, -1]) for each in ascents.values()])),
+        end=ending(setting, base),
+        moves=moves,
+    )
+
+
+def policies_of(task: TinyTask) -> dict[str, FloatArray]:
+    """Where gradients are looked at."""
+    return {
+        "pi0": task.reference,
+        "half way": optimal(task, 0.5),
+        "pi*": optimal(task),
+        "a random policy": random_policy(task, seed=1),
+        "another": random_policy(task, seed=2),
+    }
+
+
+def at_policy(setting: Setting, policy: str, rows: FloatArray, found: Gradients) -> AtPolicy:
+    """The expected gradient at a policy."""
+    task, ascent = setting.task, -found.mean[:, :-1]
+    along = directions.objective(task, rows)[:, :-1]
+    length, true = float(np.linalg.norm(ascent)), float(np.linalg.norm(along))
+    variance = None
+    part = float((ascent * along).sum()) / true**2 if true > SILENT else 0.0
+    if part > SILENT:
+        other = Setting(reinforce, task, setting.group, setting.batch).signal().gradients(rows)
+        variance = float((found.deviation / part / other.deviation) ** 2)
+    cosines = [cosine(-each[:, :-1], along) for each in found.parts()]
+    return AtPolicy(
+        policy=policy,
+        cosine=cosine(ascent, along),
+        ratio=length / true if true > SILENT else None,
+        cosine_reward=cosine(ascent, directions.reward(task, rows)[:, :-1]),
+        cosine_covering=cosine(ascent, directions.posterior_covered(task, rows)[:, :-1]),
+        length=length,
+        deviation=found.deviation,
+        variance=variance,
+        cosine_margin=margin([one for one in cosines if one is not None]),
+    )
+
+
+def ending(setting: Setting, base: End) -> Ending:
+    """The end as a record; where calls are sampled, with what other samples make of it."""
+    scores: list[float] = []
+    if not setting.signal().calls.exact:
+        for seed in range(END_SEEDS):
+            calls = SampledCalls(setting.task.prompts, setting.group, setting.batch, END_CALLS, seed + 1)
+            scores.append(follow(setting.signal(calls=calls)).at.score)
+    at = base.at
+    return Ending(at.reward, at.kl, at.score, base.found, base.texts_left, margin(scores))
+
+
+def moved_by(law: FloatArray, other: FloatArray) -> float:
+    """The probability that lies elsewhere [P, N], mean over prompts."""
+    return float(np.abs(law - other).sum(axis=1).mean() / 2)
+
+
+def cosine(one: FloatArray, other: FloatArray) -> float | None:
+    """Of two gradients; None where one is 0."""
+    lengths = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    return None if min(lengths) < SILENT else float((one * other).sum() / lengths[0] / lengths[1])
+
+
+def margin(values: list[float]) -> float:
+    """Half of the 95 % interval of a mean of independent parts; 0 of one."""
+    if len(values) < 2:
+        return 0.0
+    return STUDENT_95[len(values) - 1] * float(np.std(values, ddof=1)) / len(values) ** 0.5

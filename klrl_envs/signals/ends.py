@@ -1,0 +1,105 @@
+"""Where a training signal ends: the exact natural gradient of the expected loss, followed from pi0.
+
+Of free logits the natural gradient moves log pi(a|s) by what the signal says of a at s, however seldom s is
+visited (Kakade 2001): the way that a perfect optimiser of small steps would go, without any noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.signals.expected import Signal
+from klrl_envs.signals.policy import Standing, log_law, standing, visits
+from klrl_envs.signals.tiny import NEVER, TinyTask
+
+STEPS = 300
+FIRST_STEP = 0.05
+LONGEST_STEP = 0.5
+"""Nats, root mean square over what the policy writes."""
+LARGEST_MOVE = 2.0
+"""Nats of any log-prob in a step."""
+GROWTH = 1.25
+AT_REST = 1e-9
+"""A step so short is the last."""
+SELDOM = 1e-290
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where a signal ends.
+
+    Attributes:
+        rows: float64 [P, S, V], the policy.
+        law: [P, N], of the texts of the task that the signal's own task was made of.
+        at: where that stands.
+        found: whether it is at rest there; else it was still on its way after ``STEPS`` steps.
+        texts_left: how many texts a prompt it writes, as the exponential of the entropy; 1 is a collapse.
+    """
+
+    rows: FloatArray
+    law: FloatArray
+    at: Standing
+    found: bool
+    texts_left: float
+
+
+def natural(task: TinyTask, rows: FloatArray, ascent: FloatArray) -> tuple[FloatArray, float]:
+    """The natural gradient [P, S, V] of an ascent direction in the logits, and its root mean square.
+
+    The mean is over what the policy writes; where it never comes the direction is 0.
+    """
+    probabilities = np.exp(rows)
+    weight = visits(task, np.exp(log_law(task, rows)))[:, :, None] * probabilities / task.prompts
+    seen = weight > SELDOM
+    direction = np.where(seen, ascent / np.where(seen, weight, 1.0), 0.0)
+    direction -= (probabilities * direction).sum(axis=2, keepdims=True)
+    direction[:, -1] = 0.0
+    return direction, float(np.sqrt((weight * direction**2).sum()))
+
+
+def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray | None = None) -> End:
+    """Follow a signal to its end.
+
+    Steps grow while the direction keeps, and are halved where it turns round.
+
+    Args:
+        signal: on its task.
+        original: the task that says where the end stands; the signal's own by default.
+        start: the first policy; pi0 by default.
+    """
+    task = signal.task
+    rows = task.reference if start is None else start
+    before: FloatArray | None = None
+    rate, found = 0.0, False
+    for _ in range(STEPS):
+        direction, size = natural(task, rows, -signal.gradients(rows).mean)
+        if size == 0:
+            found = True
+            break
+        if before is None:
+            rate = FIRST_STEP / size
+        else:
+            weight = np.exp(rows) * visits(task, np.exp(log_law(task, rows)))[:, :, None]
+            rate *= GROWTH if (weight * direction * before).sum() > 0 else 0.5
+        rate = min(rate, LONGEST_STEP / size)
+        step = np.clip(rate * direction, -LARGEST_MOVE, LARGEST_MOVE)
+        moved = log_softmax(rows + step, axis=2)
+        moved[:, -1] = rows[:, -1]
+        rows, before = np.maximum(moved, NEVER), direction
+        if rate * size < AT_REST:
+            found = True
+            break
+    return end_of(task, rows, original or task, found)
+
+
+def end_of(task: TinyTask, rows: FloatArray, original: TinyTask, found: bool) -> End:
+    """What there is to say of a policy as an end."""
+    law = np.exp(log_law(task, rows))
+    folded = np.zeros((task.prompts, int(task.origin.max()) + 1))
+    np.add.at(folded, (slice(None), task.origin), law)
+    entropy = -np.where(folded > 0, folded * np.log(np.maximum(folded, 1e-300)), 0.0).sum(axis=1).mean()
+    return End(rows, folded, standing(original, rows), found, float(np.exp(entropy)))

@@ -1,0 +1,263 @@
+"""What `check_signal` found: numbers, a table, a verdict in a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from klrl_envs.signals.variants import Kind
+
+MOVED = 0.01
+"""Of probability: an end that lies farther off has moved."""
+RIGHT = 1e-6
+"""Off 1 in cosine or score: so much is rounding."""
+NEAR = 0.99
+LEGEND = (
+    "cos J, ratio: the expected gradient beside that of J = E[r] - kl_coef KL(pi || pi0). cos E[r], cos pi*: "
+    "with that of the reward alone, and of covering pi*. sd: of one call. variance: of one call at equal "
+    "progress, leave-one-out REINFORCE's being 1. moved: probability that lies elsewhere than it should."
+)
+TITLES: dict[Kind, str] = {"same optimum": "the end with", "condition": "under harder conditions"}
+
+
+@dataclass(frozen=True)
+class AtPolicy:
+    """The expected gradient (of ascent) at a policy, in its logits.
+
+    Attributes:
+        policy: which one.
+        cosine: with grad J; None where grad J is 0, as at pi*.
+        ratio: of its length to grad J's; likewise.
+        cosine_reward: with grad E[r].
+        cosine_covering: with that of -KL(pi* || pi), which distillation of the optimum has.
+        length: of the expected gradient.
+        deviation: of one call's gradient: the root of its summed variances.
+        variance: of one call, scaled so that its part along grad J is grad J's own, over that of
+            leave-one-out REINFORCE with as many texts; None where there is no such part.
+        cosine_margin: half of the 95 % interval of ``cosine`` where calls were sampled; 0 where all were.
+    """
+
+    policy: str
+    cosine: float | None
+    ratio: float | None
+    cosine_reward: float | None
+    cosine_covering: float | None
+    length: float
+    deviation: float
+    variance: float | None
+    cosine_margin: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where the signal ends.
+
+    Attributes:
+        reward: E[r].
+        kl: nats from pi0.
+        score: 0 as pi0, 1 as the optimum.
+        found: whether it is at rest there.
+        texts_left: how many texts a prompt it writes, as the exponential of the entropy.
+        score_margin: half of the 95 % interval where calls were sampled.
+    """
+
+    reward: float
+    kl: float
+    score: float
+    found: bool
+    texts_left: float
+    score_margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Move:
+    """The end under a change.
+
+    Attributes:
+        name: the change.
+        kind: "same optimum" where the end should stay, "condition" where training is made harder.
+        score: at the new end, of the optimum there.
+        moved: how much probability lies elsewhere than it should, mean over prompts.
+        found: whether it came to rest.
+    """
+
+    name: str
+    kind: Kind
+    score: float
+    moved: float
+    found: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a training signal does.
+
+    Attributes:
+        name: of the loss.
+        texts, prompts, group, batch, kl_coef: of the task and a call; texts a prompt.
+        calls: of the loss, over which each expectation was taken.
+        exact: whether these are all that there are.
+        vectorised: whether many were computed at once.
+        gradients: the expected gradient at several policies.
+        follows: what it is the gradient of; None where no sum of the known terms is.
+        padding: length of the gradient at padding, which should be 0, in the policies' mean.
+        end: from pi0.
+        moves: ends under changes.
+    """
+
+    name: str
+    texts: int
+    prompts: int
+    group: int
+    batch: int
+    kl_coef: float
+    calls: int
+    exact: bool
+    vectorised: bool
+    gradients: list[AtPolicy]
+    follows: str | None
+    padding: float
+    end: Ending
+    moves: list[Move]
+
+    @property
+    def score(self) -> float:
+        """At the end."""
+        return self.end.score
+
+    @property
+    def cosine(self) -> float:
+        """With grad J: the least over the policies."""
+        return min(one.cosine for one in self.gradients if one.cosine is not None)
+
+    @property
+    def moved(self) -> float:
+        """The most that a change moves the end though it should stay."""
+        return max((one.moved for one in self.moves if one.kind == "same optimum"), default=0.0)
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence or two."""
+        return " ".join(part for part in (self._of_the_end(), self._of_moves(), self._of_padding()) if part)
+
+    def _of_the_end(self) -> str:
+        end = self.end
+        where = f"E[r] {end.reward:.3f} at {end.kl:.2f} nats, score {end.score:.3f}"
+        if not end.found:
+            return f"No end was found: still on its way at {where}."
+        if self.cosine > 1 - RIGHT and end.score > 1 - RIGHT:
+            return "Right: on average it is the gradient of the objective, and it ends at the optimum."
+        if end.score > NEAR:
+            return f"It ends at the optimum ({where}), by another way than the gradient of the objective."
+        follows = f" It is the gradient of {self.follows}." if self.follows else ""
+        if end.texts_left < 1 + MOVED:
+            return f"Wrong: it ends with one text a prompt ({where}).{follows}"
+        if end.score < MOVED:
+            return f"Wrong: it ends no better than where it began ({where}).{follows}"
+        return f"Wrong: it ends short of the optimum ({where}).{follows}"
+
+    def _of_moves(self) -> str:
+        moved = [one for one in self.moves if one.kind == "same optimum" and one.moved > MOVED]
+        if not moved:
+            return ""
+        told = "; ".join(f"{one.name} ({one.moved:.2f})" for one in moved)
+        return f"Its end moves, though the optimum does not, with: {told}."
+
+    def _of_padding(self) -> str:
+        return "It has a gradient at padding: the mask is wrong." if self.padding > 0 else ""
+
+    def numbers(self) -> dict[str, float]:
+        """What can be asserted: name -> value."""
+        return {
+            "score": self.score,
+            "cosine": self.cosine,
+            "moved": self.moved,
+            "padding": self.padding,
+            "reward": self.end.reward,
+            "kl": self.end.kl,
+            "texts_left": self.end.texts_left,
+            "found": float(self.end.found),
+        }
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(
+            {**asdict(self), "verdict": self.verdict, "numbers": self.numbers()}, indent=1, allow_nan=False
+        )
+
+    def head(self) -> str:
+        """What was computed."""
+        how = "every case" if self.exact else "a stratified sample"
+        return (
+            f"{self.name}: {self.prompts} prompts of {self.texts} texts, kl_coef {self.kl_coef:g}, groups of "
+            f"{self.group}, {self.batch} a call; {self.calls:,} calls, {how}"
+        )
+
+    def __str__(self) -> str:
+        """Head, tables and verdict, as plain text."""
+        tables = (aligned([(title, *columns), *rows]) for title, columns, rows in self.tables())
+        return "\n\n".join([self.head(), *tables, LEGEND, self.verdict])
+
+    def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """(title, columns, rows): of the gradients, the end, and what moves it."""
+        gradients = [
+            (
+                one.policy, shown(one.cosine, one.cosine_margin), shown(one.ratio), shown(one.cosine_reward),
+                shown(one.cosine_covering), shown(one.length), shown(one.deviation), shown(one.variance),
+            )
+            for one in self.gradients
+        ]  # fmt: skip
+        end = self.end
+        ends = [
+            (
+                "from pi0",
+                shown(end.reward),
+                shown(end.kl),
+                shown(end.score, end.score_margin),
+                at_rest(end.found),
+            )
+        ]
+        return [
+            (
+                "gradient at",
+                ("cos J", "ratio", "cos E[r]", "cos pi*", "length", "sd", "variance"),
+                gradients,
+            ),
+            ("the end", ("E[r]", "KL, nats", "score", "at rest"), ends),
+            *(
+                (
+                    title,
+                    ("score", "moved", "at rest"),
+                    [
+                        (one.name, shown(one.score), shown(one.moved), at_rest(one.found))
+                        for one in self.moves if one.kind == kind
+                    ],
+                )
+                for kind, title in TITLES.items()
+            ),
+        ]  # fmt: skip
+
+
+def shown(value: float | None, margin: float = 0.0) -> str:
+    """A number to four places, with half of its interval."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" +- {margin:.4f}" if margin else "")
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """A table as text, its first column to the left and the others to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
+
+
+def at_rest(found: bool) -> str:
+    """Whether an end was found."""
+    return "yes" if found else "no"

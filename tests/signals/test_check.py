@@ -1,0 +1,129 @@
+"""`check_signal`: what is right is called right, and each planted mistake is found."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from klrl_envs.signals import Report, TinyTask, check_signal, random_task, reinforce
+from tests.signals import losses
+
+FEW = random_task(words=1, horizon=3)
+"""Of 4 texts, with groups of 2: quick."""
+
+
+def quick(loss, **arguments) -> Report:
+    return check_signal(loss, **{"group": 2, "task": FEW} | arguments)
+
+
+def test_leave_one_out_is_called_right() -> None:
+    report = check_signal(reinforce)
+    assert report.verdict == (
+        "Right: on average it is the gradient of the objective, and it ends at the optimum."
+    )
+    assert report.calls == 420 and report.exact and report.vectorised and report.texts == 7
+    assert report.follows == "E[r] - kl_coef KL(pi || pi0)"
+    for one in report.gradients:
+        if one.policy == "pi*":
+            assert one.cosine is one.ratio is one.variance is None
+            assert one.length < 1e-12 and one.deviation < 1e-12
+        else:
+            assert one.cosine == pytest.approx(1, abs=1e-9) and one.ratio == pytest.approx(1, abs=1e-9)
+            assert one.variance == pytest.approx(1, abs=1e-9) and one.cosine_margin == 0
+    assert report.score == pytest.approx(1, abs=1e-9) and report.end.found and report.padding == 0
+    assert report.moved < 1e-6
+    moved = {one.name: one.moved for one in report.moves if one.kind == "condition"}
+    assert moved["texts tokenised anew, some to other tokens"] > 0.01
+    assert moved["the reference set to the policy at its end, once"] > 0.01
+    json.loads(report.to_json())
+    assert report.verdict in str(report) and "leave-one-out REINFORCE's being 1" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (losses.wrong_sign, "It is the gradient of E[r] + kl_coef KL(pi || pi0)."),
+        (losses.uphill, "It is the gradient of the opposite of E[r] - kl_coef KL(pi || pi0)."),
+        (losses.mask_off_by_one, "It has a gradient at padding: the mask is wrong."),
+        (losses.no_mask, "2 columns of padding"),
+        (losses.kl_divided_by_padding, "2 columns of padding"),
+        (losses.kl_detached_in_the_loss, "It is the gradient of E[r]."),
+        (losses.k1_in_the_loss, "It is the gradient of E[r]."),
+        (losses.mean_over_tokens, "a word spelled with 3 tokens"),
+        (losses.coefficient_squared, "rewards and kl_coef times 10"),
+        (losses.normalised_by_the_group, "the last prompt's rewards times 0.2"),
+    ],
+)
+def test_a_planted_mistake_is_found(loss, found: str) -> None:
+    report = quick(loss)
+    assert report.score < 0.999 or report.moved > 0.01
+    assert not report.verdict.startswith("Right") and found in report.verdict
+
+
+def test_a_price_with_a_gradient_that_should_be_detached_is_found() -> None:
+    report = quick(losses.kl_with_its_gradient)
+    assert report.cosine < 0.999 and not report.verdict.startswith("Right")
+
+
+def test_another_way_to_the_optimum_is_told_from_the_gradient() -> None:
+    def halved_along_the_text(batch) -> torch.Tensor:
+        """The first token learns half as fast: the same rest, by another way."""
+        price = losses.log_ratio(batch).sum(dim=1).detach()
+        advantage = batch.rewards - batch.kl_coef * price
+        grouped = advantage.reshape(-1, batch.group_size)
+        advantage = (grouped - grouped.mean(dim=1, keepdim=True)).reshape(-1)
+        speed = torch.ones_like(batch.mask)
+        speed = torch.cat([0.5 * speed[:, :1], speed[:, 1:]], dim=1)
+        return -(advantage * (speed * batch.log_probs * batch.mask).sum(dim=1)).mean()
+
+    report = quick(halved_along_the_text)
+    assert report.cosine < 0.99 and report.score > 0.9999
+    assert report.verdict.startswith("It ends at the optimum") and "by another way" in report.verdict
+
+
+def test_losses_that_couple_prompts_are_given_several() -> None:
+    def by_the_batch(batch) -> torch.Tensor:
+        """k1 in the reward, over the standard deviation of the whole batch."""
+        reward = batch.rewards - batch.kl_coef * losses.log_ratio(batch).sum(dim=1).detach()
+        return losses.paid(batch, reward / (reward.std() + 1e-3))
+
+    alone, coupled = quick(reinforce, batch=2), quick(by_the_batch, batch=2)
+    assert alone.verdict.startswith("Right") and alone.batch == 2
+    assert coupled.calls == 100 and coupled.cosine < 0.999
+    with pytest.raises(ValueError, match="batch must be 1 or a multiple of the 2 prompts, got 3"):
+        quick(reinforce, batch=3)
+
+
+def test_too_many_cases_are_sampled_and_said_to_be() -> None:
+    task = random_task(words=2, horizon=3)
+    report = check_signal(reinforce, task=task, group=6)
+    assert not report.exact and "a stratified sample" in report.head()
+    for one in report.gradients:
+        if one.cosine is not None:
+            assert 0 < one.cosine_margin < 0.05 and one.cosine > 1 - 2 * one.cosine_margin
+    # at the optimum every text is worth the same: whatever is sampled, the end is exact
+    assert report.score == pytest.approx(1, abs=1e-6)
+
+
+def test_progress_is_told_and_threads_are_left_as_they_were() -> None:
+    threads, told = torch.get_num_threads(), []
+    quick(reinforce, progress=lambda done, total, what: told.append((done, total, what)))
+    assert torch.get_num_threads() == threads
+    assert [done for done, _, _ in told] == list(range(len(told))) and told[-1][0] == told[-1][1]
+
+
+def test_rewards_without_stakes_are_refused() -> None:
+    flat = TinyTask(**{**vars(FEW), "rewards": np.ones_like(FEW.rewards)})
+    with pytest.raises(ValueError, match="the rewards of the task are all alike"):
+        check_signal(reinforce, task=flat, group=2)
+
+
+def test_numbers_that_can_be_asserted_are_those_of_the_report() -> None:
+    report = quick(losses.reward_alone)
+    numbers = report.numbers()
+    assert numbers["score"] == report.end.score < 0 and numbers["texts_left"] == pytest.approx(1, abs=1e-3)
+    assert numbers["found"] == 1.0 and numbers["kl"] == report.end.kl
+    assert "it ends with one text a prompt" in report.verdict
