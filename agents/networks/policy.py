@@ -140,6 +140,6 @@ def check_names(kept: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> No
     if other:
         raise ValueError(
             f"resume: the checkpoint holds {len(kept)} weights and this policy trains {len(trained)}; "
-            f"{', '.join(other[:3])}{' ...' if other[3:] else ''} {'are' if other[1:] else 'is'} in one alone: "
-            "go on with the versions of the libraries that began"
+            f"only one has {', '.join(other[:3])}{' ...' if other[3:] else ''}: go on with the versions of "
+            "the libraries that it began with"
         )

@@ -5,9 +5,9 @@ rewards scaled to [0, 1], and s the sum of the weights of what is in the set,
 
     logit r = s / n^power + a + b log n + c (log n)^2
 
-where the power is the one of 0, 1/2 and 1 that predicts best what was held out of the first fit. Every weight
-is learnt. The form suits rewards that are classifiers of sets of words, and Sentiment-v0 is paid by such a one:
-what is reached there says less of rewards of another form.
+where the power is the one of 0, 1/2 and 1 that predicts best what was held out of the first fit. Every
+weight is learnt. The form suits rewards that are classifiers of sets of words, and Sentiment-v0 is paid by
+such a one: what is reached there says less of rewards of another form.
 """
 
 from __future__ import annotations

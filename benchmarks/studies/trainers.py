@@ -4,15 +4,18 @@
     python -m benchmarks.studies.trainers --only trl   # only runs whose name has this in it
     python -m benchmarks.studies.trainers --draw       # page and figure of the runs that are there
 
-TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), and agents of this repository.
-Every side is read alike, from what its own training says of each update: the mean over its texts of reward -
-kl_coef KL. The score of a window of updates is (objective - J0) / (J* - J0), with J0 that of pi0 on the
-training prompts and J* - J0 that of the certificate. No evaluation takes time in it, and none is looked at;
-what an agent does after its training (averaging its weights, say) does not show, nor, of model_based, what it
-does when its budget is spent.
+TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), and agents of this
+repository with their own settings, which were chosen on this suite; one seed each. Every side is read
+alike, from what its own training says of each update: the mean over its texts of reward - kl_coef KL (of
+model_based: over those that are rewarded whole). The score of a window of updates is (objective - J0) / (J*
+- J0), with J0 that of pi0 on the training prompts and J* - J0 that of the certificate. No evaluation takes
+time in it, and none is looked at; what an agent does after its training (averaging its weights, say) does
+not show, nor, of model_based, what it does when its budget is spent: a language model that learns from its
+heads.
 
-Seconds are those of one core: every training has one thread, and the time that its process has run on a core
-is read each second, so that what else the machine does counts little. Starting up is taken off.
+Seconds are those for which a training's process had a core, from its first update's beginning on: every
+training has one thread, and starting up and what else the machine does count little. When a score is
+reached is read off the rising curve nearest to the points.
 """
 
 from __future__ import annotations
@@ -22,19 +25,18 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 import klrl_envs
 from benchmarks.studies.trainers_figure import draw
 from klrl_envs.evaluation.rollout import roll_out
 from klrl_envs.results.document import write_atomically
-from klrl_envs.wrappers import append_line
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "trainers"
@@ -78,7 +80,7 @@ TRAINERS = (
     agent("ppo", "all", "ppo, all weights"),
     agent("reinforce", "heads", "reinforce, heads"),
     agent("ppo", "heads", "ppo, heads"),
-    agent("model_based", "all", "model_based, heads"),
+    agent("model_based", "all", "model_based, its heads"),
 )
 
 
@@ -110,33 +112,17 @@ class Curve:
         return [(value - start) / gap for value in self.objective]
 
 
-def watch(command: Sequence[str], out: Path) -> None:
-    """Run a training, and write core.jsonl: its tokens, and the seconds that it has had a core, each second.
+def run(command: Sequence[str], out: Path) -> None:
+    """Run a training on one thread; what it prints goes to the file log.
 
     Raises:
         RuntimeError: it failed; with the end of its log.
     """
-    import psutil
-
     out.mkdir(parents=True, exist_ok=True)
-    (out / "core.jsonl").unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with (out / "log").open("w") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT, env=environment)
-        try:
-            process, seen = psutil.Process(child.pid), 0
-            while child.poll() is None:
-                time.sleep(1)
-                tokens = tokens_of(out / "progress.jsonl")
-                if tokens > seen and child.poll() is None:
-                    used = process.cpu_times()
-                    append_line(
-                        out / "core.jsonl", {"tokens": tokens, "seconds": round(used.user + used.system, 2)}
-                    )
-                    seen = tokens
-        finally:
-            child.kill()
-    if child.wait():
+        code = subprocess.call(command, stdout=log, stderr=log, cwd=CHECKOUT, env=environment)
+    if code:
         raise RuntimeError(f"{' '.join(command)} failed:\n{(out / 'log').read_text()[-2000:]}")
 
 
@@ -148,34 +134,25 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def tokens_of(path: Path) -> int:
-    """The tokens of the last line."""
-    lines = lines_of(path)
-    return int(lines[-1]["tokens"]) if lines else 0
-
-
 def curve_of(trainer: Trainer, out: Path, window: int) -> Curve:
-    """The points of a training, each of so many tokens, from its progress.jsonl and core.jsonl."""
-    core = lines_of(out / "core.jsonl")
+    """The points of a training, each of so many tokens, from its progress.jsonl."""
     # an update that paid for no whole text, as some of model_based's, says nothing
     updates = [line for line in lines_of(out / "progress.jsonl") if "objective" in line]
     tokens = np.array([line["tokens"] for line in updates])
-    at = np.array([line["tokens"] for line in core])
-    used = np.array([line["seconds"] for line in core])
-    speed = (used[-1] - used[0]) / (at[-1] - at[0])
-    used = used - used[0] + at[0] * speed  # the first tokens at the speed of all others, without the start
+    used = np.array([line["core_seconds"] for line in updates])
     group = (tokens - 1) // window
-    weight = np.diff(tokens, prepend=0)
-    ends, means = [], {name: [] for name in ("objective", "reward", "kl")}
+    weight = np.diff(tokens)
+    weight = np.array([np.median(weight), *weight])  # what was written before the first update is not its own
+    ends, seconds, means = [], [], {name: [] for name in ("objective", "reward", "kl")}
     for each in np.unique(group):
         rows = np.flatnonzero(group == each)
         if weight[rows].sum() < window / 2:
             continue  # what is left over at the end
         ends.append(int(tokens[rows[-1]]))
+        seconds.append(round(float(used[rows[-1]]), 1))
         for name, values in means.items():
             column = np.array([updates[row][name] for row in rows])
             values.append(round(float(np.average(column, weights=weight[rows])), 5))
-    seconds = [round(float(second), 1) for second in np.interp(ends, at, used)]
     return Curve(
         trainer.label, " ".join(("python", "-m", *trainer.command)), versions(), ends, seconds, **means
     )
@@ -211,8 +188,19 @@ def start_of(folder: Path) -> dict[str, float]:
 
 
 def seconds_to(curve: Curve, scores: Sequence[float], reached: float) -> float | None:
-    """Seconds by the end of the first window that has a score; None where none has."""
-    return next((second for second, score in zip(curve.seconds, scores) if score >= reached), None)
+    """Seconds by which a score is reached; None where it is not.
+
+    By the rising curve that is nearest to the points, and straight lines between them, so that one lucky
+    window does not count.
+    """
+    rising = isotonic_regression(scores).x
+    after = int(np.searchsorted(rising, reached))
+    if after == len(rising):
+        return None
+    if after == 0:
+        return curve.seconds[0]
+    share = (reached - rising[after - 1]) / (rising[after] - rising[after - 1])
+    return float(np.interp(share, [0, 1], curve.seconds[after - 1 : after + 1]))
 
 
 def card(curves: Sequence[Curve], level: dict[str, float], missing: Sequence[str]) -> str:
@@ -265,8 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         shared = ["--tokens", str(TOKENS), "--threads", "1", "--episodes", "128", "--out", str(out)]
         try:
-            if not ((out / "result.json").is_file() and (out / "core.jsonl").is_file()):  # else it is done
-                watch([sys.executable, "-m", *trainer.command, *shared], out)
+            if not (out / "result.json").is_file():  # else it is done
+                run([sys.executable, "-m", *trainer.command, *shared], out)
         except RuntimeError as error:
             print(error, file=sys.stderr)
             failed = 1

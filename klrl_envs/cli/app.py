@@ -304,13 +304,14 @@ def export(
     before a text, as klrl does: it is bos, eos and pad. Trainers load their
     frozen reference from the folder, too, so leave it where it is.
     examples/trl_rloo.py trains it with TRL. Of trained policies those can
-    be exported that agents made with --train all or --train lora.
+    be exported that agents made with --train all or --train lora; factors
+    (LoRA) are merged into their reference.
 
     Example: [bold]klrl export nano nano-folder[/]
     """
     from klrl_envs.cli.export import export_model
 
-    export_model(what, folder, Console(), force=force)
+    export_model(what, folder, Console(), force=force, reference=reference)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from klrl_envs.policies import CausalLMPolicy
 from klrl_envs.reference.hub import HubReference
+from klrl_envs.reference.model_folder import check_free, write_folder
 from klrl_envs.tasks.base import Task
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -66,18 +67,48 @@ def load_folder(folder: str | Path, task: Task) -> CausalLMPolicy:
         ImportError: an adapter, and peft is not installed.
     """
     place, reference = Path(folder), hub_reference_of(task)
-    if (place / ADAPTER[0]).is_file():
-        model = _adapted(place, reference)
-    elif (place / "config.json").is_file() and any(place.glob("*.safetensors")):
-        model = _whole(place)
-    else:
-        raise ValueError(
-            f"{place}: has neither {' with '.join(ADAPTER)} nor config.json with weights in safetensors"
-        )
+    model = model_in(place, reference)
     if model.config.vocab_size != task.vocab_size:
         raise ValueError(f"{place}: has {model.config.vocab_size} tokens, and {task.id} {task.vocab_size}")
     model = model.to(task.device).eval().requires_grad_(False)
     return CausalLMPolicy(model, task, reference.start_token)
+
+
+def model_in(folder: Path, reference: HubReference) -> Any:
+    """The causal model in a folder: whole, or the reference's with an adapter, merged where that can be.
+
+    Raises:
+        ValueError, ImportError: see ``load_folder``.
+    """
+    if (folder / ADAPTER[0]).is_file():
+        return _adapted(folder, reference)
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return _whole(folder)
+    raise ValueError(
+        f"{folder}: has neither {' with '.join(ADAPTER)} nor config.json with weights in safetensors"
+    )
+
+
+def save_merged(folder: Path, reference: HubReference, target: str | Path, *, force: bool = False) -> Path:
+    """Write the model in a folder, its adapter merged, with its reference's tokenizer; returns where.
+
+    Raises:
+        ValueError, ImportError: see ``load_folder``; or the adapter cannot be merged.
+        FileExistsError: see ``klrl_envs.reference.model_folder.write_folder``.
+    """
+    check_free(Path(target).expanduser().resolve(), force)  # before anything is loaded
+    model = model_in(folder, reference)
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            f"{folder}: has factors on embeddings that are tied to the logits; merged, what is added to one "
+            "would be added to the other, too: take the folder as it is, with peft"
+        )
+
+    def write(fresh: Path) -> None:
+        model.save_pretrained(fresh)
+        reference.vocabulary.save(fresh)
+
+    return write_folder(target, write, force=force)
 
 
 def _adapted(folder: Path, reference: HubReference) -> Any:

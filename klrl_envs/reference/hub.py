@@ -81,6 +81,10 @@ class HubVocabulary:
         ids = [int(token) for token in tokens]
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files."""
+        self._tokenizer.save_pretrained(folder)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""
         return self._tokenizer.encode(text, add_special_tokens=False)

@@ -6,23 +6,17 @@ A folder, because trainers load their frozen reference anew from the path that t
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from klrl_envs.assets import asset_path
+from klrl_envs.reference.model_folder import write_folder
 from klrl_envs.reference.transformer import START_TOKEN
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
     from klrl_envs.reference.nano import Nano
-
-EXPORTED = (
-    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-)  # fmt: skip
-"""All files of an exported folder."""
 
 
 def to_llama(model: Nano) -> LlamaForCausalLM:
@@ -76,53 +70,18 @@ def save_folder(model: Nano, folder: str | Path, *, force: bool = False) -> Path
     The tokenizer has nano's tokens, and puts token 0 before every text, as the reference does: it is the
     beginning, the end and the padding. With ``add_special_tokens=False`` it gives what
     ``nano_vocabulary().encode`` does. ``generate`` samples from the model itself: no top-k, no top-p.
-    The folder is there whole or not at all.
 
     Args:
         model: of nano's vocabulary: nano itself, or what a training made of it.
-        folder: is made, with those above it.
-        force: replace the model that lies there.
-
-    Raises:
-        FileExistsError: the folder has files, and ``force`` is not given or an export would not write them.
+        folder: see ``klrl_envs.reference.model_folder.write_folder``, as for what is raised.
+        force: likewise.
     """
-    target = Path(folder).expanduser().resolve()
-    check_free(target, force)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
-        fresh, old = Path(beside, "new"), Path(beside, "old")
-        fresh.mkdir()
+
+    def write(fresh: Path) -> None:
         save_weights(model, fresh)
         save_tokenizer(fresh, longest=model.config.context)
-        if target.is_dir():
-            os.rename(target, old)
-        try:
-            os.rename(fresh, target)
-        except OSError:
-            if old.is_dir():
-                os.rename(old, target)
-            raise
-    return target
 
-
-def check_free(target: Path, force: bool) -> None:
-    """Raise FileExistsError where a folder may not be written."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise FileExistsError(f"folder must be a folder, and {str(target)!r} is a file")
-    names = {path.name for path in target.iterdir()}
-    if names and not force:
-        raise FileExistsError(
-            f"folder must be empty or not there, and {str(target)!r} has files (see --force)"
-        )
-    other = sorted(path.name for path in target.iterdir() if path.name not in EXPORTED or path.is_dir())
-    if other:
-        raise FileExistsError(
-            f"{str(target)!r} has {other[0]!r}, which no export writes: it is no exported model, and stays"
-        )
-    if names and EXPORTED[0] not in names:
-        raise FileExistsError(f"{str(target)!r} has no {EXPORTED[0]}: it is no exported model, and stays")
+    return write_folder(folder, write, force=force)
 
 
 def save_weights(model: Nano, folder: Path) -> None:

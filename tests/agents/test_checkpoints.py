@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 import klrl_envs
 from agents import checkpoints
 from agents.checkpoints import load_state, save_state
+from agents.networks.policy import check_names
 from agents.run import CHECKPOINT, LINES, Training
 from klrl_envs.ledger import Book
 from klrl_envs.tasks import automaton_task
@@ -317,12 +318,27 @@ def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     assert path.is_file()
 
 
+KILLED = {
+    "an exact task": (14, "klrl/GridNavigation-v0", ("--tokens", "30000")),
+    "a language model": (
+        6,
+        "klrl/Sentiment-v0",
+        ("--train", "lora", "--tokens", "6000", "--batch", "16"),
+    ),
+}
+
+
 @pytest.mark.slow
-def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KILLED)
+def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(
+    kind: str, tmp_path: Path
+) -> None:
+    """Twenty kills in all, from a process's start to its end: importing, restoring, learning, evaluating."""
+    wanted, env_id, more = KILLED[kind]
+
     def command(out: str) -> list[str]:
         return [
-            sys.executable, "-m", "agents.reinforce", "--env-id", "klrl/GridNavigation-v0",
-            "--tokens", "30000",
+            sys.executable, "-m", "agents.reinforce", "--env-id", env_id, *more,
             "--episodes", "32", "--evaluation-seed", "1", "--threads", "1", "--device", "cpu",
             "--checkpoint-seconds", "0.1", "--resume", "--out", str(tmp_path / out),
         ]  # fmt: skip
@@ -330,29 +346,40 @@ def test_a_process_that_is_killed_at_random_moments_ends_with_the_same_numbers(t
     def environment(out: str) -> dict[str, str]:
         return {**os.environ, "KLRL_LEDGER": str(tmp_path / f"{out}.jsonl"), "OMP_NUM_THREADS": "1"}
 
-    subprocess.run(command("whole"), env=environment("whole"), cwd=ROOT, check=True, capture_output=True)
-    rng, progress = np.random.default_rng(5), tmp_path / "killed" / "progress.jsonl"
-    kills = 0
-    while kills < 4 and not (tmp_path / "killed" / "result.json").exists():
-        size = progress.stat().st_size if progress.exists() else 0
-        process = subprocess.Popen(
-            command("killed"), env=environment("killed"), cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and (not progress.exists() or progress.stat().st_size == size):
-            time.sleep(0.01)
-        time.sleep(float(rng.uniform(0, 0.3)))
-        if process.poll() is not None:
-            break  # it was faster
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        kills += 1
-    assert kills >= 2
-    if not (tmp_path / "killed" / "result.json").exists() or (tmp_path / "killed" / CHECKPOINT).exists():
-        subprocess.run(
-            command("killed"), env=environment("killed"), cwd=ROOT, check=True, capture_output=True
-        )
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    record = klrl_envs.RunRecord.load(tmp_path / "killed" / "result.json")
-    counted = klrl_envs.ledger.read_ledger(tmp_path / "killed.jsonl").tokens
-    assert (record.tokens, record.budget) == (counted, "counted"), "those of the killed processes, too"
-    assert counted > klrl_envs.RunRecord.load(tmp_path / "whole" / "result.json").tokens
+    def to_its_end(out: str) -> float:
+        began = time.monotonic()
+        subprocess.run(command(out), env=environment(out), cwd=ROOT, check=True, capture_output=True)
+        return time.monotonic() - began
+
+    def finished(out: str) -> bool:
+        return (tmp_path / out / "result.json").exists() and not (tmp_path / out / CHECKPOINT).exists()
+
+    whole, rng, kills, lives = to_its_end("whole"), np.random.default_rng(5), 0, 0
+    while kills < wanted:
+        lives += 1
+        out = f"killed {lives}"
+        while kills < wanted and not finished(out):
+            process = subprocess.Popen(
+                command(out), env=environment(out), cwd=ROOT, stderr=subprocess.DEVNULL
+            )
+            try:
+                process.wait(float(rng.uniform(0, whole)))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+        if not finished(out):
+            to_its_end(out)
+        assert_same_run(tmp_path / "whole", tmp_path / out)
+        record = klrl_envs.RunRecord.load(tmp_path / out / "result.json")
+        counted = klrl_envs.ledger.read_ledger(tmp_path / f"{out}.jsonl").tokens
+        assert (record.tokens, record.budget) == (counted, "counted"), "those of the killed processes, too"
+        assert counted >= klrl_envs.RunRecord.load(tmp_path / "whole" / "result.json").tokens
+
+
+def test_a_checkpoint_of_other_weights_is_refused() -> None:
+    kept = {"layers.0.down": torch.zeros(1), "layers.0.up": torch.zeros(1)}
+    check_names(kept, dict(kept))
+    with pytest.raises(
+        ValueError, match=r"holds 2 weights and this policy trains 1; only one has layers.0.up"
+    ):
+        check_names(kept, {"layers.0.down": torch.zeros(1)})
