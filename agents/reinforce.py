@@ -13,6 +13,7 @@ One step of Adam an update, on whole episodes. Left out: a critic, several epoch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,17 +41,19 @@ class ReinforceArguments(NetworkArguments):
     """Adam's learning rate at its peak"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
-    clip_norm: float = 1.0
+    clip_norm: float | None = None
     """largest norm of a gradient, in nats"""
+    quiet_norm: float | None = None
+    """norm of a gradient, in nats, below which steps shrink with it, so that noise alone moves nothing far"""
     average_from: float = 0.7
     """share of the training after which weights are averaged; 1 for no averaging"""
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 32, "group": 32, "learning_rate": 7e-3},
-    "neural": {"batch": 64, "group": 4, "learning_rate": 5e-4},
-    "neural-all": {"batch": 64, "group": 4, "learning_rate": 3e-4},
-    "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3},
+    "exact": {"batch": 32, "group": 32, "learning_rate": 7e-3, "clip_norm": 1.0, "quiet_norm": 0.0},
+    "neural": {"batch": 64, "group": 4, "learning_rate": 5e-4, "clip_norm": 1.0, "quiet_norm": 0.0},
+    "neural-all": {"batch": 64, "group": 4, "learning_rate": 6e-4, "clip_norm": 80.0, "quiet_norm": 40.0},
+    "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3, "clip_norm": 1.0, "quiet_norm": 0.0},
 }
 
 
@@ -83,6 +86,15 @@ def descend(policy: PolicyNetwork, trajectories: Trajectories, advantages: Tenso
         loss.backward()
 
 
+def quiet_size(weights: Sequence[Tensor], norm: float) -> float:
+    """Adam's epsilon: the size of each entry of a gradient of a norm, at least Adam's usual one.
+
+    Adam makes steps of one size of gradients of any, so that where nothing is to be gained their noise moves
+    the weights as far as a reward would.
+    """
+    return max(norm / sum(weight.numel() for weight in weights) ** 0.5, 1e-8)
+
+
 def learn(args: ReinforceArguments, training: Training, device: torch.device) -> PolicyNetwork:
     """The policy that is learnt inside the token budget."""
     task = training.task
@@ -95,7 +107,9 @@ def learn(args: ReinforceArguments, training: Training, device: torch.device) ->
     generator = torch.Generator(device).manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     weights = policy.actor_weights()
-    optimizer = torch.optim.Adam(weights, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(
+        weights, betas=(0.9, 0.99), eps=quiet_size(weights, settings["quiet_norm"]), fused=True
+    )
     average = WeightAverage(policy)
     parts = training_parts(policy, [optimizer], average, generator, rng, engine)
     checkpoints = Checkpoints(args, training, parts, at_risk=batch * task.horizon)
@@ -110,7 +124,7 @@ def learn(args: ReinforceArguments, training: Training, device: torch.device) ->
         )
         optimizer.zero_grad(set_to_none=True)
         descend(policy, trajectories, advantages, args.micro_batch)
-        norm = torch.nn.utils.clip_grad_norm_(weights, args.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings["clip_norm"])
         optimizer.step()
         if training.progress >= args.average_from:
             average.add()
