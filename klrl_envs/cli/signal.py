@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,10 +103,16 @@ def signal(
       [bold]klrl signal klrl_envs.signals:reinforce[/]
       [bold]klrl signal my_trainer.py:loss --group 4 --assert "score>=.99"[/]
     """
+    report_signal(loss, group, batch, sigma, [read_claim(claim) for claim in claims or []], as_json=as_json)
+
+
+def report_signal(
+    loss: str, group: int, batch: int, sigma: float, claims: Sequence[Claim], *, as_json: bool
+) -> None:
+    """Print the report of a loss, and exit with 1 where a claim does not hold."""
     from klrl_envs.cli.objects import object_named
     from klrl_envs.signals import check_signal
 
-    wanted = [read_claim(claim) for claim in claims or []]
     function = object_named(loss, "LOSS takes module:function or file.py:function")
     if not callable(function):
         raise TypeError(f"{loss} is no function: {function!r}")
@@ -125,7 +131,7 @@ def signal(
         console.print(report.to_json(), markup=False)
     else:
         print_report(report, console)
-    failed = [claim for claim in wanted if not claim.holds(report)]
+    failed = [claim for claim in claims if not claim.holds(report)]
     for claim in failed:
         errors.print(f"[bold red]does not hold:[/] {claim.text}: {claim.name} is {claim.value(report):.6g}")
     if failed:

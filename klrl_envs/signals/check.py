@@ -13,7 +13,7 @@ from klrl_envs.signals import directions
 from klrl_envs.signals.batch import Loss
 from klrl_envs.signals.calls import SampledCalls
 from klrl_envs.signals.ends import End, follow
-from klrl_envs.signals.expected import Gradients
+from klrl_envs.signals.expected import Gradients, beyond_the_end
 from klrl_envs.signals.known import reinforce
 from klrl_envs.signals.policy import optimal, random_policy
 from klrl_envs.signals.report import AtPolicy, Ending, Move, Report
@@ -108,10 +108,20 @@ def report_on(setting: Setting, sigma: float, name: str | None, told: Progress) 
         vectorised=signal.vectorised,
         gradients=[at_policy(setting, policy, rows, found[policy]) for policy, rows in policies.items()],
         follows=None if follows is None else str(follows),
-        padding=float(np.mean([np.linalg.norm(each[:, -1]) for each in ascents.values()])),
+        padding=part_of_padding(setting, policies["a random policy"]),
         end=ending(setting, base),
         moves=moves,
     )
+
+
+def part_of_padding(setting: Setting, rows: FloatArray) -> float:
+    """The gradient's length at padding, and how far it moves where log-probs at padding are others."""
+    signal = setting.signal()
+    first = signal.gradients(rows).mean
+    signal.beyond = beyond_the_end(setting.task, seed=2)
+    other = signal.gradients(rows).mean
+    moved = float(np.linalg.norm((first - other)[:, :-1]))
+    return float(np.linalg.norm(first[:, -1])) + (moved if moved > SILENT else 0.0)
 
 
 def policies_of(task: TinyTask) -> dict[str, FloatArray]:

@@ -12,7 +12,7 @@ MOVED = 0.01
 """Of probability: an end that lies farther off has moved."""
 RIGHT = 1e-6
 """Off 1 in cosine or score: so much is rounding."""
-NEAR = 0.99
+NEAR = 0.999
 LEGEND = (
     "cos J, ratio: the expected gradient beside that of J = E[r] - kl_coef KL(pi || pi0). cos E[r], cos pi*: "
     "with that of the reward alone, and of covering pi*. sd: of one call. variance: of one call at equal "
@@ -101,7 +101,8 @@ class Report:
         vectorised: whether many were computed at once.
         gradients: the expected gradient at several policies.
         follows: what it is the gradient of; None where no sum of the known terms is.
-        padding: length of the gradient at padding, which should be 0, in the policies' mean.
+        padding: how much log-probs at padding have to do with the gradient, or it with them; 0 where the
+            mask is right.
         end: from pi0.
         moves: ends under changes.
     """
@@ -165,7 +166,7 @@ class Report:
         return f"Its end moves, though the optimum does not, with: {told}."
 
     def _of_padding(self) -> str:
-        return "It has a gradient at padding: the mask is wrong." if self.padding > 0 else ""
+        return "Log-probs at padding have a part in it: the mask is wrong." if self.padding > 0 else ""
 
     def numbers(self) -> dict[str, float]:
         """What can be asserted: name -> value."""

@@ -84,23 +84,7 @@ def test_it_is_trained_resumed_and_evaluated(
     assert ran.exit_code == 0, ran.output
     said = json.loads(ran.stdout)
     np.testing.assert_allclose(said["kl"]["estimate"], record.kl, rtol=1e-3)
-    # as a folder of its own it is the same model, for code that knows neither klrl nor peft
-    exported, base = str(tmp_path / "exported"), settings["reference"]
-    ran = CliRunner().invoke(app, ["export", str(policy), exported, "--reference", base])
-    assert ran.exit_code == 0, ran.output
-    task = klrl_envs.evaluation_task("klrl/Sentiment-v0", settings)
-    loaded, _ = klrl_envs.load_policy(policy, task)
-    tokens = torch.arange(3, 9)[None]
-    with torch.inference_mode():
-        plain = AutoModelForCausalLM.from_pretrained(exported)(tokens).logits
-        torch.testing.assert_close(plain, loaded.model(tokens).logits, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
-        before = AutoModelForCausalLM.from_pretrained(base)(tokens).logits
-    assert (plain - before).abs().max() > 1e-3
-    assert AutoTokenizer.from_pretrained(exported).encode("a b") == AutoTokenizer.from_pretrained(
-        base
-    ).encode("a b")
-    refused = CliRunner().invoke(app, ["export", str(policy), str(tmp_path / "other")])
-    assert refused.exit_code == 2 and "needs --reference" in refused.output
+    assert_exported_alike(policy, settings, tmp_path)
     # another training takes the place of this folder, but not of one with something else in it
     (policy / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"policy is in the way"):
@@ -112,6 +96,26 @@ def test_it_is_trained_resumed_and_evaluated(
     (tmp_path / "new" / "policy").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"policy is in the way"):
         module.train(kind(**arguments, out=str(tmp_path / "new")))
+
+
+def assert_exported_alike(policy: Path, settings: dict[str, Any], folder: Path) -> None:
+    """As a folder of its own it is the same model, for code that knows neither klrl nor peft."""
+    exported, base = str(folder / "exported"), settings["reference"]
+    ran = CliRunner().invoke(app, ["export", str(policy), exported, "--reference", base])
+    assert ran.exit_code == 0, ran.output
+    task = klrl_envs.evaluation_task("klrl/Sentiment-v0", settings)
+    loaded, _ = klrl_envs.load_policy(policy, task)
+    tokens = torch.arange(task.vocab_size)[None]
+    with torch.inference_mode():
+        plain = AutoModelForCausalLM.from_pretrained(exported)(tokens).logits
+        torch.testing.assert_close(plain, loaded.model(tokens).logits, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
+        before = AutoModelForCausalLM.from_pretrained(base)(tokens).logits
+    assert (plain - before).abs().max() > 1e-3
+    assert AutoTokenizer.from_pretrained(exported).encode("a b") == AutoTokenizer.from_pretrained(
+        base
+    ).encode("a b")
+    refused = CliRunner().invoke(app, ["export", str(policy), str(folder / "other")])
+    assert refused.exit_code == 2 and "needs --reference" in refused.output
 
 
 def test_a_model_without_peft_says_what_to_install(

@@ -27,7 +27,7 @@ answer = 42
 
 @pytest.fixture
 def file(tmp_path):
-    path = tmp_path / "my_trainer_of_this_test.py"
+    path = tmp_path / f"{tmp_path.name}.py"  # no two modules may have one name
     path.write_text(LOSS)
     return str(path)
 

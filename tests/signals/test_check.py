@@ -47,12 +47,11 @@ def test_leave_one_out_is_called_right() -> None:
     [
         (losses.wrong_sign, "It is the gradient of E[r] + kl_coef KL(pi || pi0)."),
         (losses.uphill, "It is the gradient of the opposite of E[r] - kl_coef KL(pi || pi0)."),
-        (losses.mask_off_by_one, "It has a gradient at padding: the mask is wrong."),
-        (losses.no_mask, "2 columns of padding"),
+        (losses.mask_off_by_one, "Log-probs at padding have a part in it: the mask is wrong."),
+        (losses.no_mask, "Log-probs at padding have a part in it: the mask is wrong."),
         (losses.kl_divided_by_padding, "2 columns of padding"),
         (losses.kl_detached_in_the_loss, "It is the gradient of E[r]."),
         (losses.k1_in_the_loss, "It is the gradient of E[r]."),
-        (losses.mean_over_tokens, "a word spelled with 3 tokens"),
         (losses.coefficient_squared, "rewards and kl_coef times 10"),
         (losses.normalised_by_the_group, "the last prompt's rewards times 0.2"),
     ],
@@ -66,6 +65,13 @@ def test_a_planted_mistake_is_found(loss, found: str) -> None:
 def test_a_price_with_a_gradient_that_should_be_detached_is_found() -> None:
     report = quick(losses.kl_with_its_gradient)
     assert report.cosine < 0.999 and not report.verdict.startswith("Right")
+
+
+def test_what_ends_right_by_another_way_is_told_so() -> None:
+    """Each text over its own length: nothing moves at pi*, where all texts are worth the same."""
+    report = quick(losses.mean_over_tokens)
+    assert report.cosine < 0.999 and report.score == pytest.approx(1, abs=1e-6)
+    assert "by another way than the gradient of the objective" in report.verdict
 
 
 def test_another_way_to_the_optimum_is_told_from_the_gradient() -> None:
