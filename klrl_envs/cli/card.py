@@ -174,9 +174,8 @@ def seeded_engine(task: Task, rng: np.random.Generator) -> Engine:
 
 def shown(task: Task, engine: Engine, written: Any, rewards: Any) -> list[tuple[str, str, float]]:
     """Texts of prompts and of what was written, with rewards."""
-    prompts = [task.text(row) for row in engine.tokens[:, : task.prompt_length]]
-    texts = [task.text(row) for row in written]
-    return list(zip(prompts, texts, rewards.tolist(), strict=True))
+    rows = zip(engine.tokens, engine.prompt_lengths(), written, rewards.tolist(), strict=True)
+    return [(*task.parts(tokens[:first], own), reward) for tokens, first, own, reward in rows]
 
 
 def number(text: str) -> float:

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.lookup import evaluation_task
-from klrl_envs.envs.rendering import as_text
+from klrl_envs.envs.rendering import as_text, parts
 from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
+from klrl_envs.reference.vocabulary import PromptVocabulary, Vocabulary
 from klrl_envs.tasks.base import Task
 
 ONE = np.zeros(1, dtype=np.int64)
@@ -42,6 +43,7 @@ def play_text(
     engine.seed_lanes([np.random.default_rng(seed)])
     engine.reset(ONE, prompt)
     state = int(engine.state[0])
+    vocabulary = task.vocabulary_after(parts(engine, 0)[0])
     console.print(Text(RULES if task.replies is None else rules_of_talk(task)))
     reward = log_prob = 0.0
     metrics: dict[str, float] = {}
@@ -51,7 +53,7 @@ def play_text(
         likeliest = np.argsort(-rows, kind="stable")[:choices]
         if task.replies is None:
             console.print(Text(as_text(engine, 0), style="bold"))
-            console.print(offers(task, rows, likeliest))
+            console.print(offers(task, vocabulary, rows, likeliest))
         else:
             said = print_lines(engine, said, console)
         line = sys.stdin.readline()
@@ -59,7 +61,7 @@ def play_text(
             console.print(Text("the input ended before the text did", style="yellow"))
             return
         try:
-            tokens = tokens_of(line.strip(), task, likeliest)
+            tokens = tokens_of(line.strip(), task, vocabulary, likeliest)
         except ValueError as error:
             console.print(Text(str(error), style="red"))
             continue
@@ -118,17 +120,17 @@ def was_answered(engine: Engine) -> bool:
     return told is not None and bool(told[0, 0] != engine.task.pad)
 
 
-def offers(task: Task, rows: Any, likeliest: Any) -> Table:
+def offers(task: Task, vocabulary: Vocabulary, rows: Any, likeliest: Any) -> Table:
     """The likeliest tokens with their probabilities."""
     table = Table("number", "token", "pi0", box=None)
     for place, token in enumerate(likeliest, start=1):
-        shown = "end" if token == task.end_token else repr(task.vocabulary.token_string(int(token)))
+        shown = "end" if token == task.end_token else repr(vocabulary.token_string(int(token)))
         table.add_row(str(place), Text(shown), f"{np.exp(rows[token]):.4f}")
     return table
 
 
-def tokens_of(line: str, task: Task, likeliest: Any) -> list[int]:
-    """The tokens that a line of input means.
+def tokens_of(line: str, task: Task, vocabulary: Vocabulary, likeliest: Any) -> list[int]:
+    """The tokens that a line of input means, in the vocabulary behind the prompt.
 
     Raises:
         ValueError: it means none.
@@ -146,7 +148,8 @@ def tokens_of(line: str, task: Task, likeliest: Any) -> list[int]:
             raise ValueError(f"number must be 1 to {len(likeliest)}, got {number}")
         return [int(likeliest[int(number) - 1])]
     # byte-pair vocabularies have the space before a word in its token
-    return task.vocabulary.encode(f" {line}" if task.exact is None else line)
+    spaced = task.exact is None and not isinstance(vocabulary, PromptVocabulary)
+    return vocabulary.encode(f" {line}" if spaced else line)
 
 
 def writes(task: Task, line: str) -> bool:

@@ -28,7 +28,7 @@ def parts(engine: Engine, lane: int) -> tuple[str, str]:
     task = engine.task
     first = int(engine.prompt_lengths()[lane])
     row = engine.tokens[lane, : engine.length[lane]]
-    return task.text(row[:first]), task.text(row[first:])
+    return task.parts(row[:first], row[first:])
 
 
 def as_pixels(engine: Engine, lane: int, reward: float | None = None) -> NDArray[np.uint8]:

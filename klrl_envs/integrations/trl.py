@@ -86,7 +86,7 @@ class RewardFunction:
         begun, written = [text_of(each) for each in prompts], [text_of(each) for each in completions]
         rewards = self.task.text_rewards(begun, written, completion_ids).tolist()
         if self._record is not None:
-            counts = self.task.token_counts(written, completion_ids)
+            counts = self.task.token_counts(begun, written, completion_ids)
             self._write(self._record, begun, written, rewards, counts.tolist())
         return rewards
 

@@ -11,6 +11,7 @@ letter by letter. A common word with an uncommon capital is the capital's token 
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ class SlotVocabulary:
         self._index = {name: token for token, name in enumerate(self._names)}
         self._answer_tokens = frozenset(self._index[mark] for mark in self.answers)
         self._check()
+        self._given: tuple[str, ...] | None = None  # the words of the slots, behind a prompt
         self._prompts: dict[tuple[int, ...], tuple[str, tuple[str, ...]]] = {}
         for text in prompts:
             self._learn(text)
@@ -100,6 +102,13 @@ class SlotVocabulary:
             prompts=prompts,
         )
 
+    def after(self, prompt: str) -> SlotVocabulary:
+        """The vocabulary of what is written behind a prompt, whose words have the slots where it is known."""
+        behind = copy.copy(self)
+        known = self._prompts.get(tuple(self.encode(prompt)), ("", ()))
+        behind._given = known[1] if known[0] == prompt else ()
+        return behind
+
     @property
     def size(self) -> int:
         """Number of tokens V."""
@@ -113,7 +122,8 @@ class SlotVocabulary:
         """
         if not 0 <= token < self.size:
             raise ValueError(f"token is {token}, allowed: 0 to {self.size - 1}")
-        return self._names[token]
+        place, given = token - self.first_slot, self._given or ()
+        return given[place] if 0 <= place < len(given) else self._names[token]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; what stands before the first answer mark gives words to the slots.
@@ -138,9 +148,9 @@ class SlotVocabulary:
     def beginning(self, text: str, tokens: int) -> str:
         """A text, where it has at most so many tokens, else what fits, up to the end of a word."""
         end = 0
-        seen: dict[str, int] = {}
+        seen, growing = self._slots_given()
         for piece, after, is_word in self._pieces(text):
-            tokens -= len(self._word(piece, seen, growing=True) if is_word else self._run(piece))
+            tokens -= len(self._word(piece, seen, growing) if is_word else self._run(piece))
             if tokens < 0:
                 return text[:end]
             end = after if is_word else end
@@ -153,7 +163,7 @@ class SlotVocabulary:
             ValueError: a token is out of range.
         """
         length = self.prompt_length(tokens)
-        text, slots = self._prompts.get(tuple(tokens[:length]), ("", ()))
+        text, slots = self._prompts.get(tuple(tokens[:length]), ("", self._given or ()))
         return text + self.decode_with(tokens[length:] if text else tokens, slots)
 
     def decode_with(self, tokens: Sequence[int], slots: Sequence[str]) -> str:
@@ -195,12 +205,16 @@ class SlotVocabulary:
     def _encoded(self, text: str) -> tuple[list[int], dict[str, int]]:
         """Token ids, and word -> token of the slots."""
         tokens: list[int] = []
-        slots: dict[str, int] = {}
-        growing = True
+        slots, growing = self._slots_given()
         for piece, _, is_word in self._pieces(text):
             tokens += self._word(piece, slots, growing) if is_word else self._run(piece)
             growing = growing and piece not in self.answers
         return tokens, slots
+
+    def _slots_given(self) -> tuple[dict[str, int], bool]:
+        """Word -> token of the slots that a prompt has filled, and whether further words may take some."""
+        given = {word: self.first_slot + place for place, word in enumerate(self._given or ())}
+        return given, self._given is None
 
     def _word(self, word: str, slots: dict[str, int], growing: bool) -> tuple[int, ...]:
         """The tokens of a word, which takes a slot if it must and may."""

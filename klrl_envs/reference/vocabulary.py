@@ -39,8 +39,15 @@ class Vocabulary(Protocol):
 
 
 @runtime_checkable
-class BeginningVocabulary(Protocol):
-    """A vocabulary whose tokens mean something else without the prompt, so that a text is cut as a text."""
+class PromptVocabulary(Vocabulary, Protocol):
+    """A vocabulary whose tokens mean something else without the prompt, so that a text is cut as a text.
+
+    It writes the spaces between words itself.
+    """
+
+    def after(self, prompt: str) -> PromptVocabulary:
+        """The vocabulary of what is written behind a prompt, which is part of no text there."""
+        ...
 
     def beginning(self, text: str, tokens: int) -> str:
         """The longest part of a text from its beginning that has at most so many tokens."""

@@ -200,7 +200,9 @@ class AutomatonTask(Task):
         """
         if self.replies is not None:
             read = [self.conversation(completion) for completion in completions]
-            ledger.count(self.id, self.split, int(self.token_counts(completions).sum()), len(completions))
+            ledger.count(
+                self.id, self.split, int(self.token_counts(prompts, completions).sum()), len(completions)
+            )
             least = self.automaton.range_within(self.horizon)[0]
             return np.array([least if each is None else each.reward for each in read])
         rewards: list[float] = []
@@ -211,7 +213,7 @@ class AutomatonTask(Task):
                 place = [self._place_of(prompt)]
                 starts = starts[0][place], starts[1][place], np.ones(1)
             rewards.append(self._text_reward(starts, completion, ids))
-        counted = int(self.token_counts(completions, tokens).sum())
+        counted = int(self.token_counts(prompts, completions, tokens).sum())
         ledger.count(self.id, self.split, counted, len(completions))
         return np.array(rewards)
 
@@ -229,11 +231,14 @@ class AutomatonTask(Task):
             return None
 
     def token_counts(
-        self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
     ) -> IntArray:
         """See ``Task``; of a conversation the agent's tokens alone."""
         if self.replies is None:
-            return super().token_counts(completions, tokens)
+            return super().token_counts(prompts, completions, tokens)
         read = [self.conversation(completion) for completion in completions]
         return np.array([self.horizon if each is None else sum(each.own) for each in read], dtype=np.int64)
 

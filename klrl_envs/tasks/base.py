@@ -17,7 +17,7 @@ from klrl_envs.kl import check_kl_coef
 from klrl_envs.reference.arrays import BoolArray, FloatArray, IntArray
 from klrl_envs.reference.device import device_of
 from klrl_envs.reference.protocol import Reference
-from klrl_envs.reference.vocabulary import Vocabulary
+from klrl_envs.reference.vocabulary import PromptVocabulary, Vocabulary
 
 if TYPE_CHECKING:
     from klrl_envs.reward.replies import Replies
@@ -196,6 +196,16 @@ class Task:
         """The text of one sequence, prompt included, without padding."""
         return self.vocabulary.decode(tokens[tokens != self.pad].tolist())
 
+    def vocabulary_after(self, prompt: str) -> Vocabulary:
+        """What tokens mean that are written behind a prompt: of some models they may be its words."""
+        own = self.vocabulary
+        return own.after(prompt) if isinstance(own, PromptVocabulary) else own
+
+    def parts(self, prompt: IntArray, written: IntArray) -> tuple[str, str]:
+        """The texts of a prompt and of what was written behind it, both without padding."""
+        before = self.text(prompt)
+        return before, self.vocabulary_after(before).decode(written[written != self.pad].tolist())
+
     def lengths(self, observations: IntArray) -> IntArray:
         """Tokens in each padded row of observations [B, L]: up to the first pad after the prompt."""
         if not observations.shape[1]:
@@ -204,32 +214,43 @@ class Task:
         first: IntArray = is_pad.argmax(axis=1)
         return np.where(is_pad.any(axis=1), first, observations.shape[1])
 
-    def episode_tokens(self, completion: str, tokens: Sequence[int] | None = None) -> list[int]:
+    def episode_tokens(
+        self, completion: str, tokens: Sequence[int] | None = None, prompt: str = ""
+    ) -> list[int]:
         """The tokens of an episode that writes a completion: up to the horizon, with the end token, where
         there is one, after a shorter one.
 
         Args:
             completion: what was written.
             tokens: of it, where its writer has them; see ``own_tokens``.
+            prompt: behind which it was written.
 
         Raises:
             ValueError: the vocabulary cannot write it.
         """
-        own = None if tokens is None else self.own_tokens(completion, tokens)
-        written = own or self.vocabulary.encode(completion)[: self.horizon]
+        own = None if tokens is None else self.own_tokens(completion, tokens, prompt)
+        written = own or self.vocabulary_after(prompt).encode(completion)[: self.horizon]
         if self.end_token is None or len(written) == self.horizon or self.end_token in written:
             return written
         return [*written, self.end_token]
 
     def token_counts(
-        self, completions: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+        self,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        tokens: Sequence[Sequence[int]] | None = None,
     ) -> IntArray:
-        """Tokens int64 [K] that completions count as; a whole episode where no episode can write one."""
+        """Tokens int64 [K] that completions count as; a whole episode where no episode can write one.
+
+        Args:
+            prompts, completions, tokens: as those of ``text_rewards``.
+        """
         counts = np.full(len(completions), self.horizon, dtype=np.int64)
         given = [None] * len(completions) if tokens is None else tokens
-        for place, (completion, ids) in enumerate(zip(completions, given, strict=True)):
+        parts = zip(prompts, completions, given, strict=True)
+        for place, (prompt, completion, ids) in enumerate(parts):
             with suppress(ValueError):
-                counts[place] = len(self.episode_tokens(completion, ids))
+                counts[place] = len(self.episode_tokens(completion, ids, prompt))
         return counts
 
     def score(
@@ -267,7 +288,7 @@ class Task:
         """
         raise NotImplementedError
 
-    def own_tokens(self, completion: str, tokens: Sequence[int]) -> list[int] | None:
+    def own_tokens(self, completion: str, tokens: Sequence[int], prompt: str = "") -> list[int] | None:
         """Tokens of a completion up to the end token or the horizon, where they are of this vocabulary.
 
         That is known where they decode to the completion; None where they do not, as another tokenizer's.
@@ -277,7 +298,8 @@ class Task:
             written = written[: written.index(self.end_token) + 1]
         if not all(0 <= token < self.vocab_size for token in written):
             return None
-        return written[: self.horizon] if self.vocabulary.decode(written) == completion else None
+        decode = self.vocabulary_after(prompt).decode
+        return written[: self.horizon] if decode(written) == completion else None
 
     def without_noise(self) -> Self:
         """The task without the noise on its reward, which has mean zero: no expectation moves."""

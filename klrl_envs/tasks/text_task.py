@@ -12,7 +12,7 @@ import numpy as np
 from klrl_envs import ledger
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.language_model import LanguageModel
-from klrl_envs.reference.vocabulary import BeginningVocabulary
+from klrl_envs.reference.vocabulary import PromptVocabulary
 from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
 
 Summarise = Callable[[IntArray, FloatArray], dict[str, float]]
@@ -91,10 +91,10 @@ class TextTask(Task):
         """See ``Task``. Prompt and completion are scored as one text, joined as they are."""
         given = [None] * len(completions) if tokens is None else tokens
         parts = zip(prompts, completions, given, strict=True)
-        texts = [prompt + self.kept(completion, ids) for prompt, completion, ids in parts]
+        texts = [prompt + self.kept(completion, ids, prompt) for prompt, completion, ids in parts]
         rows = Prompts.padded([self.vocabulary.encode(text) or [self.pad] for text in texts], self.pad)
         lengths = np.where(rows.tokens[:, 0] == self.pad, 0, rows.lengths)
-        self.count(self.token_counts(completions, tokens), texts)
+        self.count(self.token_counts(prompts, completions, tokens), texts)
         return self._function(rows.tokens, lengths, texts)[0]
 
     def count(self, written: IntArray, texts: Sequence[str]) -> None:
@@ -114,18 +114,19 @@ class TextTask(Task):
         other = self.source.task(prompts="evaluation")
         return tuple(other.text(row) for row in other.padded_prompts)
 
-    def kept(self, completion: str, tokens: Sequence[int] | None = None) -> str:
-        """What the horizon has room for of a completion.
+    def kept(self, completion: str, tokens: Sequence[int] | None = None, prompt: str = "") -> str:
+        """What the horizon has room for of a completion behind a prompt.
 
         An episode's text is kept whole, though its spelling may have more tokens than were written: what
         counts is whether so many tokens can be decoded to it.
         """
-        own = None if tokens is None else self.own_tokens(completion, tokens)
+        vocabulary = self.vocabulary_after(prompt)
+        own = None if tokens is None else self.own_tokens(completion, tokens, prompt)
         if own is not None:
-            return self.vocabulary.decode(own)
-        written = self.vocabulary.encode(completion)
-        if len(written) <= self.horizon or self.vocabulary.least_tokens(completion) <= self.horizon:
+            return vocabulary.decode(own)
+        written = vocabulary.encode(completion)
+        if len(written) <= self.horizon or vocabulary.least_tokens(completion) <= self.horizon:
             return completion
-        if isinstance(self.vocabulary, BeginningVocabulary):
-            return self.vocabulary.beginning(completion, self.horizon)
-        return self.vocabulary.decode(written[: self.horizon])
+        if isinstance(vocabulary, PromptVocabulary):
+            return vocabulary.beginning(completion, self.horizon)
+        return vocabulary.decode(written[: self.horizon])

@@ -53,7 +53,7 @@ def test_what_is_missing_is_averaged_and_what_is_wrong_is_refused() -> None:
     reward = RewardFunction(task, "game")
     least = task.automaton.range_within(5)[0]
     assert reward([""], ["hello ask hello right"]) == [least]
-    assert reward.task.token_counts(["hello ask yes right", "hello ask hello"]).tolist() == [2, 5]
+    assert reward.task.token_counts(["", ""], ["hello ask yes right", "hello ask hello"]).tolist() == [2, 5]
 
 
 def test_a_recorded_conversation_counts_the_agents_tokens(tmp_path: Path) -> None:
