@@ -120,7 +120,7 @@ def evaluate_task(
         log_probs="checked" if sampled.kl is not None or ideal else "self-reported",
         bound=BOUND_OF[sampled.kind],
         metrics={name: float(values.mean()) for name, values in sampled.metrics.items()}
-        | task.summaries(sampled.prompt, sampled.reward),
+        | task.summaries(sampled.prompt, sampled.reward, sampled.metrics),
         episodes=episodes,
         prompts=len(task.prompts.tokens),
         tokens=int(sampled.length.sum()),

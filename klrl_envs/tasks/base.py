@@ -263,9 +263,11 @@ class Task:
         """
         raise NotImplementedError
 
-    def summaries(self, prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
+    def summaries(
+        self, prompts: IntArray, rewards: FloatArray, metrics: Mapping[str, FloatArray]
+    ) -> dict[str, float]:
         """What only many episodes together show, by name: of episodes with these prompts int64 [E], by their
-        numbers, and rewards [E].
+        numbers, rewards [E] and metrics, [E] each.
         """
         return {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -15,8 +15,8 @@ from klrl_envs.reference.language_model import LanguageModel
 from klrl_envs.reference.vocabulary import PromptVocabulary
 from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
 
-Summarise = Callable[[IntArray, FloatArray], dict[str, float]]
-"""(prompts int64 [E] by their numbers, rewards float64 [E]) -> numbers by name."""
+Summarise = Callable[[IntArray, FloatArray, Mapping[str, FloatArray]], dict[str, float]]
+"""(prompts int64 [E] by their numbers, rewards float64 [E], metrics [E] by name) -> numbers by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +78,11 @@ class TextTask(Task):
         rewards, metrics = (self._function if counted else self.score_texts)(tokens, lengths, texts)
         return rewards, {"text": np.array(texts, dtype=object), **metrics}
 
-    def summaries(self, prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
+    def summaries(
+        self, prompts: IntArray, rewards: FloatArray, metrics: Mapping[str, FloatArray]
+    ) -> dict[str, float]:
         """See ``Task``."""
-        return {} if self.summarise is None else self.summarise(prompts, rewards)
+        return {} if self.summarise is None else self.summarise(prompts, rewards, metrics)
 
     def text_rewards(
         self,

@@ -27,7 +27,9 @@ The end token, or ``horizon`` tokens; both terminate, and the reward is the same
 ## Information
 ``reference_log_prob`` (nats) each step. At the end ``text``; ``word_error_rate``, edits over the
 translators' words and signs; ``exact``, whether the line is one of theirs; ``perplexity`` under the
-reference.
+reference; ``bleu_matches_1`` to ``bleu_matches_4``, ``bleu_length`` and ``bleu_answer_length``, the counts
+that BLEU adds up. An evaluation has ``bleu`` in [0, 1], too: that of all its texts together, as sacrebleu
+computes it of a corpus.
 
 ## Arguments
 ``kl_coef`` (.05), ``horizon`` (24), ``language`` ("fr", "it" or "de"), ``reference`` ("prose", a folder, or
@@ -40,8 +42,9 @@ Certified by sampling, for French: ``assets/certificates`` holds the rewards of 
 each evaluation prompt. For another language, reference or horizon run ``klrl certify``.
 
 ## References
-Popović 2015 (https://aclanthology.org/W15-3049) for chrF; Ranzato et al. 2016 (arXiv 1511.06732) for
-translation by reinforcement learning.
+Popović 2015 (https://aclanthology.org/W15-3049) for chrF; Papineni et al. 2002
+(https://aclanthology.org/P02-1040) for BLEU; Ranzato et al. 2016 (arXiv 1511.06732) for translation by
+reinforcement learning.
 
 ## Version History
 v0: first version.
@@ -49,11 +52,12 @@ v0: first version.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reward.bleu import bleu_counts, corpus_bleu
 from klrl_envs.reward.text_overlap import best_of, chrf, word_error_rate
 from klrl_envs.tasks.answered import SHIPPED, Asked, answered_task
 from klrl_envs.tasks.base import Metrics
@@ -78,6 +82,7 @@ def task(
     return answered_task(
         language, REQUEST.format(LANGUAGES[language]), compare,
         kl_coef=kl_coef, horizon=horizon, reference=reference, prompts=prompts, template=template,
+        summarise=of_all_texts,
     )  # fmt: skip
 
 
@@ -88,4 +93,12 @@ def compare(asked: Sequence[Asked], written: Sequence[str]) -> tuple[FloatArray,
     return best_of(chrf, written, answers), {
         "word_error_rate": -best_of(lambda ours, theirs: -word_error_rate(ours, theirs), written, answers),
         "exact": np.array(right, dtype=np.float64),
+        **bleu_counts(written, answers),
     }
+
+
+def of_all_texts(
+    prompts: IntArray, rewards: FloatArray, metrics: Mapping[str, FloatArray]
+) -> dict[str, float]:
+    """BLEU of the texts of an evaluation."""
+    return {"bleu": corpus_bleu(metrics)}

@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -151,7 +151,9 @@ def right_steps(texts: Sequence[str]) -> FloatArray:
     return np.array(shares, dtype=np.float64)
 
 
-def passes(prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
+def passes(
+    prompts: IntArray, rewards: FloatArray, metrics: Mapping[str, FloatArray] | None = None
+) -> dict[str, float]:
     """pass@k for each k that there are texts for: the chance that one of k texts of a prompt is right.
 
     Without bias from n texts of which c are right: 1 - C(n - c, k) / C(n, k), the mean over prompts (Chen et
@@ -160,6 +162,7 @@ def passes(prompts: IntArray, rewards: FloatArray) -> dict[str, float]:
     Args:
         prompts: int64 [E], of each episode.
         rewards: [E], 1 or 0.
+        metrics: are not looked at.
     """
     count = np.bincount(prompts)
     right = np.bincount(prompts, weights=rewards)[count > 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,26 +10,16 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.chrf import CHRF
 
 from klrl_envs.reward.text_overlap import best_of, chrf, rouge_l, rouge_n, token_f1, word_error_rate
-
-EDGES = [
-    *(("", ""), ("", "a b"), ("a b", ""), ("...", "a"), ("a", "a"), ("\ufffd \ufffd", "a"), ("C", "C++")),
-    *(("a b a b a", "b a b"), ("the the the", "the"), ("é ü", "é u"), ("a", "abcdefgh"), (" x  y ", "xy")),
-]
+from tests.reward.pairs import EDGES, shuffled, synopses
 
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[list[str], list[str]]:
     """200 synopses of packages with others that share words with them, and what is special."""
-    lines = (Path(__file__).parent / "synopses.txt").read_text("utf-8").splitlines()
-    rng = np.random.default_rng(0)
-    candidates: list[str] = []
-    for line in lines:
-        words = line.split(" ") + lines[int(rng.integers(len(lines)))].split(" ")[:2]
-        kept = rng.permutation(len(words)) if rng.random() < 0.3 else np.arange(len(words))
-        candidates.append(" ".join(words[int(at)] for at in kept if rng.random() < 0.7))
+    lines = synopses()
     assert len(lines) == 200
     ours, theirs = zip(*EDGES, strict=True)
-    return [*candidates, *ours], [*lines, *theirs]
+    return [*shuffled(lines), *ours], [*lines, *theirs]
 
 
 def test_rouge_is_that_of_rouge_score(pairs: tuple[list[str], list[str]]) -> None:

@@ -42,6 +42,10 @@ def test_translations_take_the_best_of_several() -> None:
     assert rewards[:2].tolist() == [1.0, 1.0] and 0.8 < rewards[2] < 1 and rewards[3] == 0
     assert metrics["exact"].tolist() == [1, 1, 0, 0]
     assert metrics["word_error_rate"].tolist() == pytest.approx([0, 0, 1 / 3, 1])
+    # 9 of 10 words, 6 of 7 pairs, 3 of 4 triples, none of one four: a half; 10 of 12 words
+    together = translation.of_all_texts(NOTHING[1], rewards, metrics)
+    expected = (9 / 10 * 6 / 7 * 3 / 4 * 1 / 2) ** (1 / 4) * np.exp(1 - 12 / 10)
+    assert together == {"bleu": pytest.approx(expected, abs=1e-12)}
 
 
 def test_answers_to_closed_and_open_questions() -> None:
