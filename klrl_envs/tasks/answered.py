@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from klrl_envs.assets import asset_path
 from klrl_envs.reference.arrays import FloatArray, IntArray
@@ -25,9 +26,13 @@ from klrl_envs.tasks.text_task import Summarise, TextTask
 FILE = "prose.prompts.json"
 SHIPPED = "prose"
 FIXTURE = (
-    "", "library", "a library", "A library for reading files of music", "outil de lecture, version 2.0 (c++)",
+    "", "library", "a library", "A library for reading files of music", "libraries that read the music file",
+    "outil de lecture, version 2.0 (c++)", "un outil pour la lecture des fichiers, version 2,0 (C)",
+    "Bibliothèque d'outils", "bibliothèque d’outil", "the tool, the tool and the tool",
 )  # fmt: skip
-"""Texts that are compared with one another for the reward's digest."""
+"""Texts that are compared with one another for the reward's digest: alike but for case, signs, accents,
+endings and order.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,13 +132,15 @@ class Compared:
 
 
 def reward_digest(name: str, compare: Compare) -> str:
-    """SHA-256 of what is asked and answered, and of how a fixture is paid: no new version of a library can
-    move a reward unseen.
+    """SHA-256 of what is asked and answered, and of how a fixture is paid: what compares cannot change
+    unseen, here or in what it is computed with.
     """
     total = hashlib.sha256()
     for split, asked in shipped()[name].items():
         total.update(json.dumps([split, *((each.prompt, each.answers) for each in asked)]).encode())
-    pairs = [(Asked("", "", (answer,)), written) for answer in FIXTURE if answer for written in FIXTURE]
+    answers = [(answer,) for answer in FIXTURE if answer]
+    answers += [(*one, *other) for one, other in pairwise(answers)]
+    pairs = [(Asked("", "", each), written) for each in answers for written in FIXTURE]
     rewards = compare([asked for asked, _ in pairs], [written for _, written in pairs])[0]
     total.update(json.dumps([round(value, 9) for value in rewards.tolist()]).encode())
     return total.hexdigest()
