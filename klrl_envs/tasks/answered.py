@@ -122,6 +122,11 @@ class Compared:
     def __init__(self, shown: Sequence[str], asked: Sequence[Asked], compare: Compare) -> None:
         self._prompted, self._asked, self._compare = Prompted(shown), asked, compare
 
+    @property
+    def answers(self) -> Sequence[str]:
+        """See ``Answered``."""
+        return [answer for each in self._asked for answer in each.answers]
+
     def __call__(
         self, tokens: IntArray, lengths: IntArray, texts: Sequence[str]
     ) -> tuple[FloatArray, Metrics]:

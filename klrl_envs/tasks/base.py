@@ -144,6 +144,11 @@ class Task:
         return 0
 
     @property
+    def commonest_answer(self) -> str | None:
+        """The right answer that most prompts share, where texts are compared with answers."""
+        return None
+
+    @property
     def device(self) -> str:
         """Of the reference's network, as torch calls it; "cpu" where the reference is a table."""
         return device_of(self.reference)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +18,16 @@ from klrl_envs.tasks.base import Metrics, Prompts, ScoreTexts, Task
 
 Summarise = Callable[[IntArray, FloatArray, Mapping[str, FloatArray]], dict[str, float]]
 """(prompts int64 [E] by their numbers, rewards float64 [E], metrics [E] by name) -> numbers by name."""
+
+
+@runtime_checkable
+class Answered(Protocol):
+    """A function from texts to rewards that compares them with answers."""
+
+    @property
+    def answers(self) -> Sequence[str]:
+        """Of all prompts, in any order."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +79,12 @@ class TextTask(Task):
     def _function(self) -> ScoreTexts:
         """The scoring function, for texts that are counted elsewhere."""
         return self.score_texts.function if isinstance(self.score_texts, CountedScores) else self.score_texts
+
+    @property
+    def commonest_answer(self) -> str | None:
+        """See ``Task``."""
+        function = self._function
+        return Counter(function.answers).most_common(1)[0][0] if isinstance(function, Answered) else None
 
     def score(
         self, tokens: IntArray, lengths: IntArray, *, counted: bool = False

@@ -128,6 +128,11 @@ class Answers:
         self._prompted = Prompted(prompts)
         self._answers = np.array(answers, dtype=np.int64)
 
+    @property
+    def answers(self) -> Sequence[str]:
+        """See ``Answered``."""
+        return [str(answer) for answer in self._answers.tolist()]
+
     def __call__(
         self, tokens: IntArray, lengths: IntArray, texts: Sequence[str]
     ) -> tuple[FloatArray, Metrics]:
