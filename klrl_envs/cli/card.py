@@ -13,14 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs import ledger
-from klrl_envs.envs.drawing import draw_reference
-from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.comparison import metrics_along_frontier
-from klrl_envs.evaluation.evaluate import optimal_policy
-from klrl_envs.evaluation.optimal_draws import play_optimal
+from klrl_envs.evaluation.shown_texts import ShownText, optimal_texts, reference_texts
 from klrl_envs.optima.certificate import TRUSTED_SAMPLES
 from klrl_envs.optima.optimum import FrontierPoint, NotCertified, Optimum, optimum
+from klrl_envs.reference.arrays import IntArray
 from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
 
@@ -38,14 +36,14 @@ def show_card(env_id: str, arguments: dict[str, Any], seed: int, console: Consol
     console.print(Markdown(f"# {row.task_id}\n\n{row.specification()}"))
     console.print(numbers_table(spaces_of(row.gym_id, row.gym_features_id, arguments)))
     console.print(Text("Texts of pi0", style="bold"))
-    print_texts(reference_texts(task, seed), console)
+    print_texts(reference_texts(task, prompts_of(task), seed), console)
     try:
         best = optimum(row.gym_id, **arguments)
     except NotCertified as error:
         console.print(Text(f"Optimum: {error}", style="yellow"))
         return
     console.print(Text("Texts of pi*", style="bold"))
-    print_texts(optimal_texts(task, best, seed), console)
+    print_texts(optimal_texts(task, best, prompts_of(task), seed), console)
     console.print(numbers_table(optimum_numbers(best)))
 
 
@@ -133,49 +131,18 @@ def numbers_table(rows: dict[str, str]) -> Table:
     return table
 
 
-def print_texts(texts: list[tuple[str, str, float]], console: Console) -> None:
+def print_texts(texts: list[ShownText], console: Console) -> None:
     """Print prompts, texts and rewards."""
-    for prompt, written, reward in texts:
-        lines = written.replace("\n", "\n" + MARGIN * " ")
-        console.print(Text.assemble((f"  {reward:8.3f}  ", "cyan"), (prompt, "dim"), lines))
-        if "\n" in written:  # a conversation
+    for text in texts:
+        lines = text.written.replace("\n", "\n" + MARGIN * " ")
+        console.print(Text.assemble((f"  {text.reward:8.3f}  ", "cyan"), (text.prompt, "dim"), lines))
+        if "\n" in text.written:  # a conversation
             console.print()
 
 
-def reference_texts(task: Task, seed: int) -> list[tuple[str, str, float]]:
-    """Prompt, text and reward of a few samples of pi0."""
-    rng = np.random.default_rng(seed)
-    engine = seeded_engine(task, rng)
-    written, rewards, _ = draw_reference(engine, prompts_of(task), rng)
-    return shown(task, engine, written, rewards)
-
-
-def optimal_texts(task: Task, best: Optimum, seed: int) -> list[tuple[str, str, float]]:
-    """Prompt, text and reward of a few samples of pi*: of the solution, or by rejection."""
-    rng = np.random.default_rng([seed, 1])
-    policy = optimal_policy(task, best)
-    engine = seeded_engine(task, rng)
-    engine.reset(np.arange(SAMPLES), prompts_of(task))
-    _, rewards = play_optimal(policy, engine, rng)
-    return shown(task, engine, engine.written(), rewards)
-
-
-def prompts_of(task: Task) -> Any:
+def prompts_of(task: Task) -> IntArray:
     """A few prompts int64[3], the same for both policies."""
     return np.arange(SAMPLES) % len(task.prompts.tokens)
-
-
-def seeded_engine(task: Task, rng: np.random.Generator) -> Engine:
-    """An engine of a few lanes."""
-    engine = Engine(task, SAMPLES)
-    engine.seed_lanes(rng)
-    return engine
-
-
-def shown(task: Task, engine: Engine, written: Any, rewards: Any) -> list[tuple[str, str, float]]:
-    """Texts of prompts and of what was written, with rewards."""
-    rows = zip(engine.tokens, engine.prompt_lengths(), written, rewards.tolist(), strict=True)
-    return [(*task.parts(tokens[:first], own), reward) for tokens, first, own, reward in rows]
 
 
 def number(text: str) -> float:

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from klrl_envs import Prompts, TextTask
-from klrl_envs.cli import card, play
+from klrl_envs.cli import play
 from klrl_envs.envs.engine import Engine
 from klrl_envs.envs.rendering import as_text
+from klrl_envs.evaluation.shown_texts import reference_texts
 from klrl_envs.integrations.trl import RewardFunction
 from klrl_envs.optima.optimum import NotCertified
 from klrl_envs.reference.markov import MarkovReference
@@ -59,11 +60,11 @@ def test_the_vocabulary_behind_a_prompt_has_its_words_in_the_slots() -> None:
 
 def test_samples_and_pictures_show_the_words() -> None:
     task = slot_task()
-    for prompt, written, reward in card.reference_texts(task, seed=0):
-        assert prompt in PROMPTS
-        names = {PROMPTS[0]: {"Zap", "Zup"}, PROMPTS[1]: {"zip", "<2>"}, PROMPTS[2]: {"<1>", "<2>"}}[prompt]
-        assert written and set(written.split(" ")) <= names
-        assert reward == float("Zap" in written)
+    names = [{"Zap", "Zup"}, {"zip", "<2>"}, {"<1>", "<2>"}]
+    for place, text in enumerate(reference_texts(task, np.arange(3), seed=0)):
+        assert text.prompt == PROMPTS[place]
+        assert text.written and set(text.written.split(" ")) <= names[place]
+        assert text.reward == float("Zap" in text.written)
     engine = Engine(task, 1)
     engine.seed_lanes([np.random.default_rng(0)])
     engine.reset(np.zeros(1, dtype=np.int64), 0)
