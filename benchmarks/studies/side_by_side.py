@@ -34,6 +34,7 @@ environment, evenly spaced, and one draw of each policy behind each, none of the
 that goes on with the prompt's last word begins with "…". *reward* is the text's; *nats* is log pi\\*(text) -
 log pi0(text) = reward / kl_coef - log Z, how much likelier pi\\* makes the text: its mean over texts of
 pi\\* is KL\\*, and a text of many negative nats is one that pi\\* hardly writes.
+Where the optimum is not certified there is no pi\\* to draw from, and no nats.
 """
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&#])")
 
@@ -44,10 +45,11 @@ def shown(text: str) -> str:
 
 
 def page(env_ids: Sequence[str], arguments: dict[str, Any], seed: int, command: str) -> str:
-    """The page in Markdown, of environments with the same arguments."""
+    """The page in Markdown, of environments with these arguments, as far as they take them."""
     sections = [HEAD.format(command=command, seed=seed)]
     for env_id in env_ids:
-        task = evaluation_task(env_id, arguments)
+        taken = find_row(env_id).arguments()
+        task = evaluation_task(env_id, {name: value for name, value in arguments.items() if name in taken})
         prompts = np.linspace(0, len(task.prompts.tokens) - 1, PROMPTS).astype(np.int64)
         before = reference_texts(task, prompts, seed)
         print(f"{env_id}: {PROMPTS} texts of pi0", flush=True)
@@ -85,7 +87,7 @@ def block(number: int, texts: Sequence[tuple[str, ShownText]], ratio: tuple[floa
     lines = [f"**{number}.** {shown(texts[0][1].prompt)}\n"]
     lines += ["| | reward | nats | text |", "| --- | ---: | ---: | --- |"]
     for name, text in texts:
-        nats = "" if ratio is None else f"{text.reward * ratio[0] - ratio[1]:+.2f}"
+        nats = "?" if ratio is None else f"{text.reward * ratio[0] - ratio[1]:+.2f}"
         within = text.prompt[-1:].isalnum() and text.written[:1].isalnum()
         written = shown(f"…{text.written}" if within else text.written) or "*nothing*"
         lines.append(f"| {name} | {text.reward:.3f} | {nats} | {written} |")
@@ -108,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = {name: getattr(options, name) for name in ("reference", "template", "horizon")}
     arguments = {name: value for name, value in given.items() if value is not None}
     told = [*options.env_ids, *(f"--{name} {value}" for name, value in arguments.items())]
+    told += [] if options.out == FOLDER else [f"--out {options.out}"]
     command = " ".join(["python -m benchmarks.studies.side_by_side", *told])
     text = page(options.env_ids or NEURAL, arguments, options.seed, command)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -252,6 +252,9 @@ def certify(
     prompts_file: Annotated[
         Path | None, typer.Option(help="Prompts of your own, one a line; needs --out.")
     ] = None,
+    first_prompts: Annotated[
+        int | None, typer.Option(help="The first so many evaluation prompts alone; needs --out.", min=1)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The file; by default where klrl looks for it.")] = None,
     settings: SettingOption = None,
     modules: ImportOption = None,
@@ -265,7 +268,10 @@ def certify(
     from klrl_envs.cli.score import make_certificate
 
     arguments = {**task_arguments(None, horizon, reference, settings), "device": device}
-    make_certificate(env_id, arguments, samples, seed, prompts_file, out, Console())
+    chosen = prompts_file if first_prompts is None else first_prompts
+    if prompts_file is not None and first_prompts is not None:
+        raise ValueError("--prompts-file and --first-prompts exclude each other")
+    make_certificate(env_id, arguments, samples, seed, chosen, out, Console())
 
 
 @app.command()

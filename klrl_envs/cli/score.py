@@ -107,20 +107,24 @@ def make_certificate(
     arguments: dict[str, Any],
     samples: int,
     seed: int,
-    prompts_file: Path | None,
+    prompts: Path | int | None,
     out: Path | None,
     console: Console,
 ) -> None:
-    """Certify a task and say where the certificate is and what it states."""
+    """Certify a task and say where the certificate is and what it states.
+
+    Its prompts are all evaluation prompts, or the first so many, or the lines of a file.
+    """
     from tqdm import tqdm
 
     task = evaluation_task(env_id, arguments)
     if task.exact is not None:
         raise ValueError(f"{task.id} is solved exactly, which klrl solve does: there is nothing to certify")
-    if prompts_file is not None:
+    if prompts is not None:
         if out is None:
-            raise ValueError("--prompts-file needs --out: the certificate is for Certificate.load to read")
-        task = with_prompts(task, prompts_file)
+            option = "--first-prompts" if isinstance(prompts, int) else "--prompts-file"
+            raise ValueError(f"{option} needs --out: the certificate is for Certificate.load to read")
+        task = first_prompts(task, prompts) if isinstance(prompts, int) else with_prompts(task, prompts)
     with tqdm(total=len(task.prompts.tokens), unit="prompt", file=sys.stderr, delay=1) as bar:
 
         def progress(done: int, _: int, seconds_left: float) -> None:
@@ -136,6 +140,19 @@ def make_certificate(
         f"J(pi0) {best.reference_value:.5g}, {best.method}",
         soft_wrap=True,
     )
+
+
+def first_prompts(task: Task, count: int) -> Task:
+    """The task with the first of its prompts alone; it has another fingerprint.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    most = len(task.prompts.tokens)
+    if count > most:
+        raise ValueError(f"--first-prompts must be at most {most}, got {count}")
+    kept = Prompts(task.prompts.tokens[:count], task.prompts.lengths[:count])
+    return dataclasses.replace(task, prompts=kept, source=None)
 
 
 def with_prompts(task: Task, path: Path) -> Task:

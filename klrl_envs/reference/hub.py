@@ -29,7 +29,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WEIGHTS = "*.safetensors"
 _TOKENIZER = ("tokenizer.json", "*.model", "vocab*", "merges*", "*_tokens*.json")
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version")  # where it lies, and what read it
-_FILES = ["*.json", "*.txt", "*.model", _WEIGHTS]
+_FILES = ["*.json", "*.txt", "*.jinja", "*.model", _WEIGHTS]
 
 
 def fetch_reference(hub_id: str) -> Path:
@@ -70,11 +70,10 @@ def local_folder(name: str) -> Path:
 
 
 class HubVocabulary:
-    """A Hugging Face tokenizer; special tokens are not shown."""
+    """A Hugging Face tokenizer; special tokens are not shown, and no text has the start token itself."""
 
-    def __init__(self, tokenizer: Any, size: int) -> None:
-        self._tokenizer = tokenizer
-        self.size = size
+    def __init__(self, tokenizer: Any, size: int, start_token: int | None = None) -> None:
+        self._tokenizer, self.size, self._start_token = tokenizer, size, start_token
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of token ids."""
@@ -90,7 +89,8 @@ class HubVocabulary:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def encode_turn(self, text: str) -> list[int]:
-        """Token ids of a user's turn in the model's chat template, up to where the answer begins.
+        """Token ids of a user's turn in the model's chat template, up to where the answer begins, without
+        the start token, which many templates begin with.
 
         Raises:
             ValueError: the model has no chat template.
@@ -99,7 +99,8 @@ class HubVocabulary:
             raise ValueError("the tokenizer has no chat template; take template 'plain'")
         turns = [{"role": "user", "content": text}]
         shown = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return self.encode(shown)
+        tokens = self.encode(shown)
+        return tokens[1:] if tokens[:1] == [self._start_token] else tokens
 
     def least_tokens(self, text: str) -> int:
         """As many as ``encode`` has, where U+FFFD, the end of a token within a character, counts as one."""
@@ -131,13 +132,13 @@ class HubReference:
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
         self.vocab_size: int = self._config.vocab_size
         self.width: int = self._config.hidden_size
-        self.vocabulary = HubVocabulary(tokenizer, self.vocab_size)
         self.end_token: int | None = tokenizer.eos_token_id
         start = tokenizer.bos_token_id
         start = self.end_token if start is None else start
         if start is None:
             raise ValueError(f"the reference {name!r} has neither a beginning- nor an end-of-text token")
         self.start_token: int = start
+        self.vocabulary = HubVocabulary(tokenizer, self.vocab_size, start)
 
     @property
     def fingerprint(self) -> str:

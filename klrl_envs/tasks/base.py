@@ -212,12 +212,14 @@ class Task:
         return before, self.vocabulary_after(before).decode(written[written != self.pad].tolist())
 
     def lengths(self, observations: IntArray) -> IntArray:
-        """Tokens in each padded row of observations [B, L]: up to the first pad after the prompt."""
+        """Tokens in each padded row of observations [B, L]: up to the pads at its end.
+
+        A prompt may have end tokens within, as the turns of a chat do.
+        """
         if not observations.shape[1]:
             return np.zeros(len(observations), dtype=np.int64)
-        is_pad: BoolArray = observations == self.pad
-        first: IntArray = is_pad.argmax(axis=1)
-        return np.where(is_pad.any(axis=1), first, observations.shape[1])
+        counts: BoolArray = observations[:, ::-1] != self.pad
+        return np.where(counts.any(axis=1), observations.shape[1] - counts.argmax(axis=1), 0)
 
     def episode_tokens(
         self, completion: str, tokens: Sequence[int] | None = None, prompt: str = ""

@@ -10,6 +10,7 @@ import pytest
 from klrl_envs import evaluate, evaluation_task, optimum, save_policy
 from klrl_envs.networks.table import Table
 from klrl_envs.optima.certificate import Certificate
+from klrl_envs.optima.certify import sample_rewards
 from tests.cli.commands import GRID, SMALL, SMALL_ARGUMENTS, klrl, refused, succeeded
 
 
@@ -83,6 +84,22 @@ def test_certify_takes_prompts_of_ones_own(tmp_path, monkeypatch):
     )
     succeeded(klrl(*arguments, "--out", str(out)))
     assert Certificate.load(out).rewards.shape == (2, 8)
+    refused(klrl(*arguments, "--first-prompts", "2", "--out", str(out)), "exclude each other")
+
+
+def test_certify_takes_the_first_prompts_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("klrl_envs.optima.certify.LANES", 8)
+    out = tmp_path / "first.safetensors"
+    arguments = ("certify", "Sentiment-v0", "--samples", "8", "--horizon", "2", "--first-prompts")
+    succeeded(klrl(*arguments, "3", "--out", str(out)))
+    rewards = Certificate.load(out).rewards
+    assert rewards.shape == (3, 8)
+    task = evaluation_task("klrl/Sentiment-v0", {"horizon": 2})
+    assert rewards[1].tolist() == pytest.approx(sample_rewards(task, 1, 8, seed=0).tolist())
+    refused(klrl(*arguments, "3"), "--first-prompts needs --out")
+    refused(
+        klrl(*arguments, "65", "--out", str(tmp_path / "more")), "--first-prompts must be at most 64, got 65"
+    )
 
 
 def test_evaluate_takes_policies_from_files(tmp_path):

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import klrl_envs
 from klrl_envs import make_task
+from klrl_envs.envs.engine import Engine
 from klrl_envs.optima.optimum import optimum_of
+from klrl_envs.policies import LanesPolicy
 from klrl_envs.reference.llama import save_folder
 from klrl_envs.reference.transformer import load_nano
 from klrl_envs.reward.word_problems import chosen_problems
@@ -124,3 +128,25 @@ def test_templates_that_do_not_fit_are_refused(folder: str) -> None:
         make_task(ENV_ID, template="poem")
     with pytest.raises(ValueError, match="the reference 'sums' has no chat template"):
         make_task(ENV_ID, template="chat")
+
+
+def test_a_chat_may_have_start_and_end_tokens_within(folder: str, tmp_path: Path) -> None:
+    """As those of ChatML do: the reference puts the first start token, and no end within a prompt ends it."""
+    own = tmp_path / "chat"
+    shutil.copytree(folder, own)
+    settings = json.loads((own / "tokenizer_config.json").read_text())
+    settings["chat_template"] = (
+        "{% for turn in messages %}{{ bos_token }}{{ turn['role'] }} {{ turn['content'] }}{{ eos_token }}\n"
+        "{% endfor %}{{ bos_token }}assistant "
+    )
+    (own / "tokenizer_config.json").write_text(json.dumps(settings))
+    task = make_task(ENV_ID, reference=str(own), template="chat", horizon=8)
+    rows, lengths = task.padded_prompts[:5], task.prompts.lengths[:5]
+    start, end = task.reference.start_token, task.end_token
+    assert (rows[:, 0] != start).all() and (rows == end).any(axis=1).all() and (rows == start).any()
+    assert task.lengths(rows).tolist() == lengths.tolist() and len(set(lengths.tolist())) > 1
+    policy = LanesPolicy(task.reference.lanes, task)
+    engine = Engine(task, 5)
+    engine.seed_lanes([np.random.default_rng(lane) for lane in range(5)])
+    engine.reset(np.arange(5), np.arange(5))
+    np.testing.assert_allclose(policy.log_probs(engine.tokens), engine.reference_log_probs(), atol=1e-4)

@@ -31,7 +31,7 @@ def test_a_text_that_goes_on_with_the_prompts_word_says_so() -> None:
         ("out?", "so", "so"),
     ):
         (row,) = side_by_side.block(1, [("pi0", ShownText(prompt, written, 0))], None).splitlines()[4:]
-        assert row == f"| pi0 | 0.000 |  | {told} |"
+        assert row == f"| pi0 | 0.000 | ? | {told} |"
 
 
 @pytest.mark.slow
