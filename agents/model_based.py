@@ -35,8 +35,8 @@ model is right about the texts that the policy writes.
 Sources: soft values, Levine 2018 (arXiv 1805.00909); values under pi0 of prefixes, Q# (Zhou et al. 2025,
 arXiv 2502.20548); twists, Zhao et al. 2024 (arXiv 2404.17546); path consistency, Nachum et al. 2017 (arXiv
 1702.08892, eq. 14); learnt rewards of texts, Ziegler et al. 2019 (arXiv 1909.08593); training on what a model
-says, Dyna (Sutton 1991). Left out: ensembles, and any penalty where the model is unsure; a choice of those
-texts that would tell most; replay of older texts for the policy.
+says, Dyna (Sutton 1991). Left out: ensembles, any penalty where the model is unsure, a choice of texts that
+would tell most, replay of older texts.
 """
 
 from __future__ import annotations
@@ -270,8 +270,7 @@ class ModelBased:
 def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str, float]:
     """Have beginnings of as many of the texts rewarded, from the first on, as the budget has tokens for.
 
-    A beginning is ended by the end token, which is written and counted like any other. The task counts them
-    as it counts whatever is scored as a whole, and so does the training. Returns what is worth noting.
+    A beginning is ended by the end token, which is written and counted like any other. Returns what to note.
     """
     task, steps = training.task, texts.mask.sum(1).numpy()
     kept = learner.beginnings(texts)
@@ -303,19 +302,17 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
     ]
     training.record(episodes)
     scaled = scaled_rewards(task, torch.as_tensor(rewards)).double().numpy()
-    found = [str(text) for text in metrics["text"]]
-    learner.keep(found, scaled)
-    # a text that was to be rewarded whole; of the others those that ended before their cut are short ones
-    whole = kept[:count] >= task.horizon
-    if not learner.fitted or not whole.any():
+    learner.keep(found := [str(text) for text in metrics["text"]], scaled)
+    # those that were to be rewarded whole; of the others those that ended before their cut are short ones
+    chosen = np.flatnonzero(kept[:count] >= task.horizon)
+    if not learner.fitted or not len(chosen):
         return {}
-    guessed = expit(learner.model.logits([text for text, there in zip(found, whole, strict=True) if there]))
-    chosen = np.flatnonzero(whole)
+    guessed = expit(learner.model.logits([found[place] for place in chosen]))
     return {
         "objective": float(np.mean([episodes[place].paid for place in chosen])),
         "reward": float(rewards[chosen].mean()),
         "kl": float(np.mean([nats[place] for place in chosen])),
-        "error": float(np.sqrt(np.square(guessed - scaled[whole]).mean())),
+        "error": float(np.sqrt(np.square(guessed - scaled[chosen]).mean())),
     }
 
 
@@ -341,16 +338,14 @@ def learn(args: ModelBasedArguments, training: Training) -> ModelBased:
     task = training.task
     learner = ModelBased(args, task)
     reference = begin(learner, training)
-    averaged: Any = learner.policy
-    average, unpaid = WeightAverage(averaged), 0
+    average, unpaid = WeightAverage(learner.policy), 0  # pyright: ignore[reportArgumentType]
     while unpaid < args.unpaid_updates:
         texts = learner.write()
         numbers = {} if unpaid else pay(training, learner, texts)
         found = judged(task, learner.model, learner.policy.words, texts)
         share = (1 - 0.8 * training.progress) * (1 - 0.95 * unpaid / args.unpaid_updates)
         numbers |= learner.update(texts, found, share)
-        nats, reward = texts.log_ratios.sum(1).mean(), found.rewards.mean()
-        training.note(predicted_reward=reward, nats=nats, **numbers)
+        training.note(**numbers, predicted_reward=found.rewards.mean(), nats=texts.log_ratios.sum(1).mean())
         spent = training.budget - training.tokens < task.horizon
         if len(learner.paid_texts) > (1 + args.refit) * learner.fitted or (spent and not unpaid):
             learner.fit_reward()
