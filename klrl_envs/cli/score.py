@@ -58,7 +58,7 @@ def policy_by_name(name: str) -> PolicyObject | PolicyName:
     """
     if name in NAMES:
         return name
-    found = object_named(
+    found: Any = object_named(
         name,
         f"--policy takes module:object, file.py:object, a file *{' or *'.join(SUFFIXES)}, a folder of a "
         f"causal model or an adapter, or one of {', '.join(NAMES)}",

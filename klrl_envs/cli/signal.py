@@ -14,7 +14,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from klrl_envs.signals import Report
 
-CLAIM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*")
+CLAIM = re.compile(r"\s*(?P<name>\w+)\s*(?P<relation>[<>]=?)\s*(?P<bound>[+-]?\.?\d[\d.e+-]*)\s*")
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -52,10 +52,9 @@ def read_claim(text: str) -> Claim:
         ValueError: not of the form NAME>=NUMBER.
     """
     parts = CLAIM.fullmatch(text)
-    try:
-        return Claim(text, parts[1], parts[2], float(parts[3]))  # pyright: ignore[reportOptionalSubscript]
-    except (TypeError, ValueError):
-        raise ValueError(f'--assert takes claims as "score>=.99", got {text!r}') from None
+    if parts is None:
+        raise ValueError(f'--assert takes claims as "score>=.99", got {text!r}')
+    return Claim(text, parts["name"], parts["relation"], float(parts["bound"]))
 
 
 def signal(

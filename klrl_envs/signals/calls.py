@@ -12,8 +12,8 @@ from math import comb
 from typing import Protocol
 
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import qmc
+from scipy.special import gammaln  # pyright: ignore[reportMissingTypeStubs]
+from scipy.stats import qmc  # pyright: ignore[reportMissingTypeStubs]
 
 from klrl_envs.reference.arrays import FloatArray, IntArray
 

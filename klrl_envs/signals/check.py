@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -68,7 +68,7 @@ def check_signal(
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Torch on one thread, and as it was afterwards: the tensors here are tiny."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -22,25 +22,25 @@ EXPLAINED = 1e-6
 
 def gradient_of(rows: FloatArray, value: Callable[[torch.Tensor], torch.Tensor]) -> FloatArray:
     """The gradient of a function of the policy's log-probs, in its logits."""
-    logits = torch.from_numpy(rows).requires_grad_()
+    logits = torch.as_tensor(rows).requires_grad_()
     return torch.autograd.grad(value(logits.log_softmax(dim=2)), logits)[0].numpy()
 
 
 def texts_of(task: TinyTask, rows: torch.Tensor) -> torch.Tensor:
     """log pi of every text [P, N]."""
-    taken = rows[:, torch.from_numpy(task.states), torch.from_numpy(task.tokens)]
-    return (taken * torch.from_numpy(task.mask)).sum(dim=2)
+    taken = rows[:, torch.as_tensor(task.states), torch.as_tensor(task.tokens)]
+    return (taken * torch.as_tensor(task.mask)).sum(dim=2)
 
 
 def reward(task: TinyTask, rows: FloatArray) -> FloatArray:
     """grad E[r]."""
-    rewards = torch.from_numpy(task.rewards)
+    rewards = torch.as_tensor(task.rewards)
     return gradient_of(rows, lambda table: (texts_of(task, table).exp() * rewards).sum(dim=1).mean())
 
 
 def kl(task: TinyTask, rows: FloatArray) -> FloatArray:
     """grad KL(pi || pi0)."""
-    before = torch.from_numpy(log_law(task, task.reference))
+    before = torch.as_tensor(log_law(task, task.reference))
 
     def value(table: torch.Tensor) -> torch.Tensor:
         after = texts_of(task, table)
@@ -51,14 +51,14 @@ def kl(task: TinyTask, rows: FloatArray) -> FloatArray:
 
 def forward_kl(task: TinyTask, rows: FloatArray) -> FloatArray:
     """grad KL(pi0 || pi)."""
-    law = torch.from_numpy(np.exp(log_law(task, task.reference)))
+    law = torch.as_tensor(np.exp(log_law(task, task.reference)))
     return gradient_of(rows, lambda table: -(law * texts_of(task, table)).sum(dim=1).mean())
 
 
 def kl_of_visited_states(task: TinyTask, rows: FloatArray) -> FloatArray:
     """E_pi of the sum of grad KL(pi(.|s) || pi0(.|s)) over visited states: blind to the KL to come."""
-    reached = torch.from_numpy(visits(task, np.exp(log_law(task, rows))))
-    before = torch.from_numpy(task.reference)
+    reached = torch.as_tensor(visits(task, np.exp(log_law(task, rows))))
+    before = torch.as_tensor(task.reference)
     return gradient_of(
         rows, lambda table: ((table.exp() * (table - before)).sum(dim=2) * reached).sum(dim=1).mean()
     )
@@ -66,8 +66,8 @@ def kl_of_visited_states(task: TinyTask, rows: FloatArray) -> FloatArray:
 
 def forward_kl_of_visited_states(task: TinyTask, rows: FloatArray) -> FloatArray:
     """E_pi of the sum of grad KL(pi0(.|s) || pi(.|s)) over visited states."""
-    reached = torch.from_numpy(visits(task, np.exp(log_law(task, rows))))
-    law = torch.from_numpy(np.exp(task.reference))
+    reached = torch.as_tensor(visits(task, np.exp(log_law(task, rows))))
+    law = torch.as_tensor(np.exp(task.reference))
     return gradient_of(rows, lambda table: -((law * table).sum(dim=2) * reached).sum(dim=1).mean())
 
 
@@ -78,7 +78,7 @@ def objective(task: TinyTask, rows: FloatArray) -> FloatArray:
 
 def posterior_covered(task: TinyTask, rows: FloatArray) -> FloatArray:
     """The gradient of -KL(pi* || pi), which distillation of the optimum has."""
-    law = torch.from_numpy(np.exp(log_law(task, optimal(task))))
+    law = torch.as_tensor(np.exp(log_law(task, optimal(task))))
     return gradient_of(rows, lambda table: (law * texts_of(task, table)).sum(dim=1).mean())
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.expected import Signal
-from klrl_envs.signals.policy import Standing, log_law, standing, visits
+from klrl_envs.signals.policy import Standing, log_law, log_softmax, standing, visits
 from klrl_envs.signals.tiny import NEVER, TinyTask
 
 STEPS = 300
@@ -87,7 +86,7 @@ def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray |
             rate *= GROWTH if (weight * direction * before).sum() > 0 else 0.5
         rate = min(rate, LONGEST_STEP / size)
         step = np.clip(rate * direction, -LARGEST_MOVE, LARGEST_MOVE)
-        moved = log_softmax(rows + step, axis=2)
+        moved = log_softmax(rows + step)
         moved[:, -1] = rows[:, -1]
         rows, before = np.maximum(moved, NEVER), direction
         if rate * size < AT_REST:
@@ -100,6 +99,7 @@ def end_of(task: TinyTask, rows: FloatArray, original: TinyTask, found: bool) ->
     """What there is to say of a policy as an end."""
     law = np.exp(log_law(task, rows))
     folded = np.zeros((task.prompts, int(task.origin.max()) + 1))
-    np.add.at(folded, (slice(None), task.origin), law)
+    for prompt in range(task.prompts):
+        np.add.at(folded[prompt], task.origin, law[prompt])
     entropy = -np.where(folded > 0, folded * np.log(np.maximum(folded, 1e-300)), 0.0).sum(axis=1).mean()
     return End(rows, folded, standing(original, rows), found, float(np.exp(entropy)))

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 from torch.func import grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.batch import Batch, Loss
 from klrl_envs.signals.calls import Calls, Drawn
-from klrl_envs.signals.policy import log_law
+from klrl_envs.signals.policy import log_law, log_softmax
 from klrl_envs.signals.tiny import TinyTask
 
 CHUNK = 4_096
@@ -83,10 +82,10 @@ class Signal:
     def __init__(self, loss: Loss, task: TinyTask, calls: Calls, sampler: Sampler | None = None) -> None:
         self.loss, self.task, self.calls = loss, task, calls
         self.sampler = sampler or Sampler()
-        self.mask = torch.from_numpy(task.mask.astype(np.float64))
-        self.tokens, self.states = torch.from_numpy(task.tokens), torch.from_numpy(task.states)
-        self.rewards, self.reference = torch.from_numpy(task.rewards), torch.from_numpy(task.reference)
-        self.canonical = torch.from_numpy(task.canonical)
+        self.mask = torch.as_tensor(task.mask.astype(np.float64))
+        self.tokens, self.states = torch.as_tensor(task.tokens), torch.as_tensor(task.states)
+        self.rewards, self.reference = torch.as_tensor(task.rewards), torch.as_tensor(task.reference)
+        self.canonical = torch.as_tensor(task.canonical)
         self.beyond = beyond_the_end(task)
         self.vectorised = self._can_be_vectorised()
 
@@ -95,20 +94,20 @@ class Signal:
         rows = np.concatenate([rows[:, :-1], self.beyond], axis=1)
         written = self._writes(rows)
         drawn = self.calls.drawn(np.exp(log_law(self.task, written)))
-        old = torch.from_numpy(written if self.sampler.told else rows)
-        return Gradients(self._each(torch.from_numpy(rows), old, drawn, self.vectorised), drawn)
+        old = torch.as_tensor(written if self.sampler.told else rows)
+        return Gradients(self._each(torch.as_tensor(rows), old, drawn, self.vectorised), drawn)
 
     def _writes(self, rows: FloatArray) -> FloatArray:
         if self.sampler.noise is None and self.sampler.writer is None:
             return rows
         written = rows if self.sampler.writer is None else self.sampler.writer.copy()
         if self.sampler.noise is not None:
-            written = log_softmax(written + self.sampler.noise, axis=2)
+            written = log_softmax(written + self.sampler.noise)
         written[:, -1] = rows[:, -1]
         return written
 
     def _each(self, rows: torch.Tensor, old: torch.Tensor, drawn: Drawn, vectorised: bool) -> FloatArray:
-        prompts, texts = torch.from_numpy(drawn.prompts), torch.from_numpy(drawn.texts)
+        prompts, texts = torch.as_tensor(drawn.prompts), torch.as_tensor(drawn.texts)
 
         def moved(prompts: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
             """The way that the steps on one batch go, per step and unit of rate."""
@@ -168,8 +167,8 @@ class Signal:
         drawn = self.calls.drawn(np.exp(log_law(self.task, rows)))
         likely = np.argsort(-drawn.weights, kind="stable")[:TRIED]
         few = Drawn(drawn.prompts[likely], drawn.texts[likely], drawn.weights[likely], drawn.part[likely])
-        start = torch.from_numpy(rows)
-        for prompts, texts in zip(torch.from_numpy(few.prompts), torch.from_numpy(few.texts)):
+        start = torch.as_tensor(rows)
+        for prompts, texts in zip(torch.as_tensor(few.prompts), torch.as_tensor(few.texts)):
             value = self._loss(start.clone().requires_grad_(), start, prompts, texts)
             if not isinstance(value, torch.Tensor) or value.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ValueError(f"a loss must return a tensor with one number, got {value!r}")
@@ -190,4 +189,4 @@ class Signal:
 def beyond_the_end(task: TinyTask, seed: int = 1) -> FloatArray:
     """What a policy says of padding, log-probs [P, 1, V]: noise, and another than pi0's."""
     size = (task.prompts, 1, task.reference.shape[2])
-    return log_softmax(np.random.default_rng(seed).normal(size=size), axis=2)
+    return log_softmax(np.random.default_rng(seed).normal(size=size))

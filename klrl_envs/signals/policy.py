@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.tiny import NEVER, TinyTask
+
+
+def log_sum_exp(values: FloatArray, axis: int) -> FloatArray:
+    """log of the sum of exponentials along an axis, which stays with length 1."""
+    return np.logaddexp.reduce(values, axis=axis, keepdims=True)
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Logits [P, S, V] as log-probs."""
+    return logits - log_sum_exp(logits, axis=2)
 
 
 def log_law(task: TinyTask, rows: FloatArray) -> FloatArray:
@@ -42,13 +51,13 @@ def of_law(task: TinyTask, law: FloatArray) -> FloatArray:
 def optimal(task: TinyTask, share: float = 1.0) -> FloatArray:
     """pi* of a task; with a share, the policy so far on the straight way from pi0 in log-probs."""
     tilted = log_law(task, task.reference) + share * task.rewards / task.kl_coef
-    return of_law(task, np.exp(tilted - logsumexp(tilted, axis=1, keepdims=True)))
+    return of_law(task, np.exp(tilted - log_sum_exp(tilted, axis=1)))
 
 
 def random_policy(task: TinyTask, seed: int, spread: float = 1.0) -> FloatArray:
     """pi0 with noise on its logits."""
     noise = np.random.default_rng(seed).normal(scale=spread, size=task.reference.shape)
-    rows = log_softmax(task.reference + noise, axis=2)
+    rows = log_softmax(task.reference + noise)
     rows[:, -1] = task.reference[:, -1]
     return rows
 
@@ -73,7 +82,7 @@ def standing(task: TinyTask, rows: FloatArray) -> Standing:
     reward = float((law * task.rewards).sum(axis=1).mean())
     kl = float((law * (after - before)).sum(axis=1).mean())
     start = float((np.exp(before) * task.rewards).sum(axis=1).mean())
-    best = float(task.kl_coef * logsumexp(before + task.rewards / task.kl_coef, axis=1).mean())
+    best = float(task.kl_coef * log_sum_exp(before + task.rewards / task.kl_coef, axis=1).mean())
     if best <= start:
         raise ValueError("the rewards of the task are all alike: there is nothing to score")
     return Standing(reward, kl, (reward - task.kl_coef * kl - start) / (best - start))
