@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 import klrl_envs
 from agents.run import CHECKPOINT, Training
 from klrl_envs.cli.app import app
+from klrl_envs.networks.causal_folder import model_in
 from klrl_envs.optima.certify import certify
+from klrl_envs.reference.hub import hub_reference
 from tests.agents.networks.models import saved_llama
 from tests.agents.test_checkpoints import Killed, assert_same_run
 
@@ -103,12 +105,11 @@ def assert_exported_alike(policy: Path, settings: dict[str, Any], folder: Path) 
     exported, base = str(folder / "exported"), settings["reference"]
     ran = CliRunner().invoke(app, ["export", str(policy), exported, "--reference", base])
     assert ran.exit_code == 0, ran.output
-    task = klrl_envs.evaluation_task("klrl/Sentiment-v0", settings)
-    loaded, _ = klrl_envs.load_policy(policy, task)
-    tokens = torch.arange(task.vocab_size)[None]
+    loaded = model_in(policy, hub_reference(base))
+    tokens = torch.arange(loaded.config.vocab_size)[None]
     with torch.inference_mode():
         plain = AutoModelForCausalLM.from_pretrained(exported)(tokens).logits
-        torch.testing.assert_close(plain, loaded.model(tokens).logits, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
+        torch.testing.assert_close(plain, loaded(tokens).logits, atol=1e-5, rtol=1e-5)
         before = AutoModelForCausalLM.from_pretrained(base)(tokens).logits
     assert (plain - before).abs().max() > 1e-3
     assert AutoTokenizer.from_pretrained(exported).encode("a b") == AutoTokenizer.from_pretrained(
