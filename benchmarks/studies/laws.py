@@ -48,7 +48,7 @@ def of_law(law: TerminalLaw, tilted: FloatArray, kl_coef: float) -> OperatingPoi
     return OperatingPoint(reward, kl, reward - kl_coef * kl)
 
 
-def best_of(law: TerminalLaw, n: int) -> FloatArray:
+def best_of(law: TerminalLaw, n: float) -> FloatArray:
     """The law [S, U] of the best of n reference texts; texts of equal reward are chosen among alike.
 
     Its KL is below log n - (n - 1)/n wherever there are ties (Beirami et al. 2024, arXiv 2401.01879).
