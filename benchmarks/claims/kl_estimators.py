@@ -1,0 +1,316 @@
+"""The KL's estimators in the reward and in the loss: exact bias, variance and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from benchmarks.claims.page import Page, save, table
+from benchmarks.studies import fixed_points, mistakes
+from benchmarks.studies.fixed_points import Update, backward
+from benchmarks.studies.followed import sequence_k3_in_the_reward, token_k3_in_the_reward
+from benchmarks.studies.laws import highest, of_law, sequence_forward_kl
+from klrl_envs.optima.problem import Problem
+from klrl_envs.optima.terminal_law import TerminalLaw
+from klrl_envs.signals.batch import Batch, Loss
+from klrl_envs.signals.known import leave_one_out
+
+NAME = "kl_estimators"
+TASK = mistakes.ONE_PRICE
+PRICES = (0.02, 0.1, 0.5, 2.0)
+SEEDS = (0, 1)
+GROUP = 2
+UNBIASED = 1e-9
+FOLLOWED, FASTEST, PACE = 500, 1.0, 0.08
+"""Steps of k3 in the reward, the largest of them, and their size at a price, times the price."""
+CUT = -1.0
+
+Kind = Literal["k1", "k2", "k3", "weighted k3"]
+Place = Literal["reward", "loss"]
+Level = Literal["token", "text"]
+
+CLAIMED = """
+Shah and others 2025, *A comedy of estimators* (2512.21852): of the ways to put an estimate of the KL into
+RL of language models those with a biased gradient may make training unstable, and those with an unbiased
+one, k1 in the reward, do better. Liu and others 2025, *Rethinking KL regularization in RLHF*
+(2510.01555): k1 in the reward is right, k2 as a loss has the same gradient on-policy, and k3 as a loss is
+a first-order, biased approximation. Read were both abstracts; that k3 in the reward collapses is reported
+of the first and was not read there.
+"""
+MEASURED = """
+Each estimator is written as a loss, with leave-one-out advantages in groups of {group}. On {tasks} tiny
+tasks of two prompts with 7 texts its expected gradient and its variance are sums over all groups of
+texts; its end, on the first, is followed from pi0 by the exact natural gradient. *Bias* is the distance
+of the expected gradient from that of the objective, in lengths of that, half way to pi\\*. *Spread* is
+the root of the summed variances of a call's gradient in units of that of k1 in the reward at pi0. On
+DiagnosticCoefficient-v0 the end at each of its prices of KL is a fixed point, or, for k3 in the reward,
+where exact natural gradient steps lead; its score counts from pi0 (0) to the optimum (1). k1 = l, k2 =
+l^2 / 2, k3 = e^-l - 1 + l of l = log pi - log pi0, of a token or of the text; *weighted* is multiplied by
+pi / pi_old, with its gradient.
+"""
+NOT_SHOWN = """
+What happens off-policy, where texts are older than the policy and every one of these needs a correction,
+or with clipping. Ends are those of a perfect optimiser: a run that stops early may do better with a wrong
+signal than its end says. And a task with few texts has mild variances: with long texts k3 of the whole
+text explodes.
+"""
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """An estimate of the KL: which, where it stands, and of what."""
+
+    kind: Kind
+    place: Place
+    level: Level
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return f"{self.kind} in the {self.place}" + ("" if self.kind == "k1" else f", per {self.level}")
+
+
+ESTIMATORS = (
+    Estimator("k1", "reward", "text"),
+    Estimator("k2", "loss", "text"),
+    Estimator("weighted k3", "loss", "text"),
+    Estimator("k2", "loss", "token"),
+    Estimator("weighted k3", "loss", "token"),
+    Estimator("k3", "loss", "token"),
+    Estimator("k3", "loss", "text"),
+    Estimator("k1", "loss", "text"),
+    Estimator("k2", "reward", "text"),
+    Estimator("k3", "reward", "token"),
+    Estimator("k3", "reward", "text"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of an estimator.
+
+    Attributes:
+        estimator: which.
+        bias: at half way to pi*, the mean over the tiny tasks.
+        spreads: at pi0, half way and pi*, in units of k1's in the reward at pi0.
+        tiny: the score of its end on the first tiny task.
+        ends: its score at each of ``PRICES``; None where no solver has it.
+    """
+
+    estimator: Estimator
+    bias: float
+    spreads: tuple[float, ...]
+    tiny: float
+    ends: tuple[float, ...] | None
+
+
+def loss_of(estimator: Estimator) -> Loss:
+    """The estimator as a trainer would write it."""
+
+    def loss(batch: Batch) -> torch.Tensor:
+        log_ratio = (batch.log_probs - batch.reference_log_probs) * batch.mask
+        if estimator.level == "text":
+            log_ratio = log_ratio.sum(dim=1, keepdim=True)
+        k3 = torch.exp(-log_ratio) - 1 + log_ratio
+        estimate = {
+            "k1": log_ratio, "k2": log_ratio**2 / 2, "k3": k3,
+            "weighted k3": torch.exp(log_ratio - log_ratio.detach()) * k3,
+        }[estimator.kind].sum(dim=1)  # fmt: skip
+        in_reward = estimator.place == "reward"
+        reward = batch.rewards - batch.kl_coef * estimate.detach() if in_reward else batch.rewards
+        advantage = leave_one_out(reward, batch.group_size)
+        value = -(advantage * (batch.log_probs * batch.mask).sum(dim=1)).mean()
+        return value if in_reward else value + batch.kl_coef * estimate.mean()
+
+    return loss
+
+
+def on_tiny_tasks() -> list[tuple[float, tuple[float, ...], float]]:
+    """For each estimator: bias half way, deviations at three policies, and the score of its end."""
+    from klrl_envs.signals.calls import calls_of
+    from klrl_envs.signals.check import one_thread
+    from klrl_envs.signals.directions import objective
+    from klrl_envs.signals.ends import follow
+    from klrl_envs.signals.expected import Signal
+    from klrl_envs.signals.policy import optimal
+    from klrl_envs.signals.tiny import random_task
+
+    rows: list[tuple[float, tuple[float, ...], float]] = []
+    with one_thread():
+        for estimator in ESTIMATORS:
+            biases, deviations, scores = [], [], []
+            for seed in SEEDS:
+                task = random_task(seed=seed)
+                signal = Signal(loss_of(estimator), task, calls_of(task.prompts, task.texts, GROUP, 1))
+                half, known = optimal(task, 0.5), objective(task, optimal(task, 0.5))
+                ascent = -signal.gradients(half).mean
+                biases.append(np.linalg.norm((ascent - known)[:, :-1]) / np.linalg.norm(known[:, :-1]))
+                at = (task.reference, half, optimal(task))
+                deviations.append([signal.gradients(policy).deviation for policy in at])
+                if seed == SEEDS[0]:
+                    scores.append(follow(signal).at.score)
+            spread = tuple(float(each) for each in np.mean(deviations, axis=0))
+            rows.append((float(np.mean(biases)), spread, scores[0]))
+    return rows
+
+
+def ends(estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: float) -> float | None:
+    """The objective at an estimator's end on an exact task; None where there is no solver for it."""
+    from klrl_envs.optima.forward import evaluate_markov
+
+    updates: dict[tuple[Kind, Place, Level], Callable[[float], Update]] = {
+        ("k1", "reward", "text"): fixed_points.objective_itself,
+        ("k2", "loss", "text"): fixed_points.objective_itself,
+        ("weighted k3", "loss", "text"): fixed_points.objective_itself,
+        ("k2", "loss", "token"): fixed_points.local_kl,
+        ("weighted k3", "loss", "token"): fixed_points.local_kl,
+        ("k3", "loss", "token"): fixed_points.local_forward_kl,
+    }
+    which, rate = (estimator.kind, estimator.place, estimator.level), min(FASTEST, PACE / kl_coef)
+    if which == ("k3", "loss", "text"):
+        return of_law(law, sequence_forward_kl(law, kl_coef), kl_coef).objective
+    if which == ("k1", "loss", "text"):  # of mean zero: the reward alone
+        return of_law(law, highest(law), kl_coef).objective
+    if which == ("k3", "reward", "text"):
+        *_, last = sequence_k3_in_the_reward(law, kl_coef, steps=FOLLOWED, learning_rate=rate)
+        return of_law(law, last, kl_coef).objective
+    if which == ("k3", "reward", "token"):
+        policy = token_k3_in_the_reward(problem, kl_coef, steps=FOLLOWED, learning_rate=rate)
+    elif which in updates:
+        policy = backward(problem, updates[which](kl_coef))
+    else:
+        return None
+    return evaluate_markov(problem, policy.state_log_probs, kl_coef=kl_coef).objective
+
+
+def on_prices() -> list[tuple[float, ...] | None]:
+    """For each estimator the score of its end at each price of KL."""
+    from klrl_envs.optima.terminal_law import terminal_law
+
+    _, best = mistakes.task_and_optimum(TASK)
+    assert best.policy is not None
+    problem = best.policy.problem
+    law = terminal_law(problem)
+    rows: list[tuple[float, ...] | None] = []
+    for estimator in ESTIMATORS:
+        scores: list[float] = []
+        for kl_coef in PRICES:
+            value = ends(estimator, problem, law, kl_coef)
+            if value is not None:
+                start = law.reference_value
+                scores.append((value - start) / (law.optimum(kl_coef)[0] - start))
+        rows.append(tuple(scores) or None)
+    return rows
+
+
+def measure() -> list[Row]:
+    """Every estimator."""
+    tiny = on_tiny_tasks()
+    unit = tiny[0][1][0]
+    return [
+        Row(estimator, bias, tuple((np.array(spread) / unit).tolist()), score, at_prices)
+        for estimator, (bias, spread, score), at_prices in zip(ESTIMATORS, tiny, on_prices(), strict=True)
+    ]
+
+
+def found(rows: list[Row]) -> list[str]:
+    """What came out."""
+    by = {row.estimator.label: row for row in rows}
+    right = [row for row in rows if row.bias < UNBIASED]
+    token, text = by["k3 in the reward, per token"], by["k3 in the reward, per text"]
+    published, none = by["k3 in the loss, per token"], by["k1 in the loss"]
+    assert token.ends and text.ends and published.ends and none.ends
+    cheap, dear = PRICES[0], PRICES[-1]
+    k1 = by["k1 in the reward"]
+    k2, weighted = by["k2 in the loss, per text"], by["weighted k3 in the loss, per text"]
+    return [
+        f"""Unbiased are {", ".join(row.estimator.label for row in right)}, and no other: all of them end
+        at the optimum. k3 in the reward ends at scores of {min(token.ends):.2f} to {max(token.ends):.2f}
+        per token and {min(text.ends):.2f} to {max(text.ends):.2f} per text over kl_coef {cheap:g} to
+        {dear:g}: it pays for dropping texts, as claimed. It is the worst of all where KL is dear; where
+        it is cheap it differs little from no KL.""",
+        f"""k3 as a loss, per token, as published with GRPO, is off by less: its end scores
+        {", ".join(f"{score:.3f}" for score in published.ends)} at kl_coef
+        {", ".join(f"{c:g}" for c in PRICES)}; k1 as a loss has no effect on average (its end is that of
+        the reward alone) and adds variance.""",
+        f"""By variance the unbiased differ with the policy: at pi0 they are alike, half way k1 in the
+        reward, k2 and weighted k3 in the loss spread {k1.spreads[1]:.2f}, {k2.spreads[1]:.2f} and
+        {weighted.spreads[1]:.2f}, at pi\\* {k1.spreads[2]:.2f}, {k2.spreads[2]:.2f} and
+        {weighted.spreads[2]:.2f} (1: k1 in the reward at pi0). In the reward k1 shares the leave-one-out
+        baseline, so that at the optimum, where r - kl_coef l is one number for all texts of a prompt,
+        nothing scatters; in the loss an estimator has no baseline.""",
+    ]
+
+
+def page(rows: list[Row]) -> Page:
+    """What there is to say."""
+    columns = (
+        "estimator", "bias", "spread at pi0", "half way", "at pi\\*",
+        "end of a tiny task", *(f"kl_coef {price:g}" for price in PRICES),
+    )  # fmt: skip
+    cells = [
+        (
+            row.estimator.label,
+            "0" if row.bias < UNBIASED else f"{row.bias:.2f}",
+            *(f"{each:.2f}" for each in row.spreads),
+            f"{row.tiny:.3f}",
+            *(("",) * len(PRICES) if row.ends is None else (f"{score:.3f}" for score in row.ends)),
+        )
+        for row in rows
+    ]
+    return Page(
+        name=NAME,
+        title="Of the KL's estimators, k1 in the reward is right and k3 in the reward collapses",
+        sources=("2512.21852", "2510.01555"),
+        claimed=CLAIMED,
+        measured=MEASURED.format(group=GROUP, tasks=len(SEEDS)),
+        found=found(rows),
+        tables=(
+            (
+                "Bias and spread on the tiny tasks, and the scores of the ends, there and on "
+                "DiagnosticCoefficient-v0 at each price.",
+                table(columns, cells),
+            ),
+        ),
+        not_shown=NOT_SHOWN,
+    )
+
+
+def draw(rows: list[Row], out: Path) -> None:
+    """The figure: ends against the price of KL, and bias against spread."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    from klrl_envs.results.look import INK, LOOK, SOFT, styles
+
+    dealt = styles([row.estimator.label for row in rows])
+    with mpl.rc_context(LOOK):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 6), layout="constrained")
+        for row in rows:
+            colour, shape = dealt[row.estimator.label]
+            label = row.estimator.label
+            if row.ends is not None:
+                shown = np.maximum(row.ends, CUT)
+                left.plot(PRICES, shown, "-", marker=shape, color=colour, markersize=7, linewidth=1.5)
+            right.plot(row.bias, row.spreads[2], shape, color=colour, markersize=9, label=label)
+        left.set_xscale("log")
+        left.set_xticks(PRICES, [f"{price:g}" for price in PRICES])
+        left.set_ylim(CUT - 0.05, 1.08)
+        left.axhline(0, color=SOFT, linewidth=0.8)
+        left.set_xlabel("kl_coef of DiagnosticCoefficient-v0")
+        left.set_ylabel(f"score of the end (cut at {CUT:g})")
+        right.set_xlabel("bias of the gradient half way, in lengths of the objective's")
+        right.set_ylabel("spread of the gradient at pi* (1: k1 in the reward at pi0)")
+        for axes, title in ((left, "where each ends"), (right, "tiny tasks: bias and spread")):
+            axes.set_title(title, loc="left", fontsize=11, color=INK)
+        handles, names = right.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+        save(figure, NAME, out)
+        pyplot.close(figure)

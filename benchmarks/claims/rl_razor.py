@@ -1,0 +1,316 @@
+"""RL's razor, and online against offline: the KL that each way spends for the same reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.claims import tied, ways
+from benchmarks.claims.page import Page, percent, save, table
+from benchmarks.studies import mistakes
+from benchmarks.studies.laws import OperatingPoint, best_of, highest, of_law, tilt
+from klrl_envs.optima.terminal_law import TerminalLaw
+from klrl_envs.reference.arrays import FloatArray
+
+NAME = "rl_razor"
+TASK = mistakes.ONE_PRICE
+REWARDS = (0.3, 0.5, 0.8)
+RL = "RL: the natural gradient, or any right KL"
+SHARES = 1 - np.geomspace(1, 1e-9, 300)
+SEEDS = tuple(range(5))
+PRICES = tuple(np.geomspace(0.02, 1.0, 15).tolist())
+COUNTS = tuple(np.geomspace(1.3, 60, 9).tolist())
+TEMPERATURE = 0.3
+ONLINE = "RL, online"
+WORD, WEIGHT = 1, 0.7
+"""A word that a text is paid for by its share of the text's tokens, and the weight of that in the reward."""
+
+CLAIMED = """
+Shenfeld, Pari and Agrawal 2025, *RL's razor* (2509.04259): among the ways to solve a new task on-policy
+RL prefers those near the original model in KL, while supervised fine-tuning may end arbitrarily far from
+it. Tang and others 2024 (2405.08448): online alignment does better than offline at equal KL, which
+coverage and quality of the data alone do not explain. Read were both abstracts.
+"""
+MEASURED = """
+On DiagnosticCoefficient-v0 with free logits and unlimited data every way is a path of laws of the reward,
+and its KL at equal reward is exact: RL; supervised fine-tuning (stopped early) towards pi0's texts that
+earn at least a third, or everything, and towards one ideal text; best-of-n learnt round after round
+(RAFT); own texts weighted by reward; IPO and DPO on pi0's pairs, labelled by the larger reward or by
+Bradley-Terry of the reward. Then the same losses in a class that does not hold the optimum, one logit a
+token for all states, on {tasks} tiny tasks of two prompts with {texts} texts, paid for one word's share
+of the text and for the whole at random: RL at {prices} prices against imitation of pi0's texts weighted
+by exp(r / c), against imitation of the best of n, and against DPO on pi0's pairs, all minimised over all
+texts.
+"""
+NOT_SHOWN = """
+What trained preference and imitation learners do with few pairs, in which the sources see a good part of the
+difference: that is left until there are such baselines here. Forgetting is not measured, only the KL that
+the first source found it to follow. On-policy means the population's gradient; nothing is said of its noise.
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way: KL (nats) and expected reward along it, [K] each, and the KL at each of ``REWARDS``."""
+
+    name: str
+    kl: FloatArray
+    reward: FloatArray
+
+    def kl_at(self, reward: float) -> float | None:
+        """The KL where the reward is first reached; None where it never is."""
+        reached = np.flatnonzero(self.reward >= reward)
+        if reached.size == 0:
+            return None
+        place = int(reached[0])
+        if place == 0:
+            return float(self.kl[0])
+        low, high = self.reward[place - 1], self.reward[place]
+        share = (reward - low) / (high - low)
+        return float(self.kl[place - 1] + share * (self.kl[place] - self.kl[place - 1]))
+
+
+@dataclass(frozen=True)
+class Tied:
+    """A loss in the class of tied logits on one tiny task: KL and reward [K], and reward below RL's at
+    equal KL.
+
+    ``below`` is a share of the reward that RL gains over pi0 at that KL, the mean over the points.
+    """
+
+    name: str
+    seed: int
+    kl: FloatArray
+    reward: FloatArray
+    below: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Ways of free logits, and losses in the tied class."""
+
+    paths: list[Way]
+    tied: list[Tied]
+    texts: int
+
+
+def path_of(name: str, law: TerminalLaw, laws: Sequence[FloatArray]) -> Way:
+    """A way of laws [1, U] from pi0."""
+    return by_points(name, [of_law(law, one, 1.0) for one in laws])
+
+
+def by_points(name: str, points: Sequence[OperatingPoint]) -> Way:
+    """A way of points."""
+    kl, reward = np.array([one.kl for one in points]), np.array([one.expected_reward for one in points])
+    return Way(name, kl, reward)
+
+
+def free_paths() -> list[Way]:
+    """Every way on the exact task."""
+    from klrl_envs.optima.probes import maximiser_objective
+    from klrl_envs.optima.terminal_law import terminal_law
+
+    task, best = mistakes.task_and_optimum(TASK)
+    assert best.policy is not None and task.exact is not None
+    law = terminal_law(best.policy.problem)
+    top = float(law.rewards.max())
+    log_probability = (maximiser_objective(task.exact, best) - top) / task.kl_coef
+    prices = np.geomspace(1e2, 1e-3, 600)
+    return [
+        path_of(RL, law, [law.probabilities, *[tilt(law, np.full(1, c)) for c in prices], highest(law)]),
+        path_of(
+            "DPO on pi0's pairs, Bradley-Terry labels: its ends", law,
+            [law.probabilities, *[tilt(law, np.full(1, c)) for c in prices]],
+        ),
+        path_of("the same, stopped early", law, ways.preference_flow(law, task.kl_coef)),
+        path_of(
+            "DPO on pi0's pairs, the larger reward wins, stopped early", law, ways.preference_flow(law, None),
+        ),
+        path_of(
+            "IPO on pi0's pairs, the larger reward wins", law,
+            [law.probabilities, *ways.identity_preferences(law, np.geomspace(1e2, 1e-3, 600))],
+        ),
+        path_of(
+            "best-of-n learnt, round after round (RAFT)", law,
+            [best_of(law, n) for n in 2.0 ** np.arange(0, 40, 0.125)],
+        ),
+        path_of(
+            "own texts weighted by reward, round after round", law,
+            ways.reward_weighted(law, np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 600)])),
+        ),
+        path_of(
+            "SFT towards pi0's texts with the full reward", law, ways.mixtures(law, highest(law), SHARES)
+        ),
+        path_of(
+            "SFT towards pi0's texts with a third of it", law,
+            ways.mixtures(law, ways.kept(law, top / 3), SHARES),
+        ),
+        by_points("SFT towards one ideal text", ways.towards_one_text(law, log_probability, top, SHARES)),
+    ]  # fmt: skip
+
+
+def tied_losses(seed: int) -> tuple[list[Tied], int]:
+    """Every loss in the class on one tiny task, and how many texts a prompt has."""
+    from klrl_envs.signals.check import one_thread
+    from klrl_envs.signals.policy import standing
+    from klrl_envs.signals.tiny import random_task
+
+    task = random_task(words=3, horizon=3, seed=seed, kl_coef=TEMPERATURE)
+    said = ((task.tokens == WORD) & task.mask).sum(axis=1) / task.mask.sum(axis=1)
+    task = replace(task, rewards=WEIGHT * said + (1 - WEIGHT) * task.rewards)
+    losses: dict[str, list[Callable[[], tied.Value]]] = {
+        ONLINE: [lambda c=c: tied.online(task, c) for c in PRICES],
+        "imitation of pi0's texts, weighted by exp(r / c)": [
+            lambda c=c: tied.imitation(task, tied.tilted(task, c)) for c in PRICES
+        ],
+        "imitation of the best of n": [
+            lambda n=n: tied.imitation(task, tied.best_of(task, n)) for n in COUNTS
+        ],
+        "DPO on pi0's pairs, Bradley-Terry labels": [
+            lambda c=c: tied.preferences(task, c, TEMPERATURE) for c in PRICES
+        ],
+    }  # fmt: skip
+    start = standing(task, task.reference).reward
+    found: list[Tied] = []
+    with one_thread():
+        for name, made in losses.items():
+            points = sorted((tied.least(task, one()) for one in made), key=lambda point: point.kl)
+            kl, reward = np.array([one.kl for one in points]), np.array([one.reward for one in points])
+            first = found[0] if found else Tied(name, seed, kl, reward, 0.0)
+            line = np.append(0.0, first.kl), np.append(start, first.reward)
+            inside = (kl <= line[0][-1]) & (kl > 1e-4)
+            known = np.interp(np.sqrt(kl), np.sqrt(line[0]), line[1])
+            shortfall = ((known - reward) / np.maximum(known - start, 1e-12))[inside]
+            found.append(Tied(name, seed, kl, reward, float(shortfall.mean())))
+    return found, task.texts
+
+
+def measure() -> Measured:
+    """Everything."""
+    rows: list[Tied] = []
+    texts = 0
+    for seed in SEEDS:
+        found, texts = tied_losses(seed)
+        rows += found
+    return Measured(free_paths(), rows, texts)
+
+
+def shortfalls(measured: Measured) -> dict[str, list[float]]:
+    """For each offline loss its shortfall on each task."""
+    names = dict.fromkeys(row.name for row in measured.tied if row.name != ONLINE)
+    return {name: [row.below for row in measured.tied if row.name == name] for name in names}
+
+
+def found(measured: Measured) -> list[str]:
+    """What came out."""
+    target = REWARDS[1]
+    rl = measured.paths[0].kl_at(target)
+    assert rl is not None
+    paid = {path.name: path.kl_at(target) for path in measured.paths[1:]}
+    known = {name: kl for name, kl in paid.items() if kl is not None}
+    farthest = max(known, key=lambda name: known[name])
+    raft = known["best-of-n learnt, round after round (RAFT)"]
+    worst = known["SFT towards pi0's texts with the full reward"]
+    below = "; ".join(
+        f"{name}: {percent(float(np.mean(each)))} (up to {percent(max(each))})"
+        for name, each in shortfalls(measured).items()
+    )
+    return [
+        f"""The razor holds, exactly: RL's way is the frontier, so that nothing reaches a reward with less
+        KL. By how much the others miss it is another matter. For a reward of {target:g} RL spends
+        {rl:.2f} nats; DPO on pi0's pairs, though offline, ends at the same where its labels say how much
+        better; RAFT {raft:.2f}; supervised fine-tuning towards the best of pi0's own texts {worst:.2f};
+        and {farthest} {known[farthest]:.2f}. What matters is the target, not whose texts they are.""",
+        f"""With free logits and unlimited pairs online and offline do not differ where the labels say how
+        much better: DPO on pi0's pairs ends on the frontier. In a class of policies that does not hold
+        the optimum they do: at equal KL, of the reward that RL gains, the offline losses miss on average
+        over tasks
+        {below}.
+        That RL is best there is its definition; the size is what was measured.""",
+    ]
+
+
+def page(measured: Measured) -> Page:
+    """What there is to say."""
+    rows: list[tuple[str, ...]] = []
+    for path in measured.paths:
+        paid = [path.kl_at(reward) for reward in REWARDS]
+        end = f"{path.reward[-1]:.3f}", f"{path.kl[-1]:.2f}"
+        rows.append((path.name, *("not reached" if kl is None else f"{kl:.3f}" for kl in paid), *end))
+    columns = ("way", *(f"KL at E[r] = {reward:g}" for reward in REWARDS), "last E[r]", "its KL")
+    cells = [
+        (name, *(percent(each) for each in below), percent(float(np.mean(below))))
+        for name, below in shortfalls(measured).items()
+    ]
+    return Page(
+        name=NAME,
+        title="On-policy RL is nearer to the reference than other ways to the same reward",
+        sources=("2509.04259", "2405.08448"),
+        claimed=CLAIMED,
+        measured=MEASURED.format(tasks=len(SEEDS), texts=measured.texts, prices=len(PRICES)),
+        found=found(measured),
+        tables=(
+            ("Free logits, DiagnosticCoefficient-v0: KL in nats.", table(columns, rows)),
+            (
+                "Tied logits, tiny tasks: the share of RL's gain in reward that a loss misses at equal KL, "
+                "the mean over its points.",
+                table(("loss", *(f"task {seed + 1}" for seed in SEEDS), "mean"), cells),
+            ),
+        ),
+        not_shown=NOT_SHOWN,
+    )  # fmt: skip
+
+
+def draw(measured: Measured, out: Path) -> None:
+    """The figure: reward against KL, with free and with tied logits."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    from klrl_envs.results.look import INK, LOOK
+
+    colours = (
+        "#1d2433",
+        "#56B4E9",
+        "#0072B2",
+        "#117733",
+        "#009E73",
+        "#999933",
+        "#E69F00",
+        "#D55E00",
+        "#882255",
+    )
+    with mpl.rc_context(LOOK):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 5.6), layout="constrained")
+        for path, colour in zip(measured.paths, colours, strict=True):
+            wide = 3.5 if path is measured.paths[0] else 1.5
+            dashes = "--" if path is measured.paths[1] else "-"
+            left.plot(path.kl, path.reward, dashes, color=colour, linewidth=wide, label=path.name)
+        left.set_xlim(0, 12)
+        left.legend(frameon=False, fontsize=8, loc="lower right")
+        left.set_title(f"free logits, {TASK}", loc="left", fontsize=11, color=INK)
+        looks = {
+            name: look
+            for name, look in zip(
+                dict.fromkeys(row.name for row in measured.tied), ("o-", "s:", "^:", "v:"), strict=True
+            )
+        }
+        hues = dict(zip(looks, ("#1d2433", "#E69F00", "#009E73", "#56B4E9"), strict=True))
+        for row in measured.tied:
+            if row.seed == SEEDS[0]:
+                right.plot(
+                    row.kl, row.reward, looks[row.name], color=hues[row.name], markersize=5, label=row.name
+                )
+        right.legend(frameon=False, fontsize=8, loc="lower right")
+        right.set_title(
+            "one logit a token for all states, the first tiny task", loc="left", fontsize=11, color=INK
+        )
+        for axes in (left, right):
+            axes.set_xlabel("KL from the reference (nats)")
+            axes.set_ylabel("expected reward")
+        save(figure, NAME, out)
+        pyplot.close(figure)
