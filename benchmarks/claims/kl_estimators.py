@@ -29,6 +29,12 @@ UNBIASED = 1e-9
 FOLLOWED, FASTEST, PACE = 500, 1.0, 0.08
 """Steps of k3 in the reward, the largest of them, and their size at a price, times the price."""
 CUT = -1.0
+LOOKS = (
+    ("#009E73", "o"), ("#009E73", "s"), ("#009E73", "^"), ("#0072B2", "s"), ("#0072B2", "^"),
+    ("#E69F00", "D"), ("#882255", "D"), ("#999999", "X"), ("#999933", "v"), ("#D55E00", "P"),
+    ("#CC3311", "*"),
+)  # fmt: skip
+"""Of the estimators in their order: green what is right."""
 
 Kind = Literal["k1", "k2", "k3", "weighted k3"]
 Place = Literal["reward", "loss"]
@@ -117,10 +123,13 @@ def loss_of(estimator: Estimator) -> Loss:
         if estimator.level == "text":
             log_ratio = log_ratio.sum(dim=1, keepdim=True)
         k3 = torch.exp(-log_ratio) - 1 + log_ratio
-        estimate = {
-            "k1": log_ratio, "k2": log_ratio**2 / 2, "k3": k3,
+        estimates: dict[Kind, torch.Tensor] = {
+            "k1": log_ratio,
+            "k2": log_ratio**2 / 2,
+            "k3": k3,
             "weighted k3": torch.exp(log_ratio - log_ratio.detach()) * k3,
-        }[estimator.kind].sum(dim=1)  # fmt: skip
+        }
+        estimate = estimates[estimator.kind].sum(dim=1)
         in_reward = estimator.place == "reward"
         reward = batch.rewards - batch.kl_coef * estimate.detach() if in_reward else batch.rewards
         advantage = leave_one_out(reward, batch.group_size)
@@ -171,7 +180,8 @@ def ends(estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: floa
         ("weighted k3", "loss", "token"): fixed_points.local_kl,
         ("k3", "loss", "token"): fixed_points.local_forward_kl,
     }
-    which, rate = (estimator.kind, estimator.place, estimator.level), min(FASTEST, PACE / kl_coef)
+    which: tuple[Kind, Place, Level] = (estimator.kind, estimator.place, estimator.level)
+    rate = min(FASTEST, PACE / kl_coef)
     if which == ("k3", "loss", "text"):
         return of_law(law, sequence_forward_kl(law, kl_coef), kl_coef).objective
     if which == ("k1", "loss", "text"):  # of mean zero: the reward alone
@@ -225,19 +235,24 @@ def found(rows: list[Row]) -> list[str]:
     token, text = by["k3 in the reward, per token"], by["k3 in the reward, per text"]
     published, none = by["k3 in the loss, per token"], by["k1 in the loss"]
     assert token.ends and text.ends and published.ends and none.ends
-    cheap, dear = PRICES[0], PRICES[-1]
     k1 = by["k1 in the reward"]
     k2, weighted = by["k2 in the loss, per text"], by["weighted k3 in the loss, per text"]
+
+    def told(row: Row) -> str:
+        assert row.ends is not None
+        return ", ".join(f"{score:.2f}" for score in row.ends)
+
     return [
-        f"""Unbiased are {", ".join(row.estimator.label for row in right)}, and no other: all of them end
-        at the optimum. k3 in the reward ends at scores of {min(token.ends):.2f} to {max(token.ends):.2f}
-        per token and {min(text.ends):.2f} to {max(text.ends):.2f} per text over kl_coef {cheap:g} to
-        {dear:g}: it pays for dropping texts, as claimed. It is the worst of all where KL is dear; where
-        it is cheap it differs little from no KL.""",
-        f"""k3 as a loss, per token, as published with GRPO, is off by less: its end scores
-        {", ".join(f"{score:.3f}" for score in published.ends)} at kl_coef
-        {", ".join(f"{c:g}" for c in PRICES)}; k1 as a loss has no effect on average (its end is that of
-        the reward alone) and adds variance.""",
+        f"""k1 in the reward is right and k3 in the reward collapses, exactly as claimed. Unbiased are
+        {"; ".join(row.estimator.label for row in right)}: these end at the optimum, and no other does
+        everywhere. k3 in the reward pays for dropping texts: at kl_coef
+        {", ".join(f"{price:g}" for price in PRICES)} it ends at scores of {told(token)} per token and
+        {told(text)} per text (below 0: worse than pi0), near the reward alone ({told(none)}), which is
+        where k1 as a loss ends, too: it has no effect on average and adds variance.""",
+        f"""k3 as a loss, per token, as published with GRPO, is more than a first-order matter: its
+        gradient's bias is {published.bias:.2f} half way, but its ends score {told(published)}. KL(pi0 ||
+        pi), which it descends, charges for what loses probability and hardly for a rare token that gains
+        it, so that the KL that is meant may grow almost for nothing.""",
         f"""By variance the unbiased differ with the policy: at pi0 they are alike, half way k1 in the
         reward, k2 and weighted k3 in the loss spread {k1.spreads[1]:.2f}, {k2.spreads[1]:.2f} and
         {weighted.spreads[1]:.2f}, at pi\\* {k1.spreads[2]:.2f}, {k2.spreads[2]:.2f} and
@@ -288,18 +303,16 @@ def draw(rows: list[Row], out: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    from klrl_envs.results.look import INK, LOOK, SOFT, styles
+    from klrl_envs.results.look import INK, LOOK, SOFT
 
-    dealt = styles([row.estimator.label for row in rows])
     with mpl.rc_context(LOOK):
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 6), layout="constrained")
-        for row in rows:
-            colour, shape = dealt[row.estimator.label]
+        for row, (colour, shape) in zip(rows, LOOKS, strict=True):
             label = row.estimator.label
             if row.ends is not None:
                 shown = np.maximum(row.ends, CUT)
                 left.plot(PRICES, shown, "-", marker=shape, color=colour, markersize=7, linewidth=1.5)
-            right.plot(row.bias, row.spreads[2], shape, color=colour, markersize=9, label=label)
+            right.plot(row.bias, row.spreads[2], shape, color=colour, markersize=9, alpha=0.85, label=label)
         left.set_xscale("log")
         left.set_xticks(PRICES, [f"{price:g}" for price in PRICES])
         left.set_ylim(CUT - 0.05, 1.08)

@@ -33,9 +33,10 @@ DiagnosticGold-v0: the proxy counts words of praise, the gold is best at two of 
 of the count, so that the law of the proxy under pi0 gives the gold of every policy that depends on a text
 through its proxy: exactly along the proxy's optimum at every kl_coef (which is also the way of the
 natural gradient without KL, stopped early: they are one curve) and along best-of-n. The plain policy
-gradient, followed exactly from pi0 in steps of one length, leaves that curve; it is followed with a logit
-for every state, and with logits that all times and contexts share, each with and without the penalty.
-Both forms are fitted by least squares to the gain in gold over pi0 at {} equally spaced d.
+gradient, followed exactly from pi0 in at most {steps} steps of one length, leaves that curve; it is
+followed with a logit for every state, and with logits that all times and contexts share, each with and
+without the penalty. Both forms are fitted by least squares to the gain in gold over pi0 at {points}
+equally spaced d.
 """
 NOT_SHOWN = """
 The size of the coefficients, or how they scale with a reward model: the proxy here is wrong by design,
@@ -105,7 +106,7 @@ def of_laws(name: str, law: TerminalLaw, tilted: list[FloatArray], gold: FloatAr
     points = [of_law(law, one, 1.0) for one in tilted]
     return Way(
         name,
-        np.array([point.kl for point in points]),
+        np.maximum([point.kl for point in points], 0.0),  # of pi0 itself it is 0 to rounding
         np.array([point.expected_reward for point in points]),
         np.array([float((one @ gold)[0]) for one in tilted]),
     )
@@ -150,20 +151,21 @@ def found(measured: Measured) -> list[str]:
     best, n_best = measured.paths[0], measured.paths[1]
     plain, held = measured.paths[2], measured.paths[3]
     tied, tied_held = measured.paths[4], measured.paths[5]
-    gain = best.peak[1] - best.gold[0]
     forms = {path.name: (fit(path, "linear"), fit(path, "logarithmic")) for path in (best, n_best, plain)}
     linear, log = forms[best.name]
+    most, gold, proxy = (*gap(plain, held, "gold"), gap(plain, held, "proxy")[1])
     return [
-        f"""A KL penalty changes nothing exactly where the optimiser is the natural gradient, whose way
-        without KL is the proxy's frontier, and changes much where it is the plain gradient: at equal KL,
-        up to {gap(plain, held, "gold")[0]:.2f} nats, gold with and without the penalty differ by up to
-        {gap(plain, held, "gold")[1]:.3f} and the proxy by up to {gap(plain, held, "proxy")[1]:.3f}
-        ({gap(tied, tied_held, "gold")[1]:.3f} and {gap(tied, tied_held, "proxy")[1]:.3f} with shared
-        logits, up to {gap(tied, tied_held, "gold")[0]:.2f} nats); the most gold that there is to gain is
-        {gain:.3f}.""",
-        f"""RL spends more KL than best-of-n only where it is not the optimum: gold is largest at
-        {n_best.peak[0]:.2f} nats along best-of-n, at {best.peak[0]:.2f} along the proxy's optimum, and at
-        {plain.peak[0]:.2f} along the plain gradient without KL, which wastes what it spends.""",
+        f"""Whether a KL penalty changes the curve of gold against KL depends on the optimiser. The
+        natural gradient's way is the proxy's frontier with or without it: nothing changes, as claimed.
+        The plain gradient's way does change: at equal KL, up to {most:.2f} nats, by up to {gold:.3f} in
+        gold and {proxy:.3f} in proxy. The most gold on the way is not more for it: {held.peak[1]:.3f}
+        with the penalty, {plain.peak[1]:.3f} without ({tied_held.peak[1]:.3f} and {tied.peak[1]:.3f} with
+        shared logits).""",
+        f"""What is best for the proxy is not best for the gold: the most gold along best-of-n is
+        {n_best.peak[1]:.3f}, along the proxy's own optimum {best.peak[1]:.3f}, which is above every other
+        way in proxy. RL spends more KL than best-of-n for the same only where it is far from the optimum:
+        gold peaks at {n_best.peak[0]:.2f} nats along best-of-n, at {best.peak[0]:.2f} along the optimum,
+        at {plain.peak[0]:.2f} along the plain gradient without KL, which moves first what it visits most.""",
         f"""Both forms fit in the middle and fail at the ends: of the gold along the optimum d (alpha -
         beta d) explains {percent(linear.explained)} of the variance and d (alpha - beta log d)
         {percent(log.explained)}, along best-of-n {percent(forms[n_best.name][0].explained)} and
@@ -194,7 +196,7 @@ def page(measured: Measured) -> Page:
         title="Gold and proxy reward against the square root of the KL, and what a KL penalty changes",
         sources=("2210.10760",),
         claimed=CLAIMED,
-        measured=MEASURED.format(POINTS),
+        measured=MEASURED.format(points=POINTS, steps=STEPS),
         found=found(measured),
         tables=(("Every way, its peak, its end, and both fits. KL in nats.", table(columns, rows)),),
         not_shown=NOT_SHOWN,

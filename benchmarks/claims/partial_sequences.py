@@ -107,7 +107,7 @@ def measure() -> Measured:
     made = tasks()
     names = ("pi0", "half way", "a tenth to go")
     variances = {name: np.zeros(len(LAMBDAS)) for name in names}
-    one_action = dict.fromkeys(names, 0.0)
+    one_action: dict[str, float] = {name: 0.0 for name in names}
     errors = {error: np.zeros((len(BATCHES), len(LAMBDAS))) for error in ERRORS}
     bias = {error: np.zeros(len(LAMBDAS)) for error in ERRORS}
     scores: dict[str, list[list[float]]] = {}

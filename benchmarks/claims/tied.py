@@ -6,6 +6,7 @@ pi(a|s) is pi0(a|s) exp(f(a)) / Z(s). Losses over all texts are minimised in f; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,19 +26,28 @@ def rows_of(task: TinyTask, logits: torch.Tensor) -> torch.Tensor:
     return (torch.from_numpy(task.reference) + logits).log_softmax(dim=2)
 
 
-def least(task: TinyTask, value: Value) -> Standing:
-    """Where the policy of the class stands that minimises a loss, found from pi0 by BFGS."""
+@dataclass(frozen=True, eq=False)
+class End:
+    """A policy of the class: its logits [V], and where it stands."""
+
+    logits: FloatArray
+    at: Standing
+
+
+def least(task: TinyTask, value: Value, start: FloatArray | None = None) -> End:
+    """The policy of the class that minimises a loss, found by BFGS from logits ``start``, pi0 by default."""
 
     def at(logits: FloatArray) -> tuple[float, FloatArray]:
         moved = torch.from_numpy(logits).requires_grad_()
         loss = value(texts_of(task, rows_of(task, moved)))
         (slope,) = torch.autograd.grad(loss, moved)
-        return float(loss), slope.numpy()
+        return float(loss.detach()), slope.numpy()
 
-    found = minimize(at, np.zeros(task.reference.shape[2]), jac=True, method="BFGS", options={"gtol": 1e-9})
+    first = np.zeros(task.reference.shape[2]) if start is None else start
+    found = minimize(at, first, jac=True, method="BFGS", options={"gtol": 1e-9})
     rows = rows_of(task, torch.from_numpy(found.x)).numpy().copy()
     rows[:, -1] = task.reference[:, -1]
-    return standing(task, rows)
+    return End(found.x, standing(task, rows))
 
 
 def online(task: TinyTask, kl_coef: float) -> Value:
