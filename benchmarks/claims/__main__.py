@@ -3,7 +3,8 @@
     python -m benchmarks.claims best_of_n [--out FOLDER]
     python -m benchmarks.claims all
 
-Nothing is sampled. Each page says what was claimed, what was measured, and what it does not show.
+Nothing is sampled here; best_of_n reads certificates and the leaderboard's entries, too. Each page says
+what was claimed, what was measured, and what it does not show.
 """
 
 from __future__ import annotations

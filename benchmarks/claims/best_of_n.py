@@ -218,10 +218,11 @@ def found(measured: Measured) -> list[str]:
     return [
         f"""Best-of-n, at its best n, has {percents([row.share.share for row in best])} of the reward that
         is to be had at its KL, on {len(best)} tasks: the first half of the claim holds. The second half
-        holds where the policy is a language model's and fails where the learner sees the state that the
-        reward depends on: on {short_id(NEURAL)} learners have
+        holds on the neural task and fails on the exact ones that were trained on, where learners see the
+        state that the reward depends on: on {short_id(NEURAL)} they have
         {percents([row.share.share for row in neural])} of the frontier at their KL (best-of-n
-        {percents([row.best.share for row in neural if row.best is not None])}), on the exact tasks
+        {percents([row.best.share for row in neural if row.best is not None])}), on
+        {" and ".join(sorted({short_id(row.env_id) for row in learnt}))}
         {percents([row.share.share for row in learnt])}.""",
         f"""By score, which counts what the KL costs, the best of {sampled.count} has {sampled.score:.3f}
         on {short_id(NEURAL)} and the best learner {max(row.score for row in neural):.3f}. Of the

@@ -243,12 +243,12 @@ def found(rows: list[Row]) -> list[str]:
         return ", ".join(f"{score:.2f}" for score in row.ends)
 
     return [
-        f"""k1 in the reward is right and k3 in the reward collapses, exactly as claimed. Unbiased are
-        {"; ".join(row.estimator.label for row in right)}: these end at the optimum, and no other does
-        everywhere. k3 in the reward pays for dropping texts: at kl_coef
+        f"""k1 in the reward is right; k3 in the reward collapses where KL is dear, and hides where it is
+        cheap. Unbiased are {"; ".join(row.estimator.label for row in right)}: these end at the optimum,
+        at every price. k3 in the reward pays for dropping texts: at kl_coef
         {", ".join(f"{price:g}" for price in PRICES)} it ends at scores of {told(token)} per token and
-        {told(text)} per text (below 0: worse than pi0), near the reward alone ({told(none)}), which is
-        where k1 as a loss ends, too: it has no effect on average and adds variance.""",
+        {told(text)} per text (below 0: worse than pi0). k1 as a loss has no effect on average, adds
+        variance, and ends where the reward alone does ({told(none)}).""",
         f"""k3 as a loss, per token, as published with GRPO, is more than a first-order matter: its
         gradient's bias is {published.bias:.2f} half way, but its ends score {told(published)}. KL(pi0 ||
         pi), which it descends, charges for what loses probability and hardly for a rare token that gains
