@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,7 +18,7 @@ from klrl_envs.signals.known import reinforce
 from klrl_envs.signals.policy import optimal, random_policy
 from klrl_envs.signals.report import AtPolicy, Ending, Move, Report
 from klrl_envs.signals.tiny import TinyTask, random_task
-from klrl_envs.signals.variants import Setting, variants
+from klrl_envs.signals.variants import Setting, Variant, variants
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, what is done now)."""
@@ -38,6 +38,7 @@ def check_signal(
     batch: int = 1,
     task: TinyTask | None = None,
     sigma: float = 0.1,
+    changes: Collection[str] | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -55,16 +56,20 @@ def check_signal(
         task: of one's own; else of two prompts with 7 texts of 1 or 2 tokens, or with 4 texts of 1 to 3 where
             prompts share a call.
         sigma: nats by which the sampler is off, among the harder conditions.
+        changes: which of them are tried on the end, by their names in the report; all by default. Each costs
+            as much as the end, so that a loss that is slow is told its gradient and end alone by ``()``.
         name: of the loss, for the report.
         progress: is told how far it is.
 
     Raises:
-        ValueError: the loss is no number, not finite, or has no gradient; group or batch cannot be.
+        ValueError: the loss is no number, not finite, or has no gradient; group or batch cannot be; changes
+            has an unknown name.
     """
     task = task or (random_task() if batch == 1 else random_task(words=1, horizon=3))
     setting = Setting(loss, task, group, batch)
+    todo = chosen(variants(setting, sigma), changes)
     with one_thread():
-        return report_on(setting, sigma, name, progress or (lambda done, total, what: None))
+        return report_on(setting, todo, name, progress or (lambda done, total, what: None))
 
 
 @contextmanager
@@ -78,10 +83,22 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-def report_on(setting: Setting, sigma: float, name: str | None, told: Progress) -> Report:
+def chosen(every: list[Variant], names: Collection[str] | None) -> list[Variant]:
+    """Those that are asked for.
+
+    Raises:
+        ValueError: one is asked for that is not there.
+    """
+    known = [one.name for one in every]
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ValueError(f"changes must be of {known}, got {unknown}")
+    return [one for one in every if names is None or one.name in names]
+
+
+def report_on(setting: Setting, todo: list[Variant], name: str | None, told: Progress) -> Report:
     """See ``check_signal``."""
     loss, task = setting.loss, setting.task
-    todo = variants(setting, sigma)
     total = len(todo) + 2
     told(0, total, "expected gradients")
     signal, policies = setting.signal(), policies_of(task)

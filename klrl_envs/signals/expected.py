@@ -11,13 +11,13 @@ from torch.func import grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.batch import Batch, Loss
 from klrl_envs.signals.calls import Calls, Drawn
-from klrl_envs.signals.policy import log_law, log_softmax
+from klrl_envs.signals.policy import log_law, log_softmax, random_policy
 from klrl_envs.signals.tiny import TinyTask
 
 CHUNK = 4_096
 """Calls that are computed at once."""
 TRIED = 3
-"""Calls on which it is tried whether a loss can be computed for many calls at once."""
+"""Likely calls, and as many others, on which it is tried whether many can be computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +165,12 @@ class Signal:
         """
         rows = np.concatenate([self.task.reference[:, :-1], self.beyond], axis=1)
         drawn = self.calls.drawn(np.exp(log_law(self.task, rows)))
-        likely = np.argsort(-drawn.weights, kind="stable")[:TRIED]
-        few = Drawn(drawn.prompts[likely], drawn.texts[likely], drawn.weights[likely], drawn.part[likely])
+        ranked = np.argsort(-drawn.weights, kind="stable")
+        # in a likely group all texts are often one, and none has an advantage: others are tried, too
+        tried = np.unique(
+            [*ranked[:TRIED], *ranked[np.linspace(0, len(ranked) - 1, TRIED + 1)[1:].astype(int)]]
+        )
+        few = Drawn(drawn.prompts[tried], drawn.texts[tried], drawn.weights[tried], drawn.part[tried])
         start = torch.as_tensor(rows)
         for prompts, texts in zip(torch.as_tensor(few.prompts), torch.as_tensor(few.texts)):
             value = self._loss(start.clone().requires_grad_(), start, prompts, texts)
@@ -178,9 +182,11 @@ class Signal:
                 )
             if not torch.isfinite(value):
                 raise ValueError(f"the loss is {value.item()} on a batch of pi0's texts")
-        single = self._each(start, start, few, vectorised=False)
+        elsewhere = random_policy(self.task, seed=0)  # where the KL has a gradient
+        away = torch.as_tensor(np.concatenate([elsewhere[:, :-1], self.beyond], axis=1))
+        single = self._each(away, away, few, vectorised=False)
         try:
-            many = self._each(start, start, few, vectorised=True)
+            many = self._each(away, away, few, vectorised=True)
         except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
             return False  # control flow by values, .item(), NumPy: one call after the other
         return bool(np.allclose(many, single, rtol=1e-9, atol=1e-12))

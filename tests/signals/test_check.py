@@ -133,3 +133,12 @@ def test_numbers_that_can_be_asserted_are_those_of_the_report() -> None:
     assert numbers["score"] == report.end.score < 0 and numbers["texts_left"] == pytest.approx(1, abs=1e-3)
     assert numbers["found"] == 1.0 and numbers["kl"] == report.end.kl
     assert "it ends with one text a prompt" in report.verdict
+
+
+def test_changes_can_be_chosen() -> None:
+    chosen = ("a word cloned", "texts of pi0 in place of its own")
+    assert [one.name for one in quick(reinforce, changes=chosen).moves] == list(chosen)
+    alone = quick(reinforce, changes=())
+    assert alone.moves == [] and alone.moved == 0.0 and alone.verdict.startswith("Right")
+    with pytest.raises(ValueError, match=r"changes must be of .*a word cloned.*, got \['cloned'\]"):
+        quick(reinforce, changes=["a word cloned", "cloned"])

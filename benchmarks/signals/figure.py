@@ -1,0 +1,66 @@
+"""The figure of the signals: what each loss scores where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.signals.page import SHORT, TITLES, Found, verdict
+from klrl_envs.results.look import INK, LOOK, METADATA
+
+COLOURS = dict(
+    zip(SHORT.values(), ("#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
+)
+LOWEST, HIGHEST = -1.0, 1.4  # bars are cut here, and say so
+
+
+def draw(found: Sequence[Found], out: Path) -> None:
+    """Scores as bars, TRL's rows and the formulas side by side, numbered as in the table."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.patches import Patch
+
+    numbered = list(enumerate(found, 1))
+    panels = [[one for one in numbered if one[1][0].kind == kind] for kind in TITLES]
+    with mpl.rc_context(LOOK):
+        figure, axes = pyplot.subplots(
+            1, 2, figsize=(15, 1.9 + 0.27 * max(map(len, panels))), layout="constrained"
+        )
+        for axis, title, panel in zip(axes, TITLES.values(), panels, strict=True):
+            draw_bars(axis, title, panel)
+        figure.suptitle(
+            "Where the losses of today's trainers end: exact, scored against the exact optimum",
+            x=0.01, ha="left", fontsize=13, color=INK,
+        )  # fmt: skip
+        figure.legend(
+            [Patch(color=colour) for colour in COLOURS.values()], list(COLOURS),
+            loc="outside lower left", ncols=6, frameon=False, fontsize=9,
+        )  # fmt: skip
+        figure.savefig(out / "signals.svg", metadata=METADATA)
+        figure.savefig(out / "signals.png", dpi=130, metadata={"Software": None})
+        pyplot.close(figure)
+
+
+def draw_bars(axes: Any, title: str, panel: Sequence[tuple[int, Found]]) -> None:
+    """The scores, best on top; of equal ones the first in the table."""
+    ordered = sorted(panel, key=lambda one: (round(one[1][1]["report"]["end"]["score"], 6), -one[0]))
+    for height, (_, (_, numbers)) in enumerate(ordered):
+        score = numbers["report"]["end"]["score"]
+        shown = min(max(score, LOWEST), HIGHEST)
+        axes.barh(height, shown, 0.62, color=COLOURS[verdict(numbers["report"])], linewidth=0)
+        axes.text(
+            max(shown, 0) + 0.03, height, f"{score:.3f}" + (" (cut)" if score < LOWEST else ""),
+            va="center", fontsize=8, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.axvline(1, color=INK, linewidth=1, linestyle=":")
+    axes.set_yticks(
+        range(len(ordered)), [f"{row.label}  ({number})" for number, (row, _) in ordered], fontsize=8
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(LOWEST - 0.02, HIGHEST)
+    axes.set_xlabel("score: 0 pi0, 1 the optimum")
+    axes.set_title(title, loc="left", fontsize=10, color=INK)

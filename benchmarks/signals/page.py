@@ -1,0 +1,160 @@
+"""The page of the signals: what was measured, one line a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.signals.row import CHANGES, TASK, Row
+from klrl_envs.signals.policy import optimal, standing
+from klrl_envs.signals.report import MOVED
+
+Found = tuple[Row, dict[str, Any]]
+"""A row and its numbers."""
+
+COLUMNS = (
+    "#", "loss", "cos J at pi0", "half way", "what it is the gradient of", "E[r]", "KL (nats)", "score",
+    "what moves its end", "variance", "verdict",
+)  # fmt: skip
+SHORT = {
+    "Right": "right",
+    "It ends at the optimum": "ends at the optimum, by another way",
+    "Wrong: it ends short of the optimum": "ends short of the optimum",
+    "Wrong: it ends with one text a prompt": "ends with one text a prompt",
+    "Wrong: it ends no better than where it began": "ends no better than pi0",
+    "No end was found": "no end was found",
+}
+"""Beginnings of a report's verdict, and what the table says."""
+TITLES = {"TRL": "TRL, as it is installed", "formula": "Published formulas"}
+HEAD = """# Today's trainers, untouched
+
+Made by `python -m benchmarks.signals`. Nothing is trained and nothing sampled: on two prompts of {texts}
+texts, of 1 to {longest} tokens, every expectation is a finite sum
+([what is computed](../../klrl_envs/signals/check.py)).
+
+![Where the losses end](signals.png)
+
+kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f}; pi* has E[r] {best:.3f} at {kl:.3f} nats. Score: 0 pi0, 1
+pi*. *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at pi0 and half way to
+pi* (at pi0 the KL has no gradient: only the reward's is seen). The end is where exact natural gradient steps
+of the expected loss lead from pi0: a score below 1 is the loss's own fault. *What moves its end*: changes
+that leave the optimum where it is, and the probability that lies elsewhere then; and with *{steps}*
+the score. *variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1. A group
+has 4 texts, a call one group, but where it is said below. Tried on each end: {changes}.
+
+"""
+ABOUT = {
+    "TRL": """{versions}. Trainers are made as anyone makes them; three methods are replaced: what is
+written, what it is paid, and what policy and pi0 think of it. Advantages, KL, masks, normalisers and clipping
+are TRL's own code ([trl_losses.py](trl_losses.py)). beta is kl_coef but where the label says otherwise.
+What is divided by a standard deviation of the batch has 2 groups of 2 texts a call. A call of one group is
+what one device has by TRL's defaults: per_device_train_batch_size is num_generations. TRL has no PPO any
+more, neither in `trl.trainer` nor in `trl.experimental`.
+""",
+    "formula": """Written down anew in [formulas.py](formulas.py): the formula is the source's, the code not.
+Clipping is that of the source, the KL's coefficient is kl_coef. What is whitened over the batch has 2 groups
+of 4 texts a call.
+""",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number; nothing where there is none."""
+    return "" if value is None else f"{value:.{digits}f}".replace("-0.000", "0.000")
+
+
+def at(report: dict[str, Any], policy: str) -> dict[str, Any]:
+    """The gradient at a policy."""
+    return next(one for one in report["gradients"] if one["policy"] == policy)
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """In a few words.
+
+    Raises:
+        ValueError: the report says something that the table has no words for.
+    """
+    for beginning, told in SHORT.items():
+        if report["verdict"].startswith(beginning):
+            return told
+    raise ValueError(f"no words for the verdict {report['verdict']!r}")
+
+
+def moves(report: dict[str, Any]) -> str:
+    """What moves the end, and by how much."""
+    told = [
+        f"{one['name']} ({one['moved']:.2f})"
+        for one in report["moves"]
+        if one["kind"] == "same optimum" and one["moved"] > MOVED
+    ]
+    told += [f"{one['name']}: {one['score']:.3f}" for one in report["moves"] if one["kind"] == "condition"]
+    return "; ".join(told)
+
+
+def source(row: Row) -> str:
+    """Of a formula: a link to the paper, or the repository's path."""
+    if row.kind == "TRL":
+        return ""
+    paper = row.source.replace(".", "").isdigit()
+    return f" ([{row.source}](https://arxiv.org/abs/{row.source}))" if paper else f" (`{row.source}`)"
+
+
+def line(place: int, row: Row, numbers: dict[str, Any]) -> str:
+    """A row of the table."""
+    report = numbers["report"]
+    end, half = report["end"], at(report, "half way")
+    cells = (
+        str(place),
+        row.label + source(row),
+        number(at(report, "pi0")["cosine"]),
+        number(half["cosine"]),
+        report["follows"] or "no sum of the known terms",
+        number(end["reward"]),
+        number(end["kl"]),
+        number(end["score"]),
+        moves(report),
+        number(half["variance"], 2),
+        verdict(report),
+    )
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def versions(found: Sequence[Found]) -> str:
+    """What was installed when rows were computed."""
+    told = {f"{name} {value}" for _, numbers in found for name, value in numbers["versions"].items()}
+    return ", ".join(sorted(told)) or "No row yet"
+
+
+def page(found: Sequence[Found], missing: Sequence[Row]) -> str:
+    """The page as Markdown."""
+    start, best = standing(TASK, TASK.reference), standing(TASK, optimal(TASK))
+    parts = [
+        HEAD.format(
+            texts=TASK.texts,
+            longest=TASK.tokens.shape[1],
+            kl_coef=TASK.kl_coef,
+            start=start.reward,
+            best=best.reward,
+            kl=best.kl,
+            steps=CHANGES[-1],
+            changes=", ".join(CHANGES),
+        )
+    ]
+    place = 0
+    for kind, title in TITLES.items():
+        own = [(row, numbers) for row, numbers in found if row.kind == kind]
+        rule = "| ---: | --- | ---: | ---: | --- | ---: | ---: | ---: | --- | ---: | --- |"
+        lines = [f"| {' | '.join(COLUMNS)} |", rule]
+        for row, numbers in own:
+            place += 1
+            lines.append(line(place, row, numbers))
+        parts += [
+            f"## {title}\n\n",
+            ABOUT[kind].format(versions=versions(own)),
+            "\n",
+            "\n".join(lines),
+            "\n\n",
+        ]
+    if missing:
+        parts.append(f"Not computed yet: {'; '.join(row.name for row in missing)}.\n")
+    return "".join(parts).rstrip("\n") + "\n"
