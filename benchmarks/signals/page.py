@@ -34,13 +34,16 @@ texts, of 1 to {longest} tokens, every expectation is a finite sum
 
 ![Where the losses end](signals.png)
 
-kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f}; pi* has E[r] {best:.3f} at {kl:.3f} nats. Score: 0 pi0, 1
-pi*. *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at pi0 and half way to
-pi* (at pi0 the KL has no gradient: only the reward's is seen). The end is where exact natural gradient steps
-of the expected loss lead from pi0: a score below 1 is the loss's own fault. *What moves its end*: changes
-that leave the optimum where it is, and the probability that lies elsewhere then; and with *{steps}*
-the score. *variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1. A group
-has 4 texts, a call one group, but where it is said below. Tried on each end: {changes}.
+kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f}; pi* has E[r] {best:.3f} at {kl:.3f} nats.
+Score: 0 pi0, 1 pi*. *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at
+pi0 and half way to pi* (at pi0 the KL has no gradient: only the reward's is seen). The end is where exact
+natural gradient steps of the expected loss lead from pi0: a score below 1 is the loss's own fault. *What
+moves its end*: changes that leave the optimum where it is, and the probability that lies elsewhere then; and with
+*{steps}* the score. *variance*: of one call half way, at equal progress, leave-one-out
+REINFORCE's being 1. A group has 4 texts, a call one group, but where it is said below. Tried on each end:
+{changes}.
+
+[Real trainings beside their predicted ends](trained/README.md).
 
 """
 ABOUT = {

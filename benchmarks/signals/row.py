@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from klrl_envs.results.document import write_atomically
 from klrl_envs.signals import Loss, check_signal, random_task
-from klrl_envs.signals.variants import BATCH_STEPS, STAKES
+from klrl_envs.signals.variants import BATCH_STEPS
 
 Kind = Literal["TRL", "formula"]
 
@@ -21,20 +21,13 @@ TASK = random_task(words=1, horizon=3, kl_coef=0.1)
 """Two prompts of 4 texts of 1 to 3 tokens; pi* is .43 nats from pi0."""
 
 
-def stakes() -> str:
-    """The change that makes the stakes of prompts unequal, by its name."""
-    return f"the last prompt's rewards times {STAKES:g}"
-
-
 CHANGES = (
     "rewards and kl_coef times 10",
-    "a word cloned",
     "a word spelled with 3 tokens",
-    stakes(),
     "groups of 2",
     f"{BATCH_STEPS} steps on each batch",
 )
-"""What is tried on each end, of all that ``check_signal`` knows."""
+"""What is tried on each end: what tells these losses apart, of all that ``check_signal`` knows."""
 
 
 @dataclass(frozen=True)

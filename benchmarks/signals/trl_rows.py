@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.signals.row import CHANGES, TASK, Row, stakes
+from benchmarks.signals.row import CHANGES, TASK, Row
 from benchmarks.signals.trl_losses import Algorithm, Called
 from klrl_envs.signals import Loss
 from klrl_envs.signals.variants import BATCH_STEPS
 
-COUPLED = ("rewards and kl_coef times 10", stakes())
+COUPLED = ("rewards and kl_coef times 10",)
 """What is tried where a standard deviation is the batch's, so that calls are made one after the other."""
 SOURCES: dict[Algorithm, str] = {
     "GRPO": "trl/trainer/grpo_trainer.py",
@@ -36,7 +36,7 @@ def row(name: str, label: str, algorithm: Algorithm, settings: dict[str, Any], *
         loss=partial(made, called),
         group=2 if coupled else 4,
         batch=2 if coupled else 1,
-        changes=COUPLED if coupled else CHANGES,
+        changes=() if not beta else COUPLED if coupled else CHANGES,
         modules=("trl",),
     )
 
