@@ -12,7 +12,7 @@ from klrl_envs.results.look import INK, LOOK, METADATA
 COLOURS = dict(
     zip(SHORT.values(), ("#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
 )
-LOWEST, HIGHEST = -1.0, 1.4  # bars are cut here, and say so
+LOWEST, HIGHEST = -2.0, 1.4  # bars are cut here, and say so
 
 
 def draw(found: Sequence[Found], out: Path) -> None:

@@ -38,10 +38,10 @@ kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f}; pi* has E[r] {best:.3f} at {kl
 Score: 0 pi0, 1 pi*. *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at
 pi0 and half way to pi* (at pi0 the KL has no gradient: only the reward's is seen). The end is where exact
 natural gradient steps of the expected loss lead from pi0: a score below 1 is the loss's own fault. *What
-moves its end*: changes that leave the optimum where it is, and the probability that lies elsewhere then; and with
-*{steps}* the score. *variance*: of one call half way, at equal progress, leave-one-out
-REINFORCE's being 1. A group has 4 texts, a call one group, but where it is said below. Tried on each end:
-{changes}.
+moves its end*: the probability that lies elsewhere with a change that leaves the optimum where it is, and the
+score with {steps}, where clipping has a say. Tried are: {changes}.
+*variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1. A group has 4 texts, a
+call one group and a batch one step, but where it is said.
 
 [Real trainings beside their predicted ends](trained/README.md).
 
@@ -49,7 +49,8 @@ REINFORCE's being 1. A group has 4 texts, a call one group, but where it is said
 ABOUT = {
     "TRL": """{versions}. Trainers are made as anyone makes them; three methods are replaced: what is
 written, what it is paid, and what policy and pi0 think of it. Advantages, KL, masks, normalisers and clipping
-are TRL's own code ([trl_losses.py](trl_losses.py)). beta is kl_coef but where the label says otherwise.
+are TRL's own code ([trl_losses.py](trl_losses.py)). beta is kl_coef but where the label says otherwise; GRPO
+is told of several steps a batch (num_iterations), so that it clips; with one step that changes nothing.
 What is divided by a standard deviation of the batch has 2 groups of 2 texts a call. A call of one group is
 what one device has by TRL's defaults: per_device_train_batch_size is num_generations. TRL has no PPO any
 more, neither in `trl.trainer` nor in `trl.experimental`.
@@ -90,7 +91,11 @@ def moves(report: dict[str, Any]) -> str:
         for one in report["moves"]
         if one["kind"] == "same optimum" and one["moved"] > MOVED
     ]
-    told += [f"{one['name']}: {one['score']:.3f}" for one in report["moves"] if one["kind"] == "condition"]
+    told += [
+        f"{one['name']}: {one['score']:.3f}" + ("" if one["found"] else ", not at rest")
+        for one in report["moves"]
+        if one["kind"] == "condition"
+    ]
     return "; ".join(told)
 
 

@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 from klrl_envs.results.document import write_atomically
 from klrl_envs.signals import Loss, check_signal, random_task
-from klrl_envs.signals.variants import BATCH_STEPS
+from klrl_envs.signals.variants import BATCH_STEPS, STAKES
 
 Kind = Literal["TRL", "formula"]
 
-TASK = random_task(words=1, horizon=3, kl_coef=0.1)
-"""Two prompts of 4 texts of 1 to 3 tokens; pi* is .43 nats from pi0."""
+TASK = random_task(words=1, horizon=3)
+"""Two prompts of 4 texts of 1 to 3 tokens: what ``check_signal`` takes where prompts share a call."""
 
 
 CHANGES = (
     "rewards and kl_coef times 10",
     "a word spelled with 3 tokens",
+    f"the last prompt's rewards times {STAKES:g}",
     "groups of 2",
     f"{BATCH_STEPS} steps on each batch",
 )

@@ -42,7 +42,7 @@ FOLDER = Path(__file__).parent / "trained"
 WORDS, HORIZON, KL_COEF = 3, 2, 0.1
 PROMPTS = ((1,), (2,))
 HIDDEN, SPREAD, SEED = 32, 0.2, 0
-GROUP, BATCH, STEPS, LEARNING_RATE = 4, 64, 400, 5e-3
+GROUP, BATCH, STEPS, LEARNING_RATE = 4, 64, 200, 1e-2
 """Texts of a prompt, texts a step, steps, Adam's rate, which falls linearly to 0."""
 NEAR = 0.05
 """Of the score: a training that ends so near ends where it is said to."""

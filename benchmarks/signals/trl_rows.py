@@ -26,7 +26,8 @@ def made(called: Called) -> Loss:
 
 def row(name: str, label: str, algorithm: Algorithm, settings: dict[str, Any], *, beta: bool = True) -> Row:
     """A row of the table."""
-    called = Called(algorithm, settings, beta=beta, steps=BATCH_STEPS)
+    steps = BATCH_STEPS if algorithm == "GRPO" else 1  # RLOO keeps what the policy thought in any case
+    called = Called(algorithm, settings, beta=beta, steps=steps)
     coupled = called.groups_meet_in == "deviation"
     return Row(
         name=f"trl-{name}",

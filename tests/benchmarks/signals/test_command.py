@@ -37,7 +37,7 @@ def test_a_line_says_what_a_row_found() -> None:
     assert line.startswith(
         f"| 7 | {row.label} | 1.000 | 1.000 | E[r] - kl_coef KL(pi \\|\\| pi0) | 0.500 | 0.250"
     )
-    assert "groups of 2 (0.12); 4 steps on each batch: 0.750" in line and "cloned" not in line
+    assert "| groups of 2 (0.12); 4 steps on each batch: 0.750 |" in line
     assert line.endswith("| right |")
     assert "no sum of the known terms" in page.line(1, row, numbers(follows=None))
     with pytest.raises(ValueError, match="no words for the verdict 'Odd"):
