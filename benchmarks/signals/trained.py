@@ -39,10 +39,10 @@ from klrl_envs.signals.policy import standing
 from klrl_envs.signals.variants import Setting
 
 FOLDER = Path(__file__).parent / "trained"
-WORDS, HORIZON, KL_COEF = 3, 2, 0.1
+WORDS, HORIZON, KL_COEF = 3, 2, 0.3
 PROMPTS = ((1,), (2,))
 HIDDEN, SPREAD, SEED = 32, 0.2, 0
-GROUP, BATCH, STEPS, LEARNING_RATE = 4, 64, 200, 1e-2
+GROUP, BATCH, STEPS, LEARNING_RATE = 4, 64, 1_500, 1e-3
 """Texts of a prompt, texts a step, steps, Adam's rate, which falls linearly to 0."""
 NEAR = 0.05
 """Of the score: a training that ends so near ends where it is said to."""
@@ -63,6 +63,7 @@ class Training:
 
 TRAININGS = (
     Training("rloo", "RLOO", Called("RLOO", {})),
+    Training("dapo", "GRPO, as it comes but for beta (dapo, group)", Called("GRPO", {})),
     Training(
         "grpo",
         "GRPO: loss_type grpo, scale_rewards group",
@@ -181,7 +182,7 @@ def page(found: Sequence[tuple[Training, dict[str, Any]]], missing: Sequence[Tra
         "Made by `python -m benchmarks.signals.trained`.",
         "",
         *[line for part in about for line in (part, "")],
-        f"kl_coef {KL_COEF:g}; {STEPS} steps of {BATCH} texts in groups of {GROUP}, AdamW at "
+        f"kl_coef {KL_COEF:g}; {STEPS:,} steps of {BATCH} texts in groups of {GROUP}, AdamW at "
         f"{LEARNING_RATE:g} that falls to 0, one seed; {', '.join(sorted(versions))}. Seconds of a core are "
         f"those of the training.",
         "",

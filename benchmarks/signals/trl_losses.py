@@ -230,18 +230,18 @@ def tiny_model(folder: Path, words: int = 3, hidden: int = 8, spread: float = 0.
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     plain = Tokenizer(WordLevel({str(word): word for word in range(words)}, unk_token="0"))
     plain.pre_tokenizer = Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=plain, eos_token="0", pad_token="0", unk_token="0", padding_side="left"
     )
-    config = LlamaConfig(
-        vocab_size=words, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=1,
-        num_attention_heads=1, max_position_embeddings=32, initializer_range=spread,
-        pad_token_id=0, eos_token_id=0, bos_token_id=None,
+    # positions that are learnt: by rotations alone a word said twice reads as said once
+    config = GPT2Config(
+        vocab_size=words, n_embd=hidden, n_layer=1, n_head=1, n_positions=32, initializer_range=spread,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, pad_token_id=0, eos_token_id=0, bos_token_id=None,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return LlamaForCausalLM.from_pretrained(folder), tokenizer
+    return GPT2LMHeadModel.from_pretrained(folder), tokenizer
