@@ -34,16 +34,18 @@ texts, of 1 to {longest} tokens, every expectation is a finite sum
 
 ![Where the losses end](signals.png)
 
-kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f}; pi* has E[r] {best:.3f} at {kl:.3f} nats.
-Score: 0 pi0, 1 pi*. *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at
-pi0 and half way to pi* (at pi0 the KL has no gradient: only the reward's is seen). The end is where exact
-natural gradient steps of the expected loss lead from pi0: a score below 1 is the loss's own fault. *What
-moves its end*: the probability that lies elsewhere with a change that leaves the optimum where it is, and the
-score with {steps}, where clipping has a say. Tried are: {changes}.
-*variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1. A group has 4 texts, a
-call one group and a batch one step, but where it is said.
+kl_coef is {kl_coef:g}. pi0 has E[r] {start:.3f} and scores 0; pi* has E[r] {best:.3f} at {kl:.3f} nats and
+scores 1.
 
-[Real trainings beside their predicted ends](trained/README.md).
+- *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at pi0 and half way to
+  pi*. At pi0 the KL has no gradient, and half way J's has the reward's direction: what a loss makes of the KL
+  shows where it ends.
+- The end is where exact natural gradient steps of the expected loss lead from pi0. A score below 1 is the
+  loss's own fault. [Real trainings](trained/README.md) end there, too.
+- *What moves its end*: the probability that lies elsewhere with a change that leaves the optimum where it is,
+  and the score with {steps}, where clipping has a say. Tried are: {changes}.
+- *variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1.
+- A group has 4 texts, a call one group and a batch one step, but where it is said.
 
 """
 ABOUT = {
@@ -54,6 +56,16 @@ is told of several steps a batch (num_iterations), so that it clips; with one st
 What is divided by a standard deviation of the batch has 2 groups of 2 texts a call. A call of one group is
 what one device has by TRL's defaults: per_device_train_batch_size is num_generations. TRL has no PPO any
 more, neither in `trl.trainer` nor in `trl.experimental`.
+
+- A reward over its group's standard deviation is worth more, beside the KL, the less a group's rewards
+  differ: kl_coef counts for little, and for ever less as the policy narrows.
+- Less the group's mean, which has the text's own reward in it, a reward of G texts is worth 1 - 1 / G of
+  itself. With the KL in the loss kl_coef therefore counts G / (G - 1) times, and the end moves with G; RLOO
+  leaves the own reward out, and takes the KL off it.
+- The KL in GRPO's loss is that of visited states, blind to the KL to come: KL(pi || pi0), or KL(pi0 || pi)
+  with use_bias_correction_kl False.
+- cispo holds the ratio at epsilon_high, not at 1 + epsilon_high. Where that is not set it is epsilon, .2:
+  each weight is .2 on-policy, and kl_coef counts five times.
 """,
     "formula": """Written down anew in [formulas.py](formulas.py): the formula is the source's, the code not.
 Clipping is that of the source, the KL's coefficient is kl_coef. What is whitened over the batch has 2 groups
