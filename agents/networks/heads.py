@@ -30,12 +30,15 @@ class TextPolicy(TextHeads, PolicyNetwork):
         critic: whether there is one.
         size: of the evidence's embeddings.
         width: of the heads' two hidden layers.
+        **sizes: others, of a network that has them.
     """
 
     observes: ClassVar = "pi0's hidden state, sums over the tokens, time"
 
-    def __init__(self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256) -> None:
-        super().__init__(task, size, width, pairs=int(critic))
+    def __init__(
+        self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256, **sizes: int
+    ) -> None:
+        super().__init__(task, size, width, pairs=int(critic), **sizes)
         self.critic = perceptron(self.inputs, width, 1) if critic else None
         self.middle = sum(task.reward_range) / 2 / task.kl_coef
 
@@ -85,8 +88,9 @@ class TextPolicy(TextHeads, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        reference_from: NDArray[np.int64] | None = None,
     ) -> Trajectories:
-        """See ``PolicyNetwork``."""
+        """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, pi0 writes on."""
         device = generator.device
         writer = Writer(engine, prompts, device, given)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
@@ -94,6 +98,9 @@ class TextPolicy(TextHeads, PolicyNetwork):
             reference = writer.reference_rows()
             hidden = features_of(engine.reference_lanes, device)
             residual = self.residual(progress.inputs(hidden), progress.last)
+            if reference_from is not None:
+                switched = torch.as_tensor(engine.time >= reference_from, device=device)
+                residual = residual.masked_fill(switched[:, None], 0.0)
             # the trajectories keep the hidden state: the evidence changes while they are learnt from
             progress.append(writer.step(hidden, reference, residual, self.middle, generator))
         return writer.trajectories()

@@ -68,6 +68,14 @@ class PolicyNetwork(nn.Module, ABC):
         Else the first advantages are its own error alone. Those that begin near the truth do nothing here.
         """
 
+    def softened(self, trajectories: Trajectories) -> Trajectories:
+        """Episodes, old ones too, of which ``values`` are soft values of the policy as it is now.
+
+        A soft value counts the KL of the present step, so that log pi - log pi0 + V is Q of the token taken.
+        A critic that is added to nothing but a constant learns whichever it is asked for.
+        """
+        return trajectories
+
     @abstractmethod
     def for_evaluation(self, task: Task) -> tuple[Any, bool]:
         """This policy as ``klrl_envs.evaluate`` takes it, and whether it reads the features id.

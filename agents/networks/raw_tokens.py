@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -45,11 +46,23 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
 
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
         """See ``PolicyNetwork``."""
+        return residual_scores(trajectories, index, self.residual(trajectories, index))
+
+    def residual(self, trajectories: Trajectories, index: Tensor) -> Tensor:
+        """Logits less log pi0 [M, V] of the M steps that the episodes ``index`` [n] took, in order."""
         mask = trajectories.mask[index]
         residual = self.read(self.actor, trajectories, index)[mask]
         if self.task.exact is not None and self.task.exact.initial_policy is not None:
             residual = residual + trajectories.inputs[index][mask]
-        return residual_scores(trajectories, index, residual)
+        return residual
+
+    @torch.no_grad()
+    def softened(self, trajectories: Trajectories) -> Trajectories:
+        """See ``PolicyNetwork``: the critic is added to log sum exp of the logits alone."""
+        mask = trajectories.mask
+        every = torch.arange(len(mask), device=mask.device)
+        levels = (trajectories.rows[mask] + self.residual(trajectories, every)).logsumexp(dim=-1)
+        return replace(trajectories, base=torch.zeros_like(trajectories.base).masked_scatter(mask, levels))
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +34,13 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
     Args:
         task: an exact task.
         width: of the two hidden layers.
+        **sizes: others, of a network that has them.
     """
 
     observes: ClassVar = "automaton's state, time"
 
-    def __init__(self, task: Task, width: int = 128) -> None:
-        super().__init__(task, width)
+    def __init__(self, task: Task, width: int = 128, **sizes: int) -> None:
+        super().__init__(task, width, **sizes)
         self.critic = tanh_network(self.inputs, width, 1)
         self._tables: Tables | None = None
 
@@ -56,6 +58,14 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
 
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
         """See ``PolicyNetwork``."""
+        log_probs, kl, _ = self.scores_and_levels(trajectories, index)
+        return log_probs, kl
+
+    def scores_and_levels(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scores, and log sum exp of the logits, [n, T] each, nats, zero after the end.
+
+        What a logit has above log pi of its token is the level, whichever the token is.
+        """
         visited, mask = visited_by(trajectories), trajectories.mask[index]
         used, state = torch.unique(visited.state[index][mask], return_inverse=True)
         context, actions = visited.context[index][mask], trajectories.actions[index][mask]
@@ -64,9 +74,16 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         ratios, kl = SharedScores.apply(  # pyright: ignore[reportGeneralTypeIssues]
             residual, base, visited.changed, state, context, actions
         )
-        log_probs = ratios + base[context, actions].log()
+        log_probs, levels = ratios + base[context, actions].log(), residual[state, actions] - ratios
         blank = torch.zeros(mask.shape, device=mask.device)
-        return blank.masked_scatter(mask, log_probs.float()), blank.masked_scatter(mask, kl.float())
+        found = (blank.masked_scatter(mask, each.float()) for each in (log_probs, kl, levels))
+        return next(found), next(found), next(found)
+
+    @torch.no_grad()
+    def softened(self, trajectories: Trajectories) -> Trajectories:
+        """See ``PolicyNetwork``: the critic is added to log sum exp of the logits alone."""
+        every = torch.arange(len(trajectories.mask), device=trajectories.mask.device)
+        return replace(trajectories, base=self.scores_and_levels(trajectories, every)[2])
 
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""
@@ -82,8 +99,9 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        reference_from: NDArray[np.int64] | None = None,
     ) -> Trajectories:
-        """See ``PolicyNetwork``."""
+        """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, what it starts from writes on."""
         device = generator.device
         writer, tables = Writer(engine, prompts, device, given), self.tables_on(device)
         state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
@@ -96,10 +114,13 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
             states, place = np.unique(engine.state[lanes], return_inverse=True)
             state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
             inputs.append(tables.inputs(states, time))
+            residual = self.actor(inputs[-1])
+            if reference_from is not None:
+                place[time >= reference_from[lanes]] = len(residual)
+                residual = torch.cat((residual, torch.zeros_like(residual[:1])))
             drawn, scored = tables.draw(
-                self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator,
-                writer.given(lanes),
-            )  # fmt: skip
+                residual, tables.number(place), context[lanes, time], generator, writer.given(lanes)
+            )
             scores.append(scored)
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = drawn.cpu().numpy()

@@ -27,6 +27,8 @@ SUFFIXES = (".safetensors", ".onnx")
 NETWORKS = {
     "hidden-state": ("klrl_envs.networks.hidden_state", "HiddenStateNetwork"),
     "language-model": ("klrl_envs.networks.language_model", "LanguageModelNetwork"),
+    "q-heads": ("klrl_envs.networks.q_values", "QHeads"),
+    "q-residual": ("klrl_envs.networks.q_values", "QResidual"),
     "raw-tokens": ("klrl_envs.networks.raw_tokens", "RawTokens"),
     "residual": ("klrl_envs.networks.residual", "ResidualNetwork"),
     "table": ("klrl_envs.networks.table", "Table"),

@@ -21,6 +21,7 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.hidden_state",
     "klrl_envs.networks.language_model",
     "klrl_envs.networks.perceptron",
+    "klrl_envs.networks.q_values",
     "klrl_envs.networks.raw_tokens",
     "klrl_envs.networks.residual",
     "klrl_envs.networks.table",

@@ -10,9 +10,9 @@ import torch
 
 from agents.networks.categorical import draw
 from agents.ppo import PPO, PPOArguments, advantages_of
-from klrl_envs import AutomatonTask, Engine
+from klrl_envs import Engine
 from klrl_envs.optima.dynamic_programme import solve
-from tests.agents.tiny import exact_objective, gradient_of, tilted_policy, tiny_task
+from tests.agents.tiny import OptimalResidual, exact_objective, gradient_of, tilted_policy, tiny_task
 
 
 def ppo_gradient(ppo: PPO, weights: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,30 +64,6 @@ def test_no_policy_gradient_at_the_optimum(gae_lambda: float) -> None:
     ppo.policy.actor = table  # type: ignore[assignment]
     mean, error = ppo_gradient(ppo, [table.table])
     assert (mean.abs() < 5 * error + 1e-6).all()
-
-
-class OptimalResidual(torch.nn.Module):
-    """What each token leads to at the optimum, nats, as a table [time, state, token]: a ``ResidualPolicy``
-    whose f it is has logits log pi0 + f and the value log sum exp(logits).
-    """
-
-    def __init__(self, task: AutomatonTask, solution: Any) -> None:
-        super().__init__()
-        self.states = torch.from_numpy(task.state_features)
-        horizon, states = task.horizon, len(self.states)
-        # NaN where no text leads: to read it there would spoil every gradient
-        table = torch.full((horizon, states, task.vocab_size), torch.nan)
-        for time, reached in enumerate(solution.problem.reached):
-            at = np.zeros_like(reached), reached, np.full_like(reached, time)
-            value = solution.values(*at)[:, None] / task.kl_coef
-            residual = solution.log_probs(*at) - task.reference.rows(np.zeros(1, dtype=np.int64)) + value
-            table[time, reached] = torch.from_numpy(residual).float()
-        self.table = torch.nn.Parameter(table)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        features = self.states.shape[1]
-        state = (inputs[..., None, :features] - self.states).abs().sum(-1).argmin(-1)
-        return self.table[((1 - inputs[..., features]) * len(self.table)).round().long(), state]
 
 
 def test_advantages_vanish_at_the_optimum() -> None:

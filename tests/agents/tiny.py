@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 
 import klrl_envs
 from agents.networks.residual import ResidualPolicy
+from agents.networks.trajectories import Trajectories, make_engine
 from klrl_envs import AutomatonTask, Engine, observer_of
+from klrl_envs.optima.dynamic_programme import solve
 
 SMALL_GRID = {"size": 4, "horizon": 12}
 
@@ -63,3 +66,72 @@ def exact_objective(policy: torch.nn.Module, task: AutomatonTask) -> torch.Tenso
 def gradient_of(policy: ResidualPolicy) -> torch.Tensor:
     """Of the policy's weights, in a row."""
     return torch.cat([weight.grad.flatten() for weight in policy.actor.parameters()])  # type: ignore[union-attr]
+
+
+TEXTS = np.array([[0, 0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]])
+"""Every text of the task, a token behind the end for the shortest."""
+
+
+def every_text(policy: ResidualPolicy, task: AutomatonTask) -> tuple[Trajectories, torch.Tensor]:
+    """All texts as episodes of a policy, and their probabilities under it, [7]."""
+    count = len(TEXTS)
+    generator = torch.Generator().manual_seed(0)
+    found = policy.write(make_engine(task, count, 0), np.zeros(count, dtype=np.int64), generator, TEXTS)
+    return found, found.log_probs.sum(1).exp()
+
+
+def expected_gradient(
+    policy: ResidualPolicy, probabilities: torch.Tensor, add: Callable[[torch.Tensor], object]
+) -> torch.Tensor:
+    """The mean over texts of the gradient that ``add`` gives the policy for the text of an index [1]."""
+    total = torch.zeros(())
+    for place, probability in enumerate(probabilities):
+        policy.zero_grad()
+        add(torch.tensor([place]))
+        total = total + probability * gradient_of(policy)
+    return total
+
+
+def random_critic(policy: ResidualPolicy) -> None:
+    """Give a policy's critic numbers that mean nothing."""
+    torch.manual_seed(5)
+    torch.nn.init.normal_(policy.critic[-1].weight, std=1.0)  # type: ignore[arg-type]
+
+
+def solution_of(task: AutomatonTask) -> Any:
+    """The exact solution of the task."""
+    return solve(
+        task.reference, task.automaton, horizon=task.horizon, end_token=task.end_token, kl_coef=task.kl_coef
+    )
+
+
+class OptimalResidual(torch.nn.Module):
+    """What each token leads to at the optimum, nats, as a table [time, state, token]: a ``ResidualPolicy``
+    whose f it is has logits log pi0 + f and the value log sum exp(logits).
+    """
+
+    def __init__(self, task: AutomatonTask, solution: Any) -> None:
+        super().__init__()
+        self.states = torch.from_numpy(task.state_features)
+        horizon, states = task.horizon, len(self.states)
+        # NaN where no text leads: to read it there would spoil every gradient
+        table = torch.full((horizon, states, task.vocab_size), torch.nan)
+        for time, reached in enumerate(solution.problem.reached):
+            at = np.zeros_like(reached), reached, np.full_like(reached, time)
+            value = solution.values(*at)[:, None] / task.kl_coef
+            residual = solution.log_probs(*at) - task.reference.rows(np.zeros(1, dtype=np.int64)) + value
+            table[time, reached] = torch.from_numpy(residual).float()
+        self.table = torch.nn.Parameter(table)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """f [..., V] of inputs [..., D]."""
+        features = self.states.shape[1]
+        state = (inputs[..., None, :features] - self.states).abs().sum(-1).argmin(-1)
+        return self.table[((1 - inputs[..., features]) * len(self.table)).round().long(), state]
+
+
+def optimal_policy(task: AutomatonTask) -> ResidualPolicy:
+    """A policy that is pi*, and whose critic adds nothing."""
+    policy = ResidualPolicy(task, width=8)
+    policy.actor = OptimalResidual(task, solution_of(task))  # type: ignore[assignment]
+    return policy
