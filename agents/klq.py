@@ -11,18 +11,19 @@ policy the target of Q is the soft lambda-return, held fixed over the batch,
     loss = S_t (Q_t - G_t)^2 / 2
 
 with gamma = 1 and V = 0 behind the end. There is one loss for policy and critic, no ratio to the policy that
-wrote and nothing to clip. Source: Brown et al. 2025 (arXiv 2508.17000).
+wrote and nothing to clip; some passes on V alone follow. Source: Brown et al. 2025 (arXiv 2508.17000).
 
 Fixed point: pi*, for each lambda, as expected deltas are zero where Q is the policy's own soft value, and pi
 is pi0 exp(Q - V) of it. Where luck draws the next state, Q is the mean of what follows: E[V'], as it must be.
 For lambda = 1 the policy's first gradient on a batch is that of -J / kl_coef, whatever V is.
 
-One step of Adam a minibatch and several a batch; the weights' last part is averaged, steps decay. Left out:
-their whitening of rewards and their clipping of values, either of which would move the fixed point.
+Added: passes on V alone, and an average of the last weights. Left out: any whitening of rewards and any
+clipping, either of which would move the fixed point.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,8 @@ class KLQArguments(NetworkArguments):
     """the same of the critic"""
     pair_learning_rate: float = 1e-2
     """the same of the critic's numbers for pairs of tokens, each of which is seen rarely"""
+    critic_epochs: int = 3
+    """passes of the critic alone over a batch thereafter"""
     return_lambda: float | None = None
     """of the returns: 1 for the whole return, 0 for one step"""
     warm_up: float = 0.02
@@ -179,18 +182,34 @@ class KLQ:
             self.policy.level(trajectories.paid(self.task.kl_coef).sum(dim=1))
         targets = targets_of(self.policy, trajectories, self.task.kl_coef, self.settings["return_lambda"])
         loss = torch.zeros(())
-        for _ in range(self.settings["epochs"]):
-            order = torch.as_tensor(self.rng.permutation(self.settings["batch"]), device=self.device)
-            for part in order.split(self.settings["minibatch"]):
-                for optimizer in self.optimizers:
-                    optimizer.zero_grad(set_to_none=True)
-                    rate = scheduled(optimizer.defaults["lr"], progress, self.args.warm_up)
-                    optimizer.param_groups[0]["lr"] = rate
-                loss = descend(self.policy, trajectories, targets, part, self.args.micro_batch)
-                torch.nn.utils.clip_grad_norm_(self.policy.actor_weights(), self.settings["clip_norm"])
-                for optimizer in self.optimizers:
-                    optimizer.step()
+        for part in self.parts(self.settings["epochs"]):
+            self.clear(progress)
+            loss = descend(self.policy, trajectories, targets, part, self.args.micro_batch)
+            torch.nn.utils.clip_grad_norm_(self.policy.actor_weights(), self.settings["clip_norm"])
+            for optimizer in self.optimizers:
+                optimizer.step()
+        # what Q's target leaves for V, where the policy has taken its share
+        targets, mask = targets - trajectories.log_ratios, trajectories.mask
+        for part in self.parts(self.args.critic_epochs):
+            self.clear(progress)
+            error = torch.where(mask[part], self.policy.values(trajectories, part) - targets[part], 0.0)
+            (error.square().sum() / (2 * len(part))).backward()
+            for optimizer in self.optimizers[1:]:
+                optimizer.step()
         return float(loss)
+
+    def parts(self, epochs: int) -> Iterator[Tensor]:
+        """Minibatches of episodes, in a new order each epoch."""
+        for _ in range(epochs):
+            order = torch.as_tensor(self.rng.permutation(self.settings["batch"]), device=self.device)
+            yield from order.split(self.settings["minibatch"])
+
+    def clear(self, progress: float) -> None:
+        """No gradient, and the learning rates of the schedule."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            rate = scheduled(optimizer.defaults["lr"], progress, self.args.warm_up)
+            optimizer.param_groups[0]["lr"] = rate
 
 
 def learn(args: KLQArguments, training: Training, device: torch.device) -> PolicyNetwork:

@@ -15,8 +15,8 @@ the t-th token t / h times, as so many pieces hold it. Luck breaks this: the squ
 a part in is least elsewhere, so that a task must be without (``agents.klq`` regresses on the mean instead).
 
 Sources: Nachum et al. 2017 (arXiv 1702.08892, eq. 14); over a language model's vocabulary and on several
-steps, ShiQ 2025 (arXiv 2505.11081). Left out: drawing earlier texts by their reward, a discount of later
-steps, and one network for policy and value.
+steps, Clavier et al. 2025 (arXiv 2505.11081). Left out: drawing earlier texts by their reward, a discount of
+later steps, and one network for policy and value.
 """
 
 from __future__ import annotations

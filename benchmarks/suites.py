@@ -14,6 +14,11 @@ SMALL_TABLES = tuple(
 )
 """Diagnostics without prompts, luck or thousands of states, which a table of states and tokens fits."""
 
+WITHOUT_LUCK = tuple(row.gym_id for row in REGISTRY if "exact" in row.tags and row.task_id != "Dialogue-v0")
+"""Exact environments in which the next state follows from the token."""
+
+NEURAL = tuple(row.gym_id for row in REGISTRY if "neural" in row.tags)
+
 EXACT_TEXTS = tuple(row.gym_id for row in REGISTRY if {"exact", "text"} <= set(row.tags))
 """What an agent that is shown the raw tokens alone is asked to write."""
 
@@ -33,6 +38,10 @@ SUITES: dict[str, Suite] = {
             EXACT_TEXTS,
         ),
         Experiment("ppo", "python -m agents.ppo"),
+        Experiment("klq", "python -m agents.klq"),
+        Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK + NEURAL),
+        Experiment("dqn", "python -m agents.dqn"),
+        Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK + NEURAL),
         # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
         Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
         Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
@@ -51,6 +60,10 @@ SUITES: dict[str, Suite] = {
         *over_sweeps("q_learning", "python -m agents.q_learning", SMALL_TABLES),
         *over_sweeps("reinforce", "python -m agents.reinforce"),
         *over_sweeps("ppo", "python -m agents.ppo"),
+        *over_sweeps("klq", "python -m agents.klq"),
+        *over_sweeps("path_consistency", "python -m agents.path_consistency"),
+        *over_sweeps("dqn", "python -m agents.dqn"),
+        *over_sweeps("q_sharp", "python -m agents.q_sharp"),
         *over_sweeps("sb3_ppo", "python -m agents.sb3_ppo"),
     ),
     # Minutes: does every command start, write what it must, and get read? Its numbers mean nothing.
@@ -60,6 +73,10 @@ SUITES: dict[str, Suite] = {
         Experiment("q_learning", "python -m agents.q_learning", "grid", (0,), 20_000),
         Experiment("reinforce", "python -m agents.reinforce", "exact", (0,), 20_000),
         Experiment("ppo", "python -m agents.ppo", "exact", (0,), 20_000),
+        Experiment("klq", "python -m agents.klq", "exact", (0,), 20_000),
+        Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK, (0,), 20_000),
+        Experiment("dqn", "python -m agents.dqn", "exact", (0,), 20_000),
+        Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK, (0,), 20_000),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo", "exact", (0,), 20_000),
     ),
 }

@@ -32,6 +32,15 @@ TRAININGS = {
     "reinforce on an exact task": (
         "reinforce", "Reinforce", {"env_id": "klrl/GridNavigation-v0", "tokens": 4_000}
     ),
+    "klq on an exact task": ("klq", "KLQ", {"env_id": "klrl/DiagnosticNoise-v0", "tokens": 4_000}),
+    "path consistency, with what it keeps": (
+        "path_consistency", "PathConsistency", {"env_id": "klrl/DiagnosticNoise-v0", "tokens": 4_000}
+    ),
+    "path consistency with heads": (
+        "path_consistency",
+        "PathConsistency",
+        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16},
+    ),
     "ppo with heads": (
         "ppo",
         "PPO",

@@ -12,6 +12,7 @@ import klrl_envs
 from klrl_envs.networks.hidden_state import HiddenStateNetwork
 from klrl_envs.networks.language_model import LanguageModelNetwork
 from klrl_envs.networks.network import Network
+from klrl_envs.networks.q_values import QHeads, QResidual
 from klrl_envs.networks.residual import ResidualNetwork
 from klrl_envs.networks.table import Table
 from klrl_envs.networks.text_heads import TextHeads
@@ -29,6 +30,10 @@ KINDS = {
     "text-heads without pairs": "klrl/Sentiment-v0",
     "word-heads": "klrl/Sentiment-v0",
     "hidden-state": "klrl/Sentiment-v0",
+    "q-residual": GRID,
+    "q-residual of distributions": "klrl/DiagnosticReference-v0",
+    "q-heads": "klrl/Sentiment-v0",
+    "q-heads of distributions": "klrl/Sentiment-v0",
 }
 
 
@@ -73,6 +78,10 @@ def network_of_kind(name: str) -> Network:
         heads = moved(WordHeads(task, 4, 16, 12))
         heads.words.set(keys_of(["good", "the", "a"]), np.array([2.0, -0.5, 0.3]), (0.5, 0.1, 0.1, 0.1))
         return heads
+    if name.startswith("q-"):
+        kind = QResidual if name.startswith("q-residual") else QHeads
+        atoms = 3 if name.endswith("distributions") else 1
+        return moved(kind(task, width=16, second=12, third=8, atoms=atoms))
     return moved(ResidualNetwork(task, 8))
 
 
