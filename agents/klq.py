@@ -71,7 +71,7 @@ class KLQArguments(NetworkArguments):
 
 DEFAULTS: Defaults = {
     "exact": {
-        "batch": 32, "group": 1, "minibatch": 32, "epochs": 1, "learning_rate": 7e-3,
+        "batch": 32, "group": 1, "minibatch": 32, "epochs": 3, "learning_rate": 7e-3,
         "return_lambda": 0.95, "clip_norm": 1.0,
     },
     "neural": {

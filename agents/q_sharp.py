@@ -56,6 +56,8 @@ class QSharpArguments(Arguments):
     """share of the training in which pi0 writes whole texts, at first"""
     learning_rate: float | None = None
     """Adam's learning rate at its peak"""
+    adam_epsilon: float = 1e-3
+    """Adam's: the numbers of tokens that are seen rarely move by what was seen, and not by whole steps"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
     clip_norm: float = 1.0
@@ -123,7 +125,13 @@ class QSharp:
             self.task, settings["hidden"], settings["atoms"]
         ).to(device)
         self.weights = self.policy.actor_weights()
-        self.optimizer = torch.optim.Adam(self.weights, lr=settings["learning_rate"], fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.weights,
+            lr=settings["learning_rate"],
+            betas=(0.9, 0.99),
+            eps=args.adam_epsilon,
+            fused=True,
+        )
         self.replay = Replay(settings["kept"], device)
         self.engine = self.policy.engine(self.task, settings["batch"], args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)

@@ -6,15 +6,17 @@ equally spaced rewards z of the task's range, what is still to come if pi0 goes 
     Q / kl_coef = log S_z p(z|s, a) exp((z - highest) / kl_coef)
 
 so that one network has a policy for every kl_coef. The numbers of each token are added to one for all tokens,
-by which a token that was seen rarely is taken for a common one. All are zero at first: the policy is pi0 (or,
-for K = 1, the task's initial policy).
+by which a token that was seen rarely is taken for a common one. At first tokens do not differ: the policy is
+pi0 (or, for K = 1, the task's initial policy). The first distribution has p(z) in proportion to
+exp(-z / kl_coef). High rewards that were never seen have nothing but their first shares; were these larger,
+they would be all that Q counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,13 @@ def soft_value(logits: Tensor, support: Tensor) -> Tensor:
     return (logits + support).logsumexp(dim=-1) - logits.logsumexp(dim=-1)
 
 
+@torch.no_grad()
+def begin_even(biases: Tensor, support: Tensor) -> None:
+    """Have all K atoms count alike at first: their biases [K] become less by what their rewards are more."""
+    if len(support) > 1:
+        biases.copy_(-support)
+
+
 class QTokens(nn.Module):
     """Numbers of every token [..., V, K], or of one, from a small input.
 
@@ -72,6 +81,8 @@ class QTokens(nn.Module):
         super().__init__()
         self.register_buffer("support", support, persistent=False)
         self.layers = deep_network(inputs, hidden, (vocab_size + 1) * len(support), device)
+        bias = cast(nn.Linear, self.layers[-1]).bias
+        begin_even(bias.unflatten(0, (-1, len(support)))[0], support)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Q / kl_coef [..., V] of inputs [..., D]."""
@@ -80,8 +91,7 @@ class QTokens(nn.Module):
 
     def taken(self, inputs: Tensor, place: Tensor, actions: Tensor) -> Tensor:
         """The numbers [M, K] of tokens [M] at the inputs ``place`` [M] of [U, D]: no row is made."""
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
+        last = cast(nn.Linear, self.layers[-1])
         hidden = self.layers[:-1](inputs)
         weights = last.weight.unflatten(0, (-1, len(self.support)))
         biases = last.bias.unflatten(0, (-1, len(self.support)))
@@ -159,6 +169,7 @@ class QHeads(TextHeads):
         self.register_buffer("support", support_of(task, atoms), persistent=False)
         outputs = atoms * (self.unembedding.shape[1] + size + 1)
         self.actor = deep_network(self.inputs, (width, second, third), outputs, device)
+        begin_even(cast(nn.Linear, self.actor[-1]).bias.unflatten(0, (atoms, -1))[:, -1], self.support)
 
     def query(self, inputs: Tensor) -> Tensor:
         """Of each number [M, K, width of keys + 1], the one for all tokens last, of inputs [M, D]."""
