@@ -67,7 +67,7 @@ class PathConsistencyArguments(NetworkArguments):
 
 DEFAULTS: Defaults = {
     "exact": {
-        "batch": 32, "group": 1, "steps": 8, "replayed": 1, "kept": 16, "learning_rate": 5e-3,
+        "batch": 32, "group": 1, "steps": 8, "replayed": 4, "kept": 16, "learning_rate": 5e-3,
         "clip_norm": 1.0,
     },
     "neural": {
