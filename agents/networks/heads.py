@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class TextPolicy(TextHeads, PolicyNetwork):
     observes: ClassVar = "pi0's hidden state, sums over the tokens, time"
 
     def __init__(
-        self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256, **sizes: int
+        self, task: Task, *, critic: bool = True, size: int = 64, width: int = 256, **sizes: Any
     ) -> None:
         super().__init__(task, size, width, pairs=int(critic), **sizes)
         self.critic = perceptron(self.inputs, width, 1) if critic else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
 
     observes: ClassVar = "automaton's state, time"
 
-    def __init__(self, task: Task, width: int = 128, **sizes: int) -> None:
+    def __init__(self, task: Task, width: int = 128, **sizes: Any) -> None:
         super().__init__(task, width, **sizes)
         self.critic = tanh_network(self.inputs, width, 1)
         self._tables: Tables | None = None

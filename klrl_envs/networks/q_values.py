@@ -82,23 +82,22 @@ class QTokens(nn.Module):
         self.register_buffer("support", support, persistent=False)
         self.layers = deep_network(inputs, hidden, (vocab_size + 1) * len(support), device)
         bias = cast(nn.Linear, self.layers[-1]).bias
-        begin_even(bias.unflatten(0, (-1, len(support)))[0], support)
+        begin_even(bias[: len(support)], support)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Q / kl_coef [..., V] of inputs [..., D]."""
-        found = self.layers(inputs).unflatten(-1, (-1, len(self.support)))
+        found: Tensor = self.layers(inputs)
+        found = found.view(*inputs.shape[:-1], -1, len(self.support))
         return soft_value(found[..., 1:, :] + found[..., :1, :], self.support)
 
     def taken(self, inputs: Tensor, place: Tensor, actions: Tensor) -> Tensor:
         """The numbers [M, K] of tokens [M] at the inputs ``place`` [M] of [U, D]: no row is made."""
         last = cast(nn.Linear, self.layers[-1])
         hidden = self.layers[:-1](inputs)
-        weights = last.weight.unflatten(0, (-1, len(self.support)))
-        biases = last.bias.unflatten(0, (-1, len(self.support)))
+        size, atoms = last.in_features, len(self.support)
+        weights, biases = last.weight.view(-1, atoms, size), last.bias.view(-1, atoms)
         common = hidden @ weights[0].T + biases[0]
-        own = (weights[1:].flatten(1)[actions].unflatten(1, weights.shape[1:]) @ hidden[place, :, None])[
-            ..., 0
-        ]
+        own = (weights[1:].flatten(1)[actions].view(-1, atoms, size) @ hidden[place, :, None]).squeeze(-1)
         return common[place] + own + biases[1:][actions]
 
 
@@ -169,13 +168,13 @@ class QHeads(TextHeads):
         self.register_buffer("support", support_of(task, atoms), persistent=False)
         outputs = atoms * (self.unembedding.shape[1] + size + 1)
         self.actor = deep_network(self.inputs, (width, second, third), outputs, device)
-        begin_even(cast(nn.Linear, self.actor[-1]).bias.unflatten(0, (atoms, -1))[:, -1], self.support)
+        begin_even(cast(nn.Linear, self.actor[-1]).bias.view(atoms, -1)[:, -1], self.support)
 
     def query(self, inputs: Tensor) -> Tensor:
         """Of each number [M, K, width of keys + 1], the one for all tokens last, of inputs [M, D]."""
         with in_bfloat16(inputs.device):
             found = self.actor(inputs)
-        return found.float().unflatten(-1, (len(self.support), -1))
+        return found.float().view(len(inputs), len(self.support), -1)
 
     def keys(self) -> Tensor:
         """Of the tokens, [V, width of keys]."""
