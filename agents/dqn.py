@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from agents.arguments import Arguments, Defaults, parse, settings_of
 from agents.networks.policy import WeightAverage
 from agents.networks.q_values import QResidualPolicy, QTextPolicy, make_q_network
-from agents.networks.replay import Replay
+from agents.networks.kept_batches import KeptBatches
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation
@@ -77,7 +77,7 @@ class DQN:
         self.slow = copy.deepcopy(self.policy).requires_grad_(False)
         self.weights = self.policy.actor_weights()
         self.optimizer = torch.optim.Adam(self.weights, lr=settings["learning_rate"], fused=True)
-        self.replay = Replay(settings["kept"], device)
+        self.replay = KeptBatches(settings["kept"], device)
         self.engine = self.policy.engine(self.task, settings["batch"], args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)

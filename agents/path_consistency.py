@@ -31,7 +31,7 @@ from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
-from agents.networks.replay import Replay
+from agents.networks.kept_batches import KeptBatches
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation
@@ -154,7 +154,7 @@ class PathConsistency:
         ]
         if sparse:
             self.optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_learning_rate))
-        self.replay = Replay(settings["kept"], device)
+        self.replay = KeptBatches(settings["kept"], device)
         self.engine = self.policy.engine(self.task, batch, args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)

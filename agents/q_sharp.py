@@ -32,7 +32,7 @@ from torch import Tensor
 from agents.arguments import Arguments, Defaults, parse, settings_of
 from agents.networks.policy import WeightAverage
 from agents.networks.q_values import QResidualPolicy, QTextPolicy, make_q_network
-from agents.networks.replay import Replay
+from agents.networks.kept_batches import KeptBatches
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation
@@ -132,7 +132,7 @@ class QSharp:
             eps=args.adam_epsilon,
             fused=True,
         )
-        self.replay = Replay(settings["kept"], device)
+        self.replay = KeptBatches(settings["kept"], device)
         self.engine = self.policy.engine(self.task, settings["batch"], args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)

@@ -12,7 +12,7 @@ import torch
 import klrl_envs
 from agents.checkpoints import load_state, save_state
 from agents.networks.make import Trained, make_network
-from agents.networks.replay import Replay
+from agents.networks.kept_batches import KeptBatches
 
 CPU = torch.device("cpu")
 CASES = [
@@ -30,7 +30,7 @@ def test_what_a_checkpoint_holds_is_learnt_from_alike(
     task = klrl_envs.make_task(task_id)
     policy = make_network(task, **settings)
     engine, generator = policy.engine(task, 4, 0), torch.Generator().manual_seed(0)
-    replay, again = Replay(2, CPU), Replay(2, CPU)
+    replay, again = KeptBatches(2, CPU), KeptBatches(2, CPU)
     for _ in range(3):
         replay.add(policy.write(engine, np.zeros(4, dtype=np.int64), generator))
     save_state({"format": "klrl-checkpoint-1", "replay": replay.state()}, tmp_path / "state")
@@ -48,7 +48,7 @@ def test_what_a_checkpoint_holds_is_learnt_from_alike(
 def test_tables_of_a_task_are_stored_once() -> None:
     task = klrl_envs.make_task("DiagnosticReference-v0")
     policy = make_network(task)
-    engine, generator, replay = policy.engine(task, 2, 0), torch.Generator(), Replay(5, CPU)
+    engine, generator, replay = policy.engine(task, 2, 0), torch.Generator(), KeptBatches(5, CPU)
     for _ in range(3):
         replay.add(policy.write(engine, np.zeros(2, dtype=np.int64), generator))
     assert len(replay.state()["tables"]) == 2  # of probabilities, and of their change

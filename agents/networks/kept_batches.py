@@ -18,7 +18,7 @@ TABLES = ("base", "changed")
 """Of what exact episodes share, what is the same for all of a task, and is stored once."""
 
 
-class Replay:
+class KeptBatches:
     """The latest batches of episodes, one of which is drawn at a time.
 
     Args:
