@@ -85,10 +85,11 @@ class TextPolicy(TextHeads, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device, given)
+        writer = Writer(engine, prompts, device, given, greedy)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
         while not engine.done.all():
             reference = writer.reference_rows()

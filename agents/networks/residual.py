@@ -82,6 +82,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
@@ -98,7 +99,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
             inputs.append(tables.inputs(states, time))
             drawn, scored = tables.draw(
                 self.actor(inputs[-1]), tables.number(place), context[lanes, time], generator,
-                writer.given(lanes),
+                writer.given(lanes), greedy,
             )  # fmt: skip
             scores.append(scored)
             tokens = np.zeros(engine.lanes, dtype=np.int64)
@@ -162,6 +163,7 @@ class Tables:
         context: NDArray[np.int64],
         generator: torch.Generator,
         given: Tensor | None,
+        greedy: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """A token [N] of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
 
@@ -171,11 +173,14 @@ class Tables:
             context: int64 [N].
             generator: draws.
             given: int64 [N], the tokens in place of those that are drawn.
+            greedy: takes the likeliest tokens.
         """
         shifted = residual.to(self._dtype).log_softmax(dim=-1)
         rows = self.rows(context)
         weights = shifted.exp().index_select(0, place) * rows
-        tokens = (draw_weighted(weights, generator) if given is None else given)[:, None]
+        if given is None:
+            given = weights.argmax(dim=-1) if greedy else draw_weighted(weights, generator)
+        tokens = given[:, None]
         taken = weights.gather(1, tokens)
         total = weights.sum(dim=-1)
         kl = weights.mul_(shifted.index_select(0, place)).sum(dim=-1)
