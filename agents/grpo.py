@@ -113,7 +113,7 @@ class GRPOArguments(NetworkArguments):
     group: int | None = None
     """episodes of the same prompt, at least 2"""
     minibatch: int | None = None
-    """episodes per step of the optimizer, a multiple of the group or a part of it"""
+    """episodes per step of the optimizer"""
     epochs: int = 1
     """passes over a batch"""
     learning_rate: float | None = None
@@ -143,7 +143,11 @@ def variant_of(args: GRPOArguments) -> Variant:
     for name, allowed in CHOICES.items():
         if given.get(name, allowed[0]) not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given[name]!r}")
-    return replace(VARIANTS[args.loss], **given)
+    variant = replace(VARIANTS[args.loss], **given)
+    if variant.clip_low < 0 or variant.clip_high < 0:
+        bounds = f"{variant.clip_low} and {variant.clip_high}"
+        raise ValueError(f"clip_low and clip_high must be at least 0, got {bounds}")
+    return variant
 
 
 def advantages_of(
@@ -226,10 +230,13 @@ class GRPO:
             raise ValueError(f"group must be at least 2 and divide batch {self.batch}, got {self.group}")
         if self.batch % self.minibatch:
             raise ValueError(f"minibatch must divide batch {self.batch}, got {self.minibatch}")
+        if args.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {args.epochs}")
         trained = trained_by(args)
         self.policy = make_network(task, critic=False, observe=args.observe, trained=trained).to(device)
+        self.weights = self.policy.actor_weights()
         self.optimizer = torch.optim.Adam(
-            self.policy.actor_weights(), lr=self.settings["learning_rate"], betas=(0.9, 0.99), fused=True
+            self.weights, lr=self.settings["learning_rate"], betas=(0.9, 0.99), fused=True
         )
         self.engine = self.policy.engine(task, self.batch, args.seed)
         self.device = device
@@ -241,27 +248,25 @@ class GRPO:
         prompts = self.rng.integers(0, len(self.task.prompts.tokens), self.batch // self.group)
         return self.policy.write(self.engine, np.repeat(prompts, self.group), self.generator)
 
+    def advantages(self, trajectories: Trajectories) -> Tensor:
+        """Of a batch that was just written, [N]."""
+        rewards, nats = trajectories.rewards.sum(1), trajectories.log_ratios.sum(1)
+        return advantages_of(self.variant, rewards, nats, self.group, self.task.kl_coef)
+
     def update(self, trajectories: Trajectories, progress: float) -> dict[str, Any]:
         """One or more passes over a batch of episodes; returns what is worth noting."""
-        advantages = advantages_of(
-            self.variant,
-            trajectories.rewards.sum(1),
-            trajectories.log_ratios.sum(1),
-            self.group,
-            self.task.kl_coef,
-        )
+        advantages = self.advantages(trajectories)
         rate = scheduled(self.settings["learning_rate"], progress, self.args.warm_up)
+        self.optimizer.param_groups[0]["lr"] = rate
         norms = []
         for part in self.parts():
-            self.optimizer.param_groups[0]["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
             weights = weights_of(self.variant, trajectories.mask[part], self.task.horizon)
             for place in self.policy.split(
                 torch.arange(len(part), device=self.device), self.args.micro_batch
             ):
                 self.descend(trajectories, part[place], weights[place], advantages)
-            weight = self.policy.actor_weights()
-            norms.append(torch.nn.utils.clip_grad_norm_(weight, self.args.clip_norm))
+            norms.append(torch.nn.utils.clip_grad_norm_(self.weights, self.args.clip_norm))
             self.optimizer.step()
         return {"gradient": torch.stack(norms).mean()}
 

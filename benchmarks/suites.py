@@ -33,6 +33,10 @@ SUITES: dict[str, Suite] = {
             EXACT_TEXTS,
         ),
         Experiment("ppo", "python -m agents.ppo"),
+        # as the field runs it, and with the KL in the reward and nothing divided
+        Experiment("grpo", "python -m agents.grpo"),
+        Experiment("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
+        Experiment("trajectory_balance", "python -m agents.trajectory_balance"),
         # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
         Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
         Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
@@ -51,6 +55,15 @@ SUITES: dict[str, Suite] = {
         *over_sweeps("q_learning", "python -m agents.q_learning", SMALL_TABLES),
         *over_sweeps("reinforce", "python -m agents.reinforce"),
         *over_sweeps("ppo", "python -m agents.ppo"),
+        *over_sweeps("grpo", "python -m agents.grpo"),
+        *(
+            experiment
+            for loss in ("corrected", "dr_grpo", "dapo", "gspo", "cispo")
+            for experiment in over_sweeps(
+                f"grpo-{loss}", f"python -m agents.grpo --loss {loss} --name grpo-{loss}"
+            )
+        ),
+        *over_sweeps("trajectory_balance", "python -m agents.trajectory_balance"),
         *over_sweeps("sb3_ppo", "python -m agents.sb3_ppo"),
     ),
     # Minutes: does every command start, write what it must, and get read? Its numbers mean nothing.
@@ -60,6 +73,8 @@ SUITES: dict[str, Suite] = {
         Experiment("q_learning", "python -m agents.q_learning", "grid", (0,), 20_000),
         Experiment("reinforce", "python -m agents.reinforce", "exact", (0,), 20_000),
         Experiment("ppo", "python -m agents.ppo", "exact", (0,), 20_000),
+        Experiment("grpo", "python -m agents.grpo", "exact", (0,), 20_000),
+        Experiment("trajectory_balance", "python -m agents.trajectory_balance", "exact", (0,), 20_000),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo", "exact", (0,), 20_000),
     ),
 }

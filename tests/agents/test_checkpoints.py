@@ -32,6 +32,26 @@ TRAININGS = {
     "reinforce on an exact task": (
         "reinforce", "Reinforce", {"env_id": "klrl/GridNavigation-v0", "tokens": 4_000}
     ),
+    "grpo on an exact task": (
+        "grpo", "GRPO", {"env_id": "klrl/DiagnosticPromptScale-v0", "tokens": 4_000, "epochs": 2}
+    ),
+    "reinforce beside greedy texts": (
+        "reinforce",
+        "Reinforce",
+        {"env_id": "klrl/Dialogue-v0", "tokens": 6_000, "baseline": "remax", "group": 8},
+    ),
+    "trajectory balance with replay": (
+        "trajectory_balance",
+        "TrajectoryBalance",
+        {"env_id": "klrl/DiagnosticPromptScale-v0", "tokens": 3_000, "group": 4, "baseline": "learned"},
+    ),
+    "trajectory balance with heads": (
+        "trajectory_balance",
+        "TrajectoryBalance",
+        {
+            "env_id": "klrl/Sentiment-v0", "tokens": 3_000, "batch": 16, "group": 4, "draw": "reward",
+        },
+    ),
     "ppo with heads": (
         "ppo",
         "PPO",
