@@ -254,13 +254,17 @@ class TrajectoryBalance:
             texts: the texts.
             log_ratios: [M, T], log pi - log pi0 of their tokens under the present policy, nats.
         """
-        error = log_ratios.sum(1) - texts.trajectories.rewards.sum(1) / self.task.kl_coef
-        error = error + self.log_z.of(error, texts)
+        error = self.errors(texts, log_ratios)
         self.optimizer.zero_grad(set_to_none=True)
         self.descend(texts.trajectories, error)
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.args.clip_norm)
         self.optimizer.step()
         return error.square().mean() / 2, norm
+
+    def errors(self, texts: GroupedTexts, log_ratios: Tensor) -> Tensor:
+        """l - r / kl_coef + c [M], nats, of M texts whose log pi - log pi0 is log_ratios [M, T]."""
+        error = log_ratios.sum(1) - texts.trajectories.rewards.sum(1) / self.task.kl_coef
+        return error + self.log_z.of(error, texts)
 
     def split(self, trajectories: Trajectories) -> tuple[Tensor, ...]:
         """The episodes in parts that are scored at once."""

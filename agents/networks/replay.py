@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def fresh(trajectories: Trajectories, prompts: NDArray[np.int64]) -> GroupedText
 
 
 def joined(parts: Sequence[tuple[Trajectories, Tensor]]) -> Trajectories:
-    """Of each trajectories those of an index [n], one after the other, as one; without metrics."""
+    """Of each trajectories those of an index [n], one after the other, as one; without texts and metrics."""
     longest = max(trajectories.mask.shape[1] for trajectories, _ in parts)
 
     def column(name: str) -> Any:
@@ -57,9 +57,8 @@ def joined(parts: Sequence[tuple[Trajectories, Tensor]]) -> Trajectories:
 
     first = parts[0][0]
     columns = {name: column(name) for name in COLUMNS}
-    texts = [trajectories.texts[row] for trajectories, index in parts for row in index.tolist()]
     visited = None if first.visited is None else joined_visits(parts, longest)
-    return type(first)(**columns, texts=texts, metrics={}, visited=visited)
+    return type(first)(**columns, texts=[], metrics={}, visited=visited)
 
 
 def joined_visits(parts: Sequence[tuple[Trajectories, Tensor]], longest: int) -> Visited:
@@ -105,7 +104,10 @@ class Replay:
 
     def add(self, trajectories: Trajectories, prompts: NDArray[np.int64]) -> None:
         """A batch, whose texts are of the prompts [N]; the oldest goes where there are enough."""
-        self._batches.append((trajectories, prompts))
+        bare = replace(trajectories, texts=[], metrics={})
+        self._batches.append((bare, prompts))
+        for place, (batch, numbers) in enumerate(self._batches):
+            self._batches[place] = with_tables_of(batch, bare), numbers
 
     def distinct(self) -> dict[int, list[tuple[int, int]]]:
         """Where the texts of each prompt are: (batch, row), the last place of each."""
@@ -170,6 +172,16 @@ class Replay:
                 )
             kind = WrittenTexts if one["written"] else Trajectories
             self._batches.append((kind(**values), one["prompts"]))
+
+
+def with_tables_of(trajectories: Trajectories, other: Trajectories) -> Trajectories:
+    """The same, holding another's tables where they are alike: those of a checkpoint are copies."""
+    visited, others = trajectories.visited, other.visited
+    if visited is None or others is None or visited.base is others.base:
+        return trajectories
+    if not torch.equal(visited.base, others.base):
+        return trajectories
+    return replace(trajectories, visited=replace(visited, base=others.base, changed=others.changed))
 
 
 def as_state(value: Any) -> Any:

@@ -272,6 +272,11 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found["numbered"][0]["step"].item() == 3 and found["numbered"][1] == {}
     np.testing.assert_array_equal(found["array"], np.arange(3))
     assert [each.name for each in tmp_path.iterdir()] == [CHECKPOINT]
+    one = torch.arange(1000.0)
+    save_state({"format": "klrl-checkpoint-1", "some": [one, one, one.clone()]}, path)
+    assert path.stat().st_size < 3 * one.nbytes, "what is there twice is written once"
+    for found_one in load_state(path)["some"]:
+        torch.testing.assert_close(found_one, one)
     save_state({"format": "another"}, path)
     with pytest.raises(ValueError, match="must have the format 'klrl-checkpoint-1', not 'another'"):
         load_state(path)
