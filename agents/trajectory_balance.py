@@ -164,6 +164,8 @@ def check(args: TrajectoryBalanceArguments, settings: Mapping[str, Any], task: T
     for name in ("value_ratio", "value_share", "value_rate", "temperature"):
         if not getattr(args, name) > 0:
             raise ValueError(f"{name} must be above 0, got {getattr(args, name)}")
+    if args.baseline == "value" and task.exact is not None and task.exact.initial_policy is not None:
+        raise ValueError(f"baseline must not be value on {task.id}: it needs texts of pi0 to begin with")
     replays, kept = settings["replays"], settings["kept"]
     if replays < 0 or kept < 1:
         raise ValueError(f"replays must be at least 0 and kept at least 1, got {replays} and {kept}")
@@ -225,10 +227,7 @@ class TrajectoryBalance:
         training.note(objective=returns - task.kl_coef * nats, reward=returns, kl=nats, **numbers)
 
     def estimate_values(self) -> None:
-        """log Z of each prompt as V* / kl_coef, from texts that the policy writes before it learns.
-
-        Where it does not start at pi0, a text counts pi0 / pi times.
-        """
+        """log Z of each prompt as V* / kl_coef, from texts that the policy writes while it is pi0."""
         prompts, budget = len(self.task.prompts.tokens), self.args.value_share * self.training.budget
         each = int(budget / (prompts * self.task.horizon))
         if each < 1:
@@ -241,7 +240,7 @@ class TrajectoryBalance:
         for first in range(0, len(wanted), self.batch):
             some = np.arange(first, first + self.batch)
             trajectories = self.policy.write(self.engine, wanted[some % len(wanted)], self.generator)
-            worth = trajectories.rewards.sum(1) / (ratio * self.task.kl_coef) - trajectories.log_ratios.sum(1)
+            worth = trajectories.rewards.sum(1) / (ratio * self.task.kl_coef)
             kept = some[some < len(wanted)]  # the last lanes go round
             logits[kept % prompts, kept // prompts] = worth.cpu().numpy()[: len(kept)]
             self.note(trajectories)

@@ -79,14 +79,14 @@ def test_errors_of_a_group_are_the_weights_of_gvpo() -> None:
 def test_on_texts_of_another_law_it_ends_at_the_optimum(baseline: str, tmp_path: Path) -> None:
     """Every text equally often; only a log Z that is wrong and fixed moves the end."""
     wrong = baseline == "a wrong value"
-    learner = learner_of(tmp_path, baseline="value" if wrong else baseline, learning_rate=1e-2)
+    learner = learner_of(tmp_path, baseline="value" if wrong else baseline, learning_rate=2e-2)
     best = true_log_z(learner)
     learner.log_z.values[:] = best + 2.0 * wrong
     texts = fresh(every_text(learner), np.zeros(1, dtype=np.int64))
-    for number in range(1_500):
-        learner.optimizer.param_groups[0]["lr"] = 1e-2 * (1 - number / 1_500)
+    for number in range(600):
+        learner.optimizer.param_groups[0]["lr"] = 2e-2 * (1 - number / 600)
         learner.step(texts, learner.log_ratios(texts.trajectories))
-    regret = best - float(exact_objective(learner.policy, learner.task))
+    regret = best - exact_objective(learner.policy, learner.task).item()
     assert regret > 0.02 if wrong else -1e-4 < regret < 2e-3
 
 
@@ -105,9 +105,8 @@ def test_log_z_is_learnt_text_by_text() -> None:
     np.testing.assert_allclose(known.values, [-5.0, 0.0, 7.0], atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["Coefficient", "Reference", "PromptScale"])
+@pytest.mark.parametrize("name", ["Coefficient", "PromptScale"])
 def test_values_are_log_z_and_their_tokens_count(name: str, tmp_path: Path) -> None:
-    """From texts of pi0, and of an initial policy that is another."""
     env_id = f"klrl/Diagnostic{name}-v0"
     args = TrajectoryBalanceArguments(
         env_id=env_id, baseline="value", value_share=1.0, tokens=400_000, env_kwargs={"kl_coef": 1.0},
@@ -132,7 +131,14 @@ def test_values_are_log_z_and_their_tokens_count(name: str, tmp_path: Path) -> N
         ({"baseline": "mean"}, "baseline must be one of group, value, learned, got 'mean'"),
         ({"draw": "newest"}, "draw must be one of even, reward, got 'newest'"),
         ({"group": 1}, "group must be at least 2 and divide batch 32, got 1"),
-        ({"kept": 0}, "replays must be at least 0 and kept at least 1, got 3 and 0"),
+        (
+            {"baseline": "value", "env_id": "klrl/DiagnosticReference-v0"},
+            "baseline must not be value on Diag",
+        ),
+        (
+            {"kept": 0, "env_id": "klrl/Keywords-v0"},
+            "replays must be at least 0 and kept at least 1, got 3 and 0",
+        ),
         ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
         (
             {"env_id": "klrl/Dialogue-v0", "replays": 1},
