@@ -56,12 +56,11 @@ SUITES: dict[str, Suite] = {
         *over_sweeps("reinforce", "python -m agents.reinforce"),
         *over_sweeps("ppo", "python -m agents.ppo"),
         *over_sweeps("grpo", "python -m agents.grpo"),
+        *over_sweeps("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
         *(
             experiment
-            for loss in ("corrected", "dr_grpo", "dapo", "gspo", "cispo")
-            for experiment in over_sweeps(
-                f"grpo-{loss}", f"python -m agents.grpo --loss {loss} --name grpo-{loss}"
-            )
+            for loss in ("dr_grpo", "dapo", "gspo", "cispo")
+            for experiment in over_sweeps(loss, f"python -m agents.grpo --loss {loss} --name {loss}")
         ),
         *over_sweeps("trajectory_balance", "python -m agents.trajectory_balance"),
         *over_sweeps("sb3_ppo", "python -m agents.sb3_ppo"),
