@@ -146,7 +146,11 @@ def test_k3_in_the_loss_ends_at_its_own_fixed_point_and_the_corrected_loss_at_th
     end = backward(best.policy.problem, local_forward_kl(kl_coef))
     exact = evaluate_markov(best.policy.problem, end.state_log_probs, kl_coef=kl_coef)
     score = (exact.objective - best.reference_value) / (best.value - best.reference_value)
-    for given, wanted in ({"loss": "dr_grpo", "kl": "loss"}, score), ({"loss": "corrected"}, 1.0):
+    trained: list[tuple[dict[str, Any], float]] = [
+        ({"loss": "dr_grpo", "kl": "loss"}, score),
+        ({"loss": "corrected"}, 1.0),
+    ]
+    for given, wanted in trained:
         args = GRPOArguments(
             env_id=env_id, env_kwargs={"kl_coef": kl_coef}, out=str(tmp_path), episodes=512, threads=1,
             **given,

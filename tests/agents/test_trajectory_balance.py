@@ -20,6 +20,7 @@ from agents.trajectory_balance import (
     TrajectoryBalance,
     TrajectoryBalanceArguments,
 )
+from klrl_envs import AutomatonTask
 from tests.agents.tiny import exact_objective, gradient_of, tilted_policy, tiny_task
 
 TEXTS = [(0, 0), *((first, second) for first in (1, 2) for second in (0, 1, 2))]
@@ -31,6 +32,11 @@ def learner_of(tmp_path: Path, **given: Any) -> TrajectoryBalance:
     training = Training(args, "trajectory_balance")
     training.task = tiny_task()
     return TrajectoryBalance(args, training, torch.device("cpu"))
+
+
+def task_of(learner: TrajectoryBalance) -> AutomatonTask:
+    assert learner.task.exact is not None
+    return learner.task.exact
 
 
 def every_text(learner: TrajectoryBalance) -> Trajectories:
@@ -49,8 +55,8 @@ def true_log_z(learner: TrajectoryBalance) -> float:
 def test_the_gradient_on_own_texts_is_the_objectives(baseline: str, tmp_path: Path) -> None:
     """Whatever log Z is taken to be; a mean of four holds a quarter of each text's own."""
     learner = learner_of(tmp_path, baseline=baseline, batch=4096, group=4, replays=0)
-    learner.policy = policy = tilted_policy(learner.task)
-    exact_objective(policy, learner.task).backward()
+    learner.policy = policy = tilted_policy(task_of(learner))
+    exact_objective(policy, task_of(learner)).backward()
     exact = gradient_of(policy)
     learner.log_z.values[:], learner.log_z.visits[:] = 1.3, 1
     prompts, estimates = np.zeros(1024, dtype=np.int64), []
@@ -86,7 +92,7 @@ def test_on_texts_of_another_law_it_ends_at_the_optimum(baseline: str, tmp_path:
     for number in range(600):
         learner.optimizer.param_groups[0]["lr"] = 2e-2 * (1 - number / 600)
         learner.step(texts, learner.log_ratios(texts.trajectories))
-    regret = best - exact_objective(learner.policy, learner.task).item()
+    regret = best - exact_objective(learner.policy, task_of(learner)).item()
     assert regret > 0.02 if wrong else -1e-4 < regret < 2e-3
 
 
