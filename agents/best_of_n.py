@@ -4,19 +4,19 @@ With p the law of the reward under pi0 and F its distribution function, the best
 
     pi(x) = pi0(x) w(r(x))      w(r) = (F(r)^n - F(r-)^n) / p(r)
 
-by ties that are broken alike. It is pi0 reweighted by the reward's rank, and not pi* = pi0 exp(r / kl_coef) / Z:
-of its KL it gains less reward than pi*, on every task but those of two rewards. KL(pi || pi0) = E log w, which is
-at most log n - (n - 1)/n, and that only where there are no ties (Beirami et al. 2024, arXiv 2401.01879; Korbak,
-Perez and Buckley 2022, arXiv 2205.11275).
+where ties are broken alike. It is pi0 reweighted by the reward's rank, and not pi* = pi0 exp(r / kl_coef) / Z:
+at its own KL it has less reward than the frontier, but where rewards are two. KL(pi || pi0) = E log w is at
+most log n - (n - 1)/n, and that much only where there are no ties (Beirami et al. 2024, arXiv 2401.01879;
+Korbak, Perez and Buckley 2022, arXiv 2205.11275).
 
-It is a bound and no learner: it has no weights, and its n texts are paid for each answer. By default n is the best
-at the task's kl_coef. Three ways, by what is known of p:
+It is a bound and no learner: it has no weights, and pays n texts for each answer. By default n is the best at
+the task's kl_coef. There are three ways, by what is known of p:
 - Exact tasks with one start that pay at the end: p is a forward pass, and best-of-n is pi* of the reward
   kl_coef log w, so that the soft dynamic programme gives its rows. It is scored exactly and draws nothing.
 - Exact tasks with prompts that pay at the end: n texts are drawn, and log w is exact, prompt by prompt.
-- All others: n texts are drawn. log w is not known, and its bound log n - (n - 1)/n is reported, which holds in
-  the mean over texts: the score is a lower bound, the closer the fewer ties. n is chosen by trial texts.
-What is drawn counts as search: the default n leaves it within the task's token budget.
+- All others: n texts are drawn. log w is not known, and its bound log n - (n - 1)/n is reported, which holds
+  in the mean over texts: the score is a lower bound, the closer the fewer ties. Trial texts choose n.
+What is drawn counts as search; the default n leaves it within the task's budget of tokens.
 
 Left out: distilling the choice into a policy, and rewards other than the task's own to choose by.
 """

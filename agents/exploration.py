@@ -1,4 +1,4 @@
-"""How a tabular agent tries what its policy would not do: rows of what it does, mu, from those of its policy pi.
+"""How a tabular agent tries what its policy pi would not do: rows of its behaviour mu.
 
     reference    (1 - e) pi + e pi0              epsilon-greedy, where greedy is pi and random is pi0
     uniform      (1 - e) pi + e / V              the same with any token
@@ -6,8 +6,8 @@
     ucb          pi exp(e b) / Z                 b = sqrt(log(1 + N(s)) / (1 + N(s, a))): each Q gets the
                                                  bonus kl_coef e b, in nats, until its token is known
 
-Each has a strength e: for the first three a share, 0 to 1, of which 0 is pi; for the last a number of nats, 0 or
-more. All are pure functions of rows log pi, log pi0 [N, V] in nats and of the visits N(s, a) [N, V] of the
+Each has a strength e: for the first three a share, 0 to 1, for the last a number of nats, 0 or more; 0 leaves
+pi. All are pure functions of rows log pi and log pi0 [N, V] in nats and of the visits N(s, a) [N, V] of the
 states. mu is what is drawn from and what pays KL on record; which value is learnt from it is the agent's.
 
 Sources: Sutton and Barto 2018, chapter 2; Auer, Cesa-Bianchi and Fischer 2002 (UCB1), whose bonus stands here

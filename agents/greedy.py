@@ -1,8 +1,8 @@
 """The reference's most probable token at every step, as a greedy decoder writes it.
 
-It is a bound and no learner: it writes no token in training, and has seen no reward. Its score is that of the
-policy itself, and needs no smoothing: pi0 gives every token some probability, so that the KL of a text that is
-certain is finite, KL(pi || pi0) = -log pi0(text). (The other way round, KL(pi* || pi), it is infinite.) Where
+It is a bound and no learner: it writes no token in training, and has seen no reward. Its score is that of
+the policy itself, and needs no smoothing: pi0 gives every token some probability, so that the KL of a text
+that is certain is finite, KL(pi || pi0) = -log pi0(text). (KL(pi* || pi), the other way, is infinite.) Where
 several tokens are the most probable they are drawn alike: where pi0 is uniform, greedy is pi0.
 
 Its fixed point is itself, the zero-temperature end of decoding; the KL is the price of one text. Left out:
@@ -23,7 +23,7 @@ from klrl_envs.policies import LanesPolicy
 
 
 def most_probable(rows: NDArray[Any]) -> NDArray[Any]:
-    """log pi [N, V] of the greedy policy, of rows log pi0 [N, V]: -inf but at the largest, which are alike."""
+    """log pi [N, V] of the greedy policy, of rows log pi0 [N, V]: -inf but at the largest."""
     largest = rows == rows.max(axis=1, keepdims=True)
     log_share = -np.log(largest.sum(axis=1, keepdims=True))
     return np.where(largest, log_share, -np.inf).astype(rows.dtype)

@@ -4,9 +4,9 @@
     Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
 
 with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta), and the fixed point pi*. It learns
-off-policy: each step is drawn from what ``agents.exploration`` makes of the present policy, by default a mixture
-with the reference. Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv 1512.08562,
-eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
+off-policy: each step is drawn from what ``agents.exploration`` makes of the present policy, by default a
+mixture with the reference. Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv
+1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
 
 States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
 episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
@@ -44,7 +44,7 @@ class QArguments(Arguments):
     explore: str = "reference"
     """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py"""
     exploration: float | None = None
-    """its strength at first: a share, or nats for "ucb\""""
+    """its strength at first: a share, or nats for ucb"""
     exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
