@@ -4,10 +4,10 @@ With p the law of the reward under pi0 and F its distribution function, the best
 
     pi(x) = pi0(x) w(r(x))      w(r) = (F(r)^n - F(r-)^n) / p(r)
 
-where ties are broken alike. It is pi0 reweighted by the reward's rank, and not pi* = pi0 exp(r / kl_coef) / Z:
-at its own KL it has less reward than the frontier, but where rewards are two. KL(pi || pi0) = E log w is at
-most log n - (n - 1)/n, and that much only where there are no ties (Beirami et al. 2024, arXiv 2401.01879;
-Korbak, Perez and Buckley 2022, arXiv 2205.11275).
+where ties are broken alike. It is pi0 reweighted by the rank of the reward, and not pi*: at the same KL
+pi* has more reward, but where rewards are two. KL(pi || pi0) = E log w is at most log n - (n - 1)/n, and that
+much only where there are no ties (Beirami et al. 2024, arXiv 2401.01879; Korbak, Perez and Buckley 2022,
+arXiv 2205.11275).
 
 It is a bound and no learner: it has no weights, and pays n texts for each answer. By default n is the best at
 the task's kl_coef. There are three ways, by what is known of p:
@@ -52,6 +52,8 @@ LARGEST_LAW = 1 << 26
 class BestOfNArguments(Arguments):
     """Best-of-n."""
 
+    env_id: str = "klrl/Keywords-v0"
+    """the environment; its reward is a function of prompt and tokens"""
     n: int | None = None
     """texts of pi0 of which the best is kept; by default as many as are best at the task's kl_coef"""
     trial: int = 2048

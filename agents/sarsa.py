@@ -6,12 +6,13 @@
 with beta = kl_coef and no discount. mu is the behaviour, what ``agents.exploration`` makes of the policy
 pi = pi0 exp(Q / beta) / Z, which improves on mu by following its Q. The expectation is taken over the row
 ("expected SARSA") or, with ``--no-expected``, at the token that was taken. Sources: SARSA, Rummery and
-Niranjan 1994; expected SARSA, van Seijen et al. 2009; the KL in the value, Fox et al. 2016 (arXiv 1512.08562).
+Niranjan 1994; expected SARSA, van Seijen et al. 2009; the KL in the value, Fox, Pakman and Tishby 2016 (arXiv
+1512.08562).
 
 Fixed point: without exploration mu is pi, and Q - beta log(pi / pi0) is V for every token alike, so that both
 forms are soft Q-learning, and pi* is the fixed point. With exploration the values are those of an agent that
-explores for ever, and the fixed point is pi0 exp(Q / beta) of such values, and not pi*. The strength falls, so
-that pi* is nearly met; what was last tried when it was larger is worth too little.
+explores for ever, and the fixed point is pi0 exp(Q / beta) / Z of such values, not pi*. The strength falls,
+so that pi* is nearly met; what was last tried when it was larger is worth too little.
 
 States are those of ``VectorStateIndex``: tokens written, automaton state, n-gram context. Episodes are learnt
 from backwards once they are complete; of lanes in one state the mean target counts. Left out: traces.
