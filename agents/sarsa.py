@@ -15,7 +15,10 @@ explores for ever, and the fixed point is pi0 exp(Q / beta) / Z of such values, 
 so that pi* is nearly met; what was last tried when it was larger is worth too little.
 
 States are those of ``VectorStateIndex``: tokens written, automaton state, n-gram context. Episodes are learnt
-from backwards once they are complete; of lanes in one state the mean target counts. Left out: traces.
+from backwards once they are complete; of lanes in one state the mean target counts. A token that was never
+tried in a state is worth what was tried there last, so that nothing is known against it and the policy stays
+at pi0 between the two; at a first value of 0 it would be avoided, or sought, by the sign of the reward. Left
+out: eligibility traces.
 """
 
 from __future__ import annotations
@@ -56,10 +59,10 @@ class SarsaArguments(Arguments):
 
 
 STRENGTHS: Defaults = {
-    "reference": {"exploration": 0.9, "exploration_end": 0.02},
-    "uniform": {"exploration": 0.9, "exploration_end": 0.02},
-    "boltzmann": {"exploration": 0.9, "exploration_end": 0.02},
-    "ucb": {"exploration": 10.0, "exploration_end": 1.0},
+    "reference": {"exploration": 0.5, "exploration_end": 0.1},
+    "uniform": {"exploration": 0.5, "exploration_end": 0.1},
+    "boltzmann": {"exploration": 0.5, "exploration_end": 0.1},
+    "ucb": {"exploration": 3.0, "exploration_end": 1.0},
 }
 """By what is tried."""
 
@@ -85,6 +88,7 @@ class SoftSarsa(Table):
         certain = task.automaton.deterministic and expected
         self.decay = decay if decay is not None else 0.0 if certain else WITH_LUCK
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
+        self._first = self.values.copy()
 
     def index(
         self, context: NDArray[np.int64], state: NDArray[np.int64], time: int | NDArray[np.int64]
@@ -134,8 +138,10 @@ class SoftSarsa(Table):
         target = np.bincount(place, weights=targets) / counts
         state, token = pairs // vocab_size, pairs % vocab_size
         self.visits[state, token] += counts
-        rate = self.visits[state, token] ** -self.decay
+        rate = np.minimum(counts * self.visits[state, token] ** -self.decay, 1.0)  # of as many in turn
         self.values[state, token] += rate * (target - self.values[state, token])
+        untried = self.visits[state] == 0
+        self.values[state] = np.where(untried, target[:, None] + self._first[state], self.values[state])
 
 
 def train(args: SarsaArguments) -> Evaluation:
