@@ -32,7 +32,7 @@ from klrl_envs.wrappers import Episode, VectorStateIndex
 
 LOGGED = 500  # episodes a line of progress
 WITH_LUCK = 0.7
-"""The decay of the learning rate where slip or a reply is drawn: the last one alone tells little."""
+"""The decay of the learning rate where slip, a reply or noise is drawn: the last one alone tells little."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class QArguments(Arguments):
     exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
-    """the learning rate is 1 / visits ** this; None for 0 where steps are deterministic, else .7"""
+    """the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
 
 
 STRENGTHS: Defaults = {
@@ -73,7 +73,7 @@ class SoftQ(Table):
 
     def __init__(self, task: AutomatonTask, decay: float | None = None) -> None:
         super().__init__(task)
-        luck = not task.automaton.deterministic
+        luck = not task.automaton.deterministic or task.reward_noise > 0
         self.decay = decay if decay is not None else WITH_LUCK if luck else 0.0
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
 

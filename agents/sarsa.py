@@ -85,7 +85,7 @@ class SoftSarsa(Table):
     ) -> None:
         super().__init__(task)
         self._explore, self._expected = explore, expected
-        certain = task.automaton.deterministic and expected
+        certain = expected and task.automaton.deterministic and not task.reward_noise
         self.decay = decay if decay is not None else 0.0 if certain else WITH_LUCK
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
         self._first = self.values.copy()

@@ -116,7 +116,7 @@ def train(args: A2CArguments) -> Evaluation:
     )
     torch.manual_seed(args.seed)
     rollout = settings["steps"] * settings["lanes"]
-    updates = max(training.budget // rollout, 1)
+    updates = -(-training.budget // rollout)
     penalty = KLCallback()
     model.learn(updates * rollout, callback=CallbackList([penalty, TrainingCallback(training, penalty)]))
     model.policy.to("cpu")

@@ -21,6 +21,11 @@ from tests.agents.tiny import SMALL_GRID
 
 pytestmark = pytest.mark.slow
 
+SEEDED = (
+    "reinforce", "ppo", "sb3_ppo", "sb3_a2c", "q_learning", "sarsa", "bayesian_policy", "grpo", "trajectory_balance",
+)  # fmt: skip
+"""Agents that are trained twice here."""
+
 
 @pytest.mark.parametrize(
     "agent, arguments, least",
@@ -54,7 +59,7 @@ def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     assert all(isinstance(line["text"], str) and "k1" in line for line in texts)
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "ppo", "sb3_ppo", "q_learning", "grpo", "trajectory_balance"])
+@pytest.mark.parametrize("agent", SEEDED)
 def test_a_seed_determines_the_result(agent: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"agents.{agent}")
     kind = typing.get_type_hints(module.train)["args"]
