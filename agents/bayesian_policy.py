@@ -66,7 +66,7 @@ class BayesianArguments(Arguments):
     exploration_end: float | None = None
     """the same at the end"""
     concentration: float | None = None
-    """of the Dirichlet prior, in visits; None for .1 where steps are deterministic, else 1"""
+    """of the Dirichlet prior, in visits; None for .1 where no step is drawn, else 1"""
     prior: float = 5.0
     """standard deviation of a reward before it is seen, nats"""
     noise: float = 0.5

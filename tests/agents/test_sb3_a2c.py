@@ -17,7 +17,10 @@ from agents.sb3_a2c import A2CArguments, train
 
 @pytest.mark.slow
 def test_it_learns_a_grid_and_its_weights_load_again(tmp_path: Path) -> None:
-    args = A2CArguments(tokens=60_000, env_kwargs=SMALL_GRID, out=str(tmp_path), episodes=64, threads=1)
+    settings = {"lanes": 32, "steps": 4, "learning_rate": 6e-3}
+    args = A2CArguments(
+        tokens=60_000, env_kwargs=SMALL_GRID, out=str(tmp_path), episodes=64, threads=1, **settings
+    )
     score = train(args).score_estimate
     assert score is not None and 0.7 < score <= 1 + 1e-9
     task = klrl_envs.evaluation_task("GridNavigation-v0", SMALL_GRID)
