@@ -52,7 +52,7 @@ class A2CArguments(Arguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"lanes": 64, "steps": 8, "learning_rate": 3e-3, "gae_lambda": 0.95},
+    "exact": {"lanes": 64, "steps": 8, "learning_rate": 6e-3, "gae_lambda": 0.95},
     "neural": {"lanes": 64, "steps": 24, "learning_rate": 5e-4, "gae_lambda": 0.98},
 }
 

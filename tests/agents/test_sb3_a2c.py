@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from agents.sb3_a2c import A2CArguments, train
 
 @pytest.mark.slow
 def test_it_learns_a_grid_and_its_weights_load_again(tmp_path: Path) -> None:
-    settings = {"lanes": 32, "steps": 4, "learning_rate": 6e-3}
+    settings: dict[str, Any] = {"lanes": 32, "steps": 4, "learning_rate": 6e-3}
     args = A2CArguments(
         tokens=60_000, env_kwargs=SMALL_GRID, out=str(tmp_path), episodes=64, threads=1, **settings
     )
