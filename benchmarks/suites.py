@@ -56,6 +56,13 @@ SUITES: dict[str, Suite] = {
         Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
         Experiment("sb3_a2c", "python -m agents.sb3_a2c"),
+        # towards pi* by the forward KL, by preferences, by imitation
+        Experiment("dpg", "python -m agents.dpg"),
+        Experiment("smc", "python -m agents.smc"),
+        Experiment("dpo", "python -m agents.dpo"),
+        Experiment("dpo-offline", "python -m agents.dpo --no-online --name dpo-offline"),
+        Experiment("expert_iteration", "python -m agents.expert_iteration"),
+        Experiment("raft", "python -m agents.expert_iteration --no-penalised --name raft"),
         # shown texts of pi*, and no reward
         Experiment("adversarial", "python -m agents.adversarial", ("klrl/Keywords-v0", "klrl/Sentiment-v0")),
         Experiment("model_based", "python -m agents.model_based", "neural"),
@@ -81,6 +88,10 @@ SUITES: dict[str, Suite] = {
         *over_sweeps("trajectory_balance", "python -m agents.trajectory_balance"),
         *over_sweeps("sb3_ppo", "python -m agents.sb3_ppo"),
         *over_sweeps("sb3_a2c", "python -m agents.sb3_a2c"),
+        *over_sweeps("dpg", "python -m agents.dpg"),
+        *over_sweeps("smc", "python -m agents.smc"),
+        *over_sweeps("dpo", "python -m agents.dpo"),
+        *over_sweeps("expert_iteration", "python -m agents.expert_iteration"),
     ),
     # Minutes: does every command start, write what it must, and get read? Its numbers mean nothing.
     "smoke": (
@@ -98,5 +109,9 @@ SUITES: dict[str, Suite] = {
         Experiment("trajectory_balance", "python -m agents.trajectory_balance", "exact", (0,), 20_000),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo", "exact", (0,), 20_000),
         Experiment("sb3_a2c", "python -m agents.sb3_a2c", "exact", (0,), 20_000),
+        Experiment("dpg", "python -m agents.dpg", "exact", (0,), 20_000),
+        Experiment("smc", "python -m agents.smc", "exact", (0,), 20_000),
+        Experiment("dpo", "python -m agents.dpo", "exact", (0,), 20_000),
+        Experiment("expert_iteration", "python -m agents.expert_iteration", "exact", (0,), 20_000),
     ),
 }

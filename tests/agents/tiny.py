@@ -10,6 +10,7 @@ import torch
 
 import klrl_envs
 from agents.networks.residual import ResidualPolicy
+from agents.networks.trajectories import Trajectories, make_engine
 from klrl_envs import AutomatonTask, Engine, observer_of
 
 SMALL_GRID = {"size": 4, "horizon": 12}
@@ -63,3 +64,39 @@ def exact_objective(policy: torch.nn.Module, task: AutomatonTask) -> torch.Tenso
 def gradient_of(policy: ResidualPolicy) -> torch.Tensor:
     """Of the policy's weights, in a row."""
     return torch.cat([weight.grad.flatten() for weight in policy.actor.parameters()])  # type: ignore[union-attr]
+
+
+EVERY_TEXT = np.array([[0, 0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]])
+"""All texts of ``tiny_task``; the first ends with its first token."""
+
+
+def every_text(policy: ResidualPolicy) -> Trajectories:
+    """Each text of ``tiny_task`` once, as a policy reads it."""
+    engine = make_engine(policy.task, len(EVERY_TEXT), 0)
+    prompts = np.zeros(len(EVERY_TEXT), dtype=np.int64)
+    return policy.write(engine, prompts, torch.Generator().manual_seed(0), EVERY_TEXT)
+
+
+def text_log_probs(policy: ResidualPolicy) -> torch.Tensor:
+    """log pi of each of them, differentiable."""
+    return policy.scores(every_text(policy), torch.arange(len(EVERY_TEXT)))[0].sum(1)
+
+
+def optimal_log_probs(policy: ResidualPolicy) -> torch.Tensor:
+    """log pi* of each of them, by enumeration."""
+    texts = every_text(policy)
+    tilted = texts.log_probs - texts.log_ratios + texts.rewards / policy.task.kl_coef
+    return tilted.sum(1).log_softmax(0)
+
+
+def forward_kl(policy: ResidualPolicy) -> torch.Tensor:
+    """KL(pi* || pi) by enumeration, differentiable, nats."""
+    best = optimal_log_probs(policy)
+    return (best.exp() * (best - text_log_probs(policy))).sum()
+
+
+def reverse_kl(policy: ResidualPolicy) -> float:
+    """KL(pi || pi*) by enumeration, nats."""
+    with torch.no_grad():
+        own = text_log_probs(policy)
+        return float((own.exp() * (own - optimal_log_probs(policy))).sum())
