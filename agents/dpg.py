@@ -9,7 +9,9 @@ E_pi* (log pi - log q), of the latest batches, each judged before it is learnt f
 moving mean of P / q by prompt, the batch's own texts in it, which bounds what one text weighs.
 
 Fixed point: pi*. A batch without a text of high weight says little of pi*, and where pi0 hardly ever finds
-what pays, most say little: that is the method's weakness beside the reverse KL.
+what pays, most say little: that is the method's weakness beside the reverse KL. Where the task itself draws
+(replies, slip, noise on the reward) the weights tilt its draws, too, and the fixed point is another: that of
+kl_coef log E exp(r / kl_coef), which is fond of luck.
 
 Sources: Parshakova, Andreoli and Dymetman 2019 (arXiv 1912.08517); Khalifa, Elsahar and Dymetman 2021, GDC
 (arXiv 2012.11635); the baseline, Korbak et al. 2022 (arXiv 2206.00761). Left out: constraints in place of a
@@ -58,7 +60,7 @@ class DPGArguments(NetworkArguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 64, "group": 64, "learning_rate": 7e-3},
+    "exact": {"batch": 64, "group": 64, "learning_rate": 3e-3},
     "neural": {"batch": 64, "group": 8, "learning_rate": 5e-4},
     "neural-all": {"batch": 64, "group": 8, "learning_rate": 3e-4},
     "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3},

@@ -10,6 +10,9 @@ IPO: pi0 exp(4 tau p / kl_coef) / Z, p(x) the chance that x wins against a text 
 chosen here so that it is pi* to first order in (r(x) - r(y)) / tau: with a large tau it comes near, and
 labels tell little; with a small one it stops short, where a text wins for sure.
 
+Where the task itself draws (replies, slip, noise on the reward) labels tell of luck, too, and the fixed point
+is another: what predicts them best.
+
 The pairs are the present policy's (online) or pi0's (offline). Offline only what pi0 finds is compared, and
 of what the policy comes to write nothing is said; online each update sees it. Every two texts of a group are
 a pair, each is used in several epochs with the label that it has, and the tokens of all texts count.

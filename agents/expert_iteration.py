@@ -14,7 +14,8 @@ A text is worth r, or, penalised, r - kl_coef (log q - log pi0) with q its write
 - not penalised, the policy writes: texts of the highest reward alone. Not pi*: only the budget ends it.
 
 Where all texts of a group are worth the same the best tell nothing, and the group is left out: nobody drifts
-where nothing is to be gained.
+where nothing is to be gained. Where the task itself draws (replies, slip, noise on the reward) luck is taken
+for merit, and the fixed points are fond of it.
 
 Sources: RAFT, Dong et al. 2023 (arXiv 2304.06767); reward-weighted regression, Peters and Schaal 2007;
 advantages in its exponent, Peng et al. 2019, AWR (arXiv 1910.00177), here those of whole texts over their
@@ -70,7 +71,7 @@ class ExpertArguments(NetworkArguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 128, "group": 4, "minibatch": 64, "epochs": 2, "learning_rate": 5e-3},
+    "exact": {"batch": 64, "group": 4, "minibatch": 64, "epochs": 1, "learning_rate": 3e-3},
     "neural": {"batch": 64, "group": 4, "minibatch": 64, "epochs": 1, "learning_rate": 5e-4},
     "neural-all": {"batch": 64, "group": 4, "minibatch": 64, "epochs": 1, "learning_rate": 3e-4},
     "neural-lora": {"batch": 256, "group": 8, "minibatch": 256, "epochs": 1, "learning_rate": 1e-3},

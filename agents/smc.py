@@ -18,12 +18,17 @@ with the group's texts weighted, W and W_t each normalised over the texts of a p
 Of the policy that is the forward KL(pi* || pi) with a baseline for every step, which the twist learns: where
 all W_t are W, as at the optimum, no text moves anything.
 
-Fixed point: pi*, and c the optimal value over kl_coef up to a number for each prompt and step. A group of few
-texts weighs by its own mean, which is a little too small: the bias falls as 1 / group, and is none at pi*.
+With ``twist_lambda`` below 1 the policy has S_k (1 - lambda) lambda^k W_t+1+k for W, the nearest twists most,
+as in generalised advantage estimation: less noise, and no bias where c is right. c always learns from W.
 
-Source: Zhao, Brekelmans, Makhzani and Grosse 2024 (arXiv 2404.17546). Left out: resampling in mid-text (texts
-are weighted to their end), and exact draws of pi* where the source has them. The policy is scored as it
-writes, without particles, so that nothing but its own rows counts.
+Fixed point: pi*, and c the optimal value over kl_coef up to a number for each prompt and step. A group of few
+texts weighs by its own mean: the bias falls as 1 / group, and is none at pi*. Where the task itself draws
+(replies, slip, noise on the reward) the weights tilt its draws, too, and the fixed point is another: that of
+kl_coef log E exp(r / kl_coef), which is fond of luck.
+
+Source: Zhao, Brekelmans, Makhzani and Grosse 2024 (arXiv 2404.17546), which has no lambda. Left out:
+resampling in mid-text (texts are weighted to their end), exact draws of pi* where the source has them, and
+particles in the evaluation: the policy is scored as it writes, by its own rows.
 """
 
 from __future__ import annotations
@@ -59,7 +64,7 @@ class SMCArguments(NetworkArguments):
     """the same of the critic's numbers for pairs of tokens, each of which is seen rarely"""
     critic_steps: int = 4
     """steps of c per update"""
-    twist_lambda: float = 1.0
+    twist_lambda: float = 0.9
     """1 weighs a step of the policy by the whole text; less, by the twists after it, the nearest most"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
@@ -70,7 +75,7 @@ class SMCArguments(NetworkArguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 64, "group": 64, "learning_rate": 7e-3},
+    "exact": {"batch": 32, "group": 32, "learning_rate": 5e-3},
     "neural": {"batch": 64, "group": 8, "learning_rate": 5e-4},
     "neural-all": {"batch": 64, "group": 8, "learning_rate": 3e-4},
     "neural-lora": {"batch": 256, "group": 8, "learning_rate": 1e-3},

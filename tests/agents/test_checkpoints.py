@@ -67,6 +67,16 @@ TRAININGS = {
         "Reinforce",
         {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16, "train": "lora", "rank": 2},
     ),
+    "dpg with prompts": (
+        "dpg", "DPG", {"env_id": "klrl/DiagnosticPromptScale-v0", "tokens": 3_000, "batch": 32, "group": 8}
+    ),
+    "smc with heads": ("smc", "SMC", {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16}),
+    "dpo offline": (
+        "dpo", "DPO", {"env_id": "klrl/DiagnosticGold-v0", "tokens": 4_000, "online": False}
+    ),
+    "expert iteration": (
+        "expert_iteration", "Expert", {"env_id": "klrl/DiagnosticGold-v0", "tokens": 8_000}
+    ),
 }  # fmt: skip
 
 
