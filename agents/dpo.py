@@ -71,7 +71,7 @@ class DPOArguments(NetworkArguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 64, "group": 8, "minibatch": 32, "epochs": 2, "learning_rate": 5e-3},
+    "exact": {"batch": 32, "group": 8, "minibatch": 32, "epochs": 2, "learning_rate": 4e-3},
     "neural": {"batch": 64, "group": 4, "minibatch": 64, "epochs": 1, "learning_rate": 5e-4},
     "neural-all": {"batch": 64, "group": 4, "minibatch": 64, "epochs": 1, "learning_rate": 3e-4},
     "neural-lora": {"batch": 256, "group": 8, "minibatch": 256, "epochs": 1, "learning_rate": 1e-3},

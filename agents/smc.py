@@ -16,7 +16,8 @@ and, whole, log W = S_u (...)_u, as one of pi*. Contrastive twist learning goes 
 
 with the group's texts weighted, W and W_t each normalised over the texts of a prompt, in place of both means.
 Of the policy that is the forward KL(pi* || pi) with a baseline for every step, which the twist learns: where
-all W_t are W, as at the optimum, no text moves anything.
+all W_t are W, as at the optimum, no text moves anything. A policy that has moved since the text was written
+has its ratio of probabilities beside W_t, so that several steps of a batch have no other fixed point.
 
 With ``twist_lambda`` below 1 the policy has S_k (1 - lambda) lambda^k W_t+1+k for W, the nearest twists most,
 as in generalised advantage estimation: less noise, and no bias where c is right. c always learns from W.
@@ -64,6 +65,8 @@ class SMCArguments(NetworkArguments):
     """the same of the critic's numbers for pairs of tokens, each of which is seen rarely"""
     critic_steps: int = 4
     """steps of c per update"""
+    policy_steps: int = 2
+    """steps of the policy per update, each on the whole batch"""
     twist_lambda: float = 0.9
     """1 weighs a step of the policy by the whole text; less, by the twists after it, the nearest most"""
     warm_up: float = 0.02
@@ -82,8 +85,10 @@ DEFAULTS: Defaults = {
 }
 
 
-def contrast(paid: Tensor, sums: Tensor, mask: Tensor, group: int, twist_lambda: float = 1.0) -> Tensor:
-    """What grad log psi_t of each step counts, W less W_t, [N, T]; both have the mean 1 over a group.
+def contrast(
+    paid: Tensor, sums: Tensor, mask: Tensor, group: int, twist_lambda: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """W and W_t of each step [N, T], zero after the end; each has the mean 1 over a group.
 
     Args:
         paid: [N, T], r / kl_coef - (log pi - log pi0) of each step, nats.
@@ -100,7 +105,8 @@ def contrast(paid: Tensor, sums: Tensor, mask: Tensor, group: int, twist_lambda:
     step = torch.arange(paid.shape[1], device=paid.device)
     ahead = step[:, None] - step
     decay = (twist_lambda ** ahead.clamp_min(0) * (ahead >= 0)).to(weights.dtype)
-    return torch.where(mask, weights.diff(dim=1) @ decay, 0.0)
+    begun = weights[:, :-1]
+    return torch.where(mask, begun + weights.diff(dim=1) @ decay, 0.0), torch.where(mask, begun, 0.0)
 
 
 class TwistLearner:
@@ -139,35 +145,48 @@ class TwistLearner:
         """c [n, T] of the episodes ``index`` [n]: values are before the KL of the step itself, c is after."""
         return self.policy.values(texts, index) - texts.kl[index]
 
-    def weigh(self, texts: Trajectories, twist_lambda: float = 1.0) -> Tensor:
+    def weigh(self, texts: Trajectories, twist_lambda: float = 1.0) -> tuple[Tensor, Tensor]:
         """See ``contrast``, of a batch, with c as it is."""
         with torch.no_grad():
             sums = self.sums(texts, torch.arange(len(texts.mask), device=texts.mask.device))
         return contrast(texts.paid(self.task.kl_coef), sums, texts.mask, self.group, twist_lambda)
 
-    def descend(self, texts: Trajectories, counts: Tensor, *, critic: bool) -> None:
-        """Add the gradient of - sum counts log psi / N, of the policy's part or of c's, in parts."""
-        index = torch.arange(len(counts), device=counts.device)
-        for part in self.policy.split(index, self.args.micro_batch):
-            log_psi = self.sums(texts, part) if critic else self.policy.scores(texts, part)[0]
-            (-(counts[part] * log_psi).sum() / len(counts)).backward()
+    def parts(self, texts: Trajectories) -> tuple[Tensor, ...]:
+        """A batch in parts, whose gradients are added."""
+        index = torch.arange(len(texts.mask), device=texts.mask.device)
+        return self.policy.split(index, self.args.micro_batch)
+
+    def descend(self, texts: Trajectories, whole: Tensor, begun: Tensor) -> None:
+        """Add the policy's gradient, of KL(pi* || pi), by W and W_t [N, T], in parts."""
+        for part in self.parts(texts):
+            log_probs, _ = self.policy.scores(texts, part)
+            ratio = (log_probs - texts.log_probs[part]).exp()
+            (-(whole[part] * log_probs - begun[part] * ratio).sum() / len(whole)).backward()
+
+    def descend_sums(self, texts: Trajectories, whole: Tensor, begun: Tensor) -> None:
+        """Add the gradient of c, likewise."""
+        for part in self.parts(texts):
+            counts = whole[part] - begun[part]
+            (-(counts * self.sums(texts, part)).sum() / len(whole)).backward()
 
     def update(self, texts: Trajectories, progress: float) -> dict[str, Tensor]:
-        """Some steps of c and one of the policy; returns what is worth noting."""
-        counts = self.weigh(texts, self.args.twist_lambda)
+        """Some steps of c and of the policy; returns what is worth noting."""
+        whole, begun = self.weigh(texts, self.args.twist_lambda)
         for _ in range(self.args.critic_steps):
             self.clear(self.critic_optimizers, progress)
-            self.descend(texts, self.weigh(texts), critic=True)
+            self.descend_sums(texts, *self.weigh(texts))
             for optimizer in self.critic_optimizers:
                 optimizer.step()
-        self.clear(self.optimizers, progress)
-        self.descend(texts, counts, critic=False)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.args.clip_norm)
-        self.optimizers[0].step()
-        whole = texts.paid(self.task.kl_coef).sum(1).view(-1, self.group).softmax(dim=1)
-        effective = 1 / (self.group * whole.square().sum(1))
-        spread = counts[texts.mask].square().mean().sqrt()
-        return {"effective": effective.mean(), "contrast": spread, "gradient": norm}
+        norms: list[Tensor] = []
+        for _ in range(self.args.policy_steps):
+            self.clear(self.optimizers, progress)
+            self.descend(texts, whole, begun)
+            norms.append(torch.nn.utils.clip_grad_norm_(self.weights, self.args.clip_norm))
+            self.optimizers[0].step()
+        shares = texts.paid(self.task.kl_coef).sum(1).view(-1, self.group).softmax(dim=1)
+        effective = 1 / (self.group * shares.square().sum(1))
+        spread = (whole - begun)[texts.mask].square().mean().sqrt()
+        return {"effective": effective.mean(), "contrast": spread, "gradient": norms[0]}
 
     def clear(self, optimizers: list[torch.optim.Optimizer], progress: float) -> None:
         """No gradient, and the learning rate of the schedule."""

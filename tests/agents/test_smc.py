@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,8 @@ def test_counts_are_what_the_formula_says() -> None:
     mask = torch.arange(3) < torch.tensor(lengths)[:, None]
     paid, sums = (torch.randn((6, 3), generator=generator) for _ in range(2))
     paid = paid * mask
-    found = contrast(paid, sums, mask, group)
+    whole_by_step, begun_by_step = contrast(paid, sums, mask, group)
+    found = whole_by_step - begun_by_step
     for text, length in enumerate(lengths):
         others = range(text // group * group, text // group * group + group)
         whole = [float(paid[other].sum().exp()) for other in others]
@@ -47,27 +50,36 @@ def test_no_step_counts_where_c_is_the_value_of_a_policy_that_is_the_optimum(twi
     paid = values - torch.nn.functional.pad(values[:, 1:], (0, 1))
     for level in (0.0, torch.tensor([3.0, -1.0, 2.0, 0.0])):
         ended = (~mask).any(0)
-        counts = contrast(
-            paid, values + torch.where(ended, 0.0, torch.as_tensor(level)), mask, 4, twist_lambda
-        )
-        assert counts.abs().max() < 1e-5
-    assert contrast(paid + 0.1 * torch.randn(mask.shape), values, mask, 4, twist_lambda).abs().max() > 0.01
+        sums = values + torch.where(ended, 0.0, torch.as_tensor(level))
+        whole, begun = contrast(paid, sums, mask, 4, twist_lambda)
+        assert (whole - begun).abs().max() < 1e-5
+    whole, begun = contrast(paid + 0.1 * torch.randn(mask.shape), values, mask, 4, twist_lambda)
+    assert (whole - begun).abs().max() > 0.01
 
 
-def test_the_policy_descends_the_forward_kl_whatever_c_is() -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_policy_descends_the_forward_kl_whatever_c_is_and_whoever_wrote(moved: bool) -> None:
     twists = learner(4096)
-    twists.policy = tilted_policy(twists.task.exact)  # type: ignore[arg-type]
-    torch.nn.init.normal_(twists.policy.critic[-1].weight)  # type: ignore[arg-type,index,union-attr]
-    forward_kl(twists.policy).backward()  # type: ignore[arg-type]
-    exact = gradient_of(twists.policy)  # type: ignore[arg-type]
+    writer = tilted_policy(twists.task.exact)  # type: ignore[arg-type]
+    torch.nn.init.normal_(writer.critic[-1].weight)  # type: ignore[arg-type]
+    policy = copy.deepcopy(writer)
+    if moved:
+        with torch.no_grad():
+            for weight in policy.actor_weights():
+                weight.mul_(0.5)
+    forward_kl(policy).backward()
+    exact = gradient_of(policy)
     estimates = []
     for _ in range(12):
+        twists.policy = writer
         texts = twists.write()
-        twists.policy.zero_grad()
-        twists.descend(texts, twists.weigh(texts), critic=False)
-        estimates.append(gradient_of(twists.policy))  # type: ignore[arg-type]
+        weights = twists.weigh(texts)
+        twists.policy = policy
+        policy.zero_grad()
+        twists.descend(texts, *weights)
+        estimates.append(gradient_of(policy))
     mean, error = torch.stack(estimates).mean(0), torch.stack(estimates).std(0) / 12**0.5
-    assert ((mean - exact).abs() < 5 * error + 1e-4).all()  # the group's own mean costs about 1 / 4096
+    assert ((mean - exact).abs() < 5 * error + 1e-3).all()  # the group's own mean costs about 1 / 4096
     assert torch.cosine_similarity(mean, exact, dim=0) > 0.999
 
 
