@@ -131,7 +131,7 @@ class DPG:
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
         self.weights = self.policy.actor_weights()
-        self.optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99), fused=True)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99), fused=True)
 
     def adopt(self) -> None:
         """Let the behaviour be the present policy."""

@@ -139,7 +139,7 @@ class PreferenceLearner:
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
         self.weights = self.policy.actor_weights()
-        self.optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99), fused=True)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.weights, betas=(0.9, 0.99), fused=True)
 
     def write(self) -> tuple[Trajectories, Tensor]:
         """A batch of texts, and who wins of every two of a group, bool [G, n, n]."""
