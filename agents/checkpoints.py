@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def check_arguments(kept: Mapping[str, Any], now: Mapping[str, Any], path: Path)
 def save_state(state: Mapping[str, Any], path: Path) -> None:
     """Write a state of dictionaries, lists, numbers, strings, arrays and tensors, whole or not at all."""
     tensors: dict[str, torch.Tensor] = {}
-    text = json.dumps(packed(state, tensors))
+    text = json.dumps(packed(state, tensors, {}))
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"state": text})
     with partial.open("r+b") as file:  # not every system syncs a file that is only read
@@ -159,7 +160,7 @@ def load_state(path: Path) -> dict[str, Any]:
             # copies: no tensor may hold on to the file, which the next checkpoint replaces
             state = unpacked(
                 json.loads((file.metadata() or {}).get("state", "{}")),
-                lambda name: file.get_tensor(name).clone(),
+                cache(lambda name: file.get_tensor(name).clone()),
             )
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(
@@ -171,20 +172,23 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """A state as JSON has it; its arrays and tensors are put into ``tensors``."""
+def packed(value: Any, tensors: dict[str, torch.Tensor], names: dict[int, str]) -> Any:
+    """A state as JSON has it; its arrays and tensors are put into ``tensors``, each once.
+
+    ``names`` has those of arrays and tensors that are there already, by their ids.
+    """
     if isinstance(value, (torch.Tensor, np.ndarray)):
-        name = str(len(tensors))
-        tensor = torch.as_tensor(value).detach()
-        tensors[name] = tensor.cpu().clone().contiguous()
+        name = names.setdefault(id(value), str(len(tensors)))
+        if name not in tensors:
+            tensors[name] = torch.as_tensor(value).detach().cpu().clone().contiguous()
         return {KIND: "tensor" if isinstance(value, torch.Tensor) else "array", "name": name}
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value) and KIND not in value:
-            return {key: packed(item, tensors) for key, item in value.items()}
-        return {KIND: "pairs", "pairs": [[key, packed(item, tensors)] for key, item in value.items()]}
+            return {key: packed(item, tensors, names) for key, item in value.items()}
+        return {KIND: "pairs", "pairs": [[key, packed(item, tensors, names)] for key, item in value.items()]}
     if isinstance(value, tuple):
-        return {KIND: "tuple", "items": [packed(item, tensors) for item in value]}
-    return [packed(item, tensors) for item in value] if isinstance(value, list) else value
+        return {KIND: "tuple", "items": [packed(item, tensors, names) for item in value]}
+    return [packed(item, tensors, names) for item in value] if isinstance(value, list) else value
 
 
 def unpacked(value: Any, tensor: Callable[[str], torch.Tensor]) -> Any:

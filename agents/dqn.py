@@ -29,9 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
+from agents.networks.kept_batches import KeptBatches
 from agents.networks.policy import WeightAverage
 from agents.networks.q_values import QResidualPolicy, QTextPolicy, make_q_network
-from agents.networks.kept_batches import KeptBatches
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
+from agents.networks.kept_batches import KeptBatches
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
-from agents.networks.kept_batches import KeptBatches
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
 from klrl_envs import Evaluation

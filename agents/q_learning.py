@@ -3,9 +3,10 @@
     V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)
     Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
 
-with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta). It learns off-policy: each step is
-drawn from a mixture of the present policy and the reference. Q-learning under a reference: G-learning, Fox,
-Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
+with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta), and the fixed point pi*. It learns
+off-policy: each step is drawn from what ``agents.exploration`` makes of the present policy, by default a
+mixture with the reference. Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv
+1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
 
 States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
 episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
@@ -21,9 +22,9 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from agents.arguments import Arguments, parse
+from agents.arguments import Arguments, Defaults, parse
+from agents.exploration import exploring, strength_at
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Evaluation, sample_rows
 from klrl_envs.networks.table import Table
@@ -31,7 +32,7 @@ from klrl_envs.wrappers import Episode, VectorStateIndex
 
 LOGGED = 500  # episodes a line of progress
 WITH_LUCK = 0.7
-"""The decay of the learning rate where slip or a reply is drawn: the last one alone tells little."""
+"""The decay of the learning rate where slip, a reply or noise is drawn: the last one alone tells little."""
 
 
 @dataclass
@@ -40,12 +41,23 @@ class QArguments(Arguments):
 
     lanes: int = 32
     """episodes side by side"""
-    exploration: float = 0.9
-    """share of the reference in the behaviour, at first"""
-    exploration_end: float = 0.5
+    explore: str = "reference"
+    """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py"""
+    exploration: float | None = None
+    """its strength at first: a share, or nats for ucb"""
+    exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
-    """the learning rate is 1 / visits ** this; None for 0 where steps are deterministic, else .7"""
+    """the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
+
+
+STRENGTHS: Defaults = {
+    "reference": {"exploration": 0.9, "exploration_end": 0.5},
+    "uniform": {"exploration": 0.9, "exploration_end": 0.5},
+    "boltzmann": {"exploration": 0.9, "exploration_end": 0.5},
+    "ucb": {"exploration": 10.0, "exploration_end": 10.0},
+}
+"""By what is tried."""
 
 
 class SoftQ(Table):
@@ -61,7 +73,7 @@ class SoftQ(Table):
 
     def __init__(self, task: AutomatonTask, decay: float | None = None) -> None:
         super().__init__(task)
-        luck = not task.automaton.deterministic
+        luck = not task.automaton.deterministic or task.reward_noise > 0
         self.decay = decay if decay is not None else WITH_LUCK if luck else 0.0
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
 
@@ -80,6 +92,9 @@ def train(args: QArguments) -> Evaluation:
     training = Training(args, "q_learning")
     if training.task.exact is None:
         raise ValueError(f"q_learning needs an exact environment, and {training.row.gym_id} is none")
+    explore, chosen = exploring(args.explore), STRENGTHS[args.explore]
+    first = chosen["exploration"] if args.exploration is None else args.exploration
+    last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
     table = SoftQ(training.task.exact, args.learning_rate_decay)
     rng = np.random.default_rng(args.seed)
     made = gym.make_vec(
@@ -90,12 +105,11 @@ def train(args: QArguments) -> Evaluation:
     episodes: list[Episode] = []
     steps: list[list[tuple[Any, Any, float, float]]] = [[] for _ in range(args.lanes)]
     while training.left:
-        share = args.exploration + (args.exploration_end - args.exploration) * training.progress
-        rows, _ = table.log_rows(index)
-        explore = rng.random(args.lanes) < share
+        strength = strength_at(training.progress, first, last)
         reference = cast(Any, made.unwrapped).reference_log_probs()
-        actions = sample_rows(np.where(explore[:, None], reference, rows), rng)
-        nats = mixed_log_ratio(rows[every, actions], reference[every, actions], share)
+        behaviour = explore(table.log_rows(index)[0], reference, table.visits[index], strength)
+        actions = sample_rows(behaviour, rng)
+        nats = (behaviour - reference)[every, actions]
         following, rewards, terminated, _, infos = env.step(actions)
         training.count(args.lanes)
         for lane in range(args.lanes):
@@ -114,8 +128,9 @@ def train(args: QArguments) -> Evaluation:
             steps[lane] = []
         if len(episodes) >= LOGGED:
             training.record(episodes)
-            returns = [episode.task_reward for episode in episodes]
-            training.note(**{"return": mean(returns), "exploration": share})
+            reward, nats = mean([each.task_reward for each in episodes]), mean([each.k1 for each in episodes])
+            objective = reward - training.task.kl_coef * nats
+            training.note(objective=objective, reward=reward, kl=nats, exploration=strength)
             episodes = []
         if terminated.any():
             index, _ = env.reset(options={"reset_mask": terminated})
@@ -124,18 +139,5 @@ def train(args: QArguments) -> Evaluation:
     return training.finish(table, network=table)
 
 
-def mixed_log_ratio(
-    log_prob: NDArray[np.float64], reference: NDArray[np.float64], share: float
-) -> NDArray[np.float64]:
-    """log mu - log pi0 [N], nats, of tokens under the mixture mu = share pi0 + (1 - share) pi.
-
-    Args:
-        log_prob: log pi of the tokens, [N].
-        reference: log pi0 of the tokens, [N].
-        share: of the reference in the mixture.
-    """
-    return np.log(share + (1 - share) * np.exp(log_prob - reference))
-
-
 if __name__ == "__main__":
-    print(report(train(parse(QArguments, __doc__))))
+    print(report(train(parse(QArguments, __doc__, STRENGTHS))))

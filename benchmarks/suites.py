@@ -22,14 +22,27 @@ NEURAL = tuple(row.gym_id for row in REGISTRY if "neural" in row.tags)
 EXACT_TEXTS = tuple(row.gym_id for row in REGISTRY if {"exact", "text"} <= set(row.tags))
 """What an agent that is shown the raw tokens alone is asked to write."""
 
+RANDOM = ("klrl/GridNavigation-v0", "klrl/Dialogue-v0", "klrl/DiagnosticNoise-v0")
+"""Where more than prompt and tokens decides the reward, so that no text is the best of several."""
+
+SAMPLED = tuple(row.gym_id for row in REGISTRY if "exact" in row.tags and row.gym_id not in RANDOM)
+"""Exact environments of which a whole text may be chosen."""
+
 SUITES: dict[str, Suite] = {
     # What the leaderboard shows: every baseline on every environment; the tabular one where states are few.
     "core": (
         Experiment("reference", "python -m agents.reference"),
+        Experiment("uniform", "python -m agents.uniform"),
+        Experiment("greedy", "python -m agents.greedy"),
+        Experiment("best_of_n", "python -m agents.best_of_n", SAMPLED),
+        # each text of it is the best of n: fewer of them, so that n need not be small
+        Experiment("best_of_n", "python -m agents.best_of_n --episodes 1024", "neural"),
         Experiment("posterior", "python -m agents.posterior", "exact"),
         # three texts a prompt: each takes a thousand draws on average
         Experiment("posterior", "python -m agents.posterior --episodes 192", "neural"),
         Experiment("q_learning", "python -m agents.q_learning", "grid"),
+        Experiment("sarsa", "python -m agents.sarsa", "grid"),
+        Experiment("bayesian_policy", "python -m agents.bayesian_policy", "grid"),
         Experiment("reinforce", "python -m agents.reinforce"),
         # the others see the automaton's state; this one has to find it in the text
         Experiment(
@@ -42,11 +55,23 @@ SUITES: dict[str, Suite] = {
         Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK + NEURAL),
         Experiment("dqn", "python -m agents.dqn"),
         Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK + NEURAL),
+        # as the field runs it, and with the KL in the reward and nothing divided
+        Experiment("grpo", "python -m agents.grpo"),
+        Experiment("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
+        Experiment("trajectory_balance", "python -m agents.trajectory_balance"),
         # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
         Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
         Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
         Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
+        Experiment("sb3_a2c", "python -m agents.sb3_a2c"),
+        # towards pi* by the forward KL, by preferences, by imitation
+        Experiment("dpg", "python -m agents.dpg"),
+        Experiment("smc", "python -m agents.smc"),
+        Experiment("dpo", "python -m agents.dpo"),
+        Experiment("dpo-offline", "python -m agents.dpo --no-online --name dpo-offline"),
+        Experiment("expert_iteration", "python -m agents.expert_iteration"),
+        Experiment("raft", "python -m agents.expert_iteration --no-penalised --name raft"),
         # shown texts of pi*, and no reward
         Experiment("adversarial", "python -m agents.adversarial", ("klrl/Keywords-v0", "klrl/Sentiment-v0")),
         Experiment("model_based", "python -m agents.model_based", "neural"),
@@ -58,25 +83,52 @@ SUITES: dict[str, Suite] = {
     "diagnostics": (
         *over_sweeps("reference", "python -m agents.reference"),
         *over_sweeps("q_learning", "python -m agents.q_learning", SMALL_TABLES),
+        *over_sweeps("sarsa", "python -m agents.sarsa", SMALL_TABLES),
+        *over_sweeps("bayesian_policy", "python -m agents.bayesian_policy", SMALL_TABLES),
         *over_sweeps("reinforce", "python -m agents.reinforce"),
         *over_sweeps("ppo", "python -m agents.ppo"),
         *over_sweeps("klq", "python -m agents.klq"),
         *over_sweeps("path_consistency", "python -m agents.path_consistency"),
         *over_sweeps("dqn", "python -m agents.dqn"),
         *over_sweeps("q_sharp", "python -m agents.q_sharp"),
+        *over_sweeps("grpo", "python -m agents.grpo"),
+        *over_sweeps("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
+        *(
+            experiment
+            for loss in ("dr_grpo", "dapo", "gspo", "cispo")
+            for experiment in over_sweeps(loss, f"python -m agents.grpo --loss {loss} --name {loss}")
+        ),
+        *over_sweeps("trajectory_balance", "python -m agents.trajectory_balance"),
         *over_sweeps("sb3_ppo", "python -m agents.sb3_ppo"),
+        *over_sweeps("sb3_a2c", "python -m agents.sb3_a2c"),
+        *over_sweeps("dpg", "python -m agents.dpg"),
+        *over_sweeps("smc", "python -m agents.smc"),
+        *over_sweeps("dpo", "python -m agents.dpo"),
+        *over_sweeps("expert_iteration", "python -m agents.expert_iteration"),
     ),
     # Minutes: does every command start, write what it must, and get read? Its numbers mean nothing.
     "smoke": (
         Experiment("reference", "python -m agents.reference", "exact", (0,), 2_000),
         Experiment("posterior", "python -m agents.posterior", "exact", (0,), 2_000),
+        Experiment("uniform", "python -m agents.uniform", "exact", (0,), 2_000),
+        Experiment("greedy", "python -m agents.greedy", "exact", (0,), 2_000),
+        Experiment("best_of_n", "python -m agents.best_of_n --n 2", SAMPLED, (0,), 2_000),
         Experiment("q_learning", "python -m agents.q_learning", "grid", (0,), 20_000),
+        Experiment("sarsa", "python -m agents.sarsa", "grid", (0,), 20_000),
+        Experiment("bayesian_policy", "python -m agents.bayesian_policy", "grid", (0,), 20_000),
         Experiment("reinforce", "python -m agents.reinforce", "exact", (0,), 20_000),
         Experiment("ppo", "python -m agents.ppo", "exact", (0,), 20_000),
         Experiment("klq", "python -m agents.klq", "exact", (0,), 20_000),
         Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK, (0,), 20_000),
         Experiment("dqn", "python -m agents.dqn", "exact", (0,), 20_000),
         Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK, (0,), 20_000),
+        Experiment("grpo", "python -m agents.grpo", "exact", (0,), 20_000),
+        Experiment("trajectory_balance", "python -m agents.trajectory_balance", "exact", (0,), 20_000),
         Experiment("sb3_ppo", "python -m agents.sb3_ppo", "exact", (0,), 20_000),
+        Experiment("sb3_a2c", "python -m agents.sb3_a2c", "exact", (0,), 20_000),
+        Experiment("dpg", "python -m agents.dpg", "exact", (0,), 20_000),
+        Experiment("smc", "python -m agents.smc", "exact", (0,), 20_000),
+        Experiment("dpo", "python -m agents.dpo", "exact", (0,), 20_000),
+        Experiment("expert_iteration", "python -m agents.expert_iteration", "exact", (0,), 20_000),
     ),
 }

@@ -30,6 +30,12 @@ def draw(log_probs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
     return tokens.squeeze(-1), log_probs.gather(-1, tokens).squeeze(-1)
 
 
+def likeliest(log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest token [N] of each row of log_probs [N, V], and its log-prob [N]."""
+    found, tokens = log_probs.max(dim=-1)
+    return tokens, found
+
+
 def draw_weighted(weights: Tensor, generator: torch.Generator) -> Tensor:
     """A token [N] of each row of weights [N, V], in proportion to them: no row need sum to one.
 

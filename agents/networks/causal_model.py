@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from agents.networks.language_model import LanguageModelPolicy
 from agents.networks.text_critic import TextCritic
+from agents.networks.writing import next_tokens
 from klrl_envs import Task
 from klrl_envs.networks.causal_folder import hub_reference_of, with_adapter
 from klrl_envs.networks.half_precision import in_bfloat16
 from klrl_envs.policies import CausalLMPolicy
-from klrl_envs.reference.draws import draw_tokens
 
 
 class CausalPolicy(LanguageModelPolicy):
@@ -85,7 +85,9 @@ class CausalPolicy(LanguageModelPolicy):
             self._copies["reference"] = copy.deepcopy(model).to(device)
         return self._copies["reference"]
 
-    def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def written(
+        self, prompts: NDArray[np.int64], generator: torch.Generator, greedy: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """See ``LanguageModelPolicy``."""
         unique, rows = np.unique(prompts, return_inverse=True)
         task, device = self.task, generator.device
@@ -103,6 +105,7 @@ class CausalPolicy(LanguageModelPolicy):
             task.horizon,
             -1 if task.end_token is None else task.end_token,
             generator,
+            greedy,
         )
 
     def aligned(self, tokens: Tensor, first: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -220,6 +223,7 @@ def continued(
     horizon: int,
     end_token: int,
     generator: torch.Generator,
+    greedy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Texts of a causal model with its own cache, after prompts each of which is read once.
 
@@ -230,6 +234,7 @@ def continued(
         horizon: T.
         end_token: -1 where there is none.
         generator: of what is drawn, on the model's device.
+        greedy: takes the likeliest tokens.
 
     Returns:
         The tokens [N, T], the end token after the end, and their log-probs [N, T] in nats, zero after it.
@@ -241,8 +246,7 @@ def continued(
     ended = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     tokens, log_probs = [], []
     for step in range(horizon):
-        uniform = torch.rand(len(rows), generator=generator, device=rows.device)
-        token, log_prob = draw_tokens(logits.float(), uniform)
+        token, log_prob = next_tokens(logits.float(), generator, greedy)
         tokens.append(token.masked_fill(ended, max(end_token, 0)))
         log_probs.append(log_prob.masked_fill(ended, 0.0))
         ended = ended | (token == end_token)

@@ -88,11 +88,12 @@ class TextPolicy(TextHeads, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
         reference_from: NDArray[np.int64] | None = None,
     ) -> Trajectories:
         """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, pi0 writes on."""
         device = generator.device
-        writer = Writer(engine, prompts, device, given)
+        writer = Writer(engine, prompts, device, given, greedy)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
         while not engine.done.all():
             reference = writer.reference_rows()

@@ -53,9 +53,11 @@ class LanguageModelPolicy(PolicyNetwork):
     middle: float
 
     @abstractmethod
-    def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Tokens [N, T] after the prompts [N], the end token after the end, and their log-probs [N, T] in
-        nats, zero after it.
+    def written(
+        self, prompts: NDArray[np.int64], generator: torch.Generator, greedy: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens [N, T] after the prompts [N], the likeliest where ``greedy``, the end token after the end,
+        and their log-probs [N, T] in nats, zero after it.
         """
 
     @abstractmethod
@@ -100,11 +102,12 @@ class LanguageModelPolicy(PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> WrittenTexts:
         """See ``PolicyNetwork``."""
         task, device = self.task, generator.device
         if given is None:
-            actions, log_probs = self.written(prompts, generator)
+            actions, log_probs = self.written(prompts, generator, greedy)
         else:
             actions, log_probs = (
                 torch.as_tensor(given, device=device),
@@ -237,7 +240,9 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
             self._copies["reference"] = copied(model, str(device)).requires_grad_(False)
         return self._copies["reference"]
 
-    def written(self, prompts: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def written(
+        self, prompts: NDArray[np.int64], generator: torch.Generator, greedy: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """See ``LanguageModelPolicy``."""
         task, device = self.task, generator.device
         unique, rows = np.unique(prompts, return_inverse=True)
@@ -253,6 +258,7 @@ class NanoPolicy(LanguageModelNetwork, LanguageModelPolicy):
             task.horizon,
             -1 if task.end_token is None else task.end_token,
             generator,
+            greedy,
         )
 
     def read(

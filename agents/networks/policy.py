@@ -43,6 +43,7 @@ class PolicyNetwork(nn.Module, ABC):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> Trajectories:
         """An episode in each lane [N] of an engine, from the given prompts [N].
 
@@ -52,6 +53,7 @@ class PolicyNetwork(nn.Module, ABC):
             generator: draws.
             given: int64 [N, T], tokens that are written and scored in place of any that are drawn: another
                 policy's. What stands after the end of a text does not matter.
+            greedy: takes the likeliest token each time in place of drawing one.
         """
 
     @abstractmethod

@@ -32,6 +32,7 @@ class QPolicy(Protocol):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
         reference_from: NDArray[np.int64] | None = None,
     ) -> Trajectories:
         """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, pi0 writes on."""

@@ -82,10 +82,11 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device, given)
+        writer = Writer(engine, prompts, device, given, greedy)
         reading = self._reading(engine, device)
         while not engine.done.all():
             reference = writer.reference_rows()

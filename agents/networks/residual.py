@@ -99,6 +99,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         prompts: NDArray[np.int64],
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
         reference_from: NDArray[np.int64] | None = None,
     ) -> Trajectories:
         """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, what it starts from writes on."""
@@ -119,8 +120,9 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
                 place[time >= reference_from[lanes]] = len(residual)
                 residual = torch.cat((residual, torch.zeros_like(residual[:1])))
             drawn, scored = tables.draw(
-                residual, tables.number(place), context[lanes, time], generator, writer.given(lanes)
-            )
+                residual, tables.number(place), context[lanes, time], generator,
+                writer.given(lanes), greedy,
+            )  # fmt: skip
             scores.append(scored)
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = drawn.cpu().numpy()
@@ -183,6 +185,7 @@ class Tables:
         context: NDArray[np.int64],
         generator: torch.Generator,
         given: Tensor | None,
+        greedy: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """A token [N] of N states, and [3, N] its log pi, the exact KL, log sum exp of the logits, nats.
 
@@ -192,11 +195,14 @@ class Tables:
             context: int64 [N].
             generator: draws.
             given: int64 [N], the tokens in place of those that are drawn.
+            greedy: takes the likeliest tokens.
         """
         shifted = residual.to(self._dtype).log_softmax(dim=-1)
         rows = self.rows(context)
         weights = shifted.exp().index_select(0, place) * rows
-        tokens = (draw_weighted(weights, generator) if given is None else given)[:, None]
+        if given is None:
+            given = weights.argmax(dim=-1) if greedy else draw_weighted(weights, generator)
+        tokens = given[:, None]
         taken = weights.gather(1, tokens)
         total = weights.sum(dim=-1)
         kl = weights.mul_(shifted.index_select(0, place)).sum(dim=-1)

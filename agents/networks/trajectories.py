@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.networks.categorical import ResidualScores, divergence, draw
+from agents.networks.categorical import ResidualScores, divergence, draw, likeliest
 from klrl_envs import Engine, Task
 from klrl_envs.reference.device import rows_of
 from klrl_envs.wrappers import Episode
@@ -131,6 +131,7 @@ class Writer:
         engine: its lanes are put at ``prompts`` [N].
         device: of the trajectories.
         given: int64 [N, T], tokens in place of those that are drawn.
+        greedy: takes the likeliest tokens.
     """
 
     def __init__(
@@ -139,11 +140,13 @@ class Writer:
         prompts: NDArray[np.int64],
         device: torch.device,
         given: NDArray[np.int64] | None = None,
+        greedy: bool = False,
     ) -> None:
         engine.reset(np.arange(engine.lanes), prompts)
         self._engine = engine
         self._device = device
         self._given = given
+        self._greedy = greedy
         self._first = torch.as_tensor(engine.length.copy(), device=device)
         self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
         self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
@@ -179,7 +182,7 @@ class Writer:
         rows = logits - total[:, None]
         tokens = self.given(np.arange(len(rows)))
         if tokens is None:
-            tokens, log_probs = draw(rows, generator)
+            tokens, log_probs = likeliest(rows) if self._greedy else draw(rows, generator)
         else:
             log_probs = rows.gather(-1, tokens[:, None]).squeeze(-1)
         kl = divergence(rows, reference)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.networks.categorical import likeliest
 from agents.networks.trajectories import Trajectories
 from klrl_envs import Engine, Task
 from klrl_envs.reference.decoder import Decoder, DecoderWeights
@@ -151,6 +152,7 @@ def write_texts(
     horizon: int,
     end_token: int,
     generator: torch.Generator,
+    greedy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Texts of a ``Nano`` after prompts, each of which is read once.
 
@@ -164,6 +166,7 @@ def write_texts(
         horizon: T.
         end_token: -1 where there is none.
         generator: of what is drawn, on the weights' device.
+        greedy: takes the likeliest tokens.
 
     Returns:
         The tokens [N, T], the end token after the end, and their log-probs [N, T] in nats, zero after it.
@@ -176,8 +179,7 @@ def write_texts(
     log_probs = states.new_zeros((count, horizon))
     going = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(horizon):
-        uniform = torch.rand(len(there), generator=generator, device=device)
-        token, log_prob = draw_tokens(decoder.logits(states), uniform)
+        token, log_prob = next_tokens(decoder.logits(states), generator, greedy)
         token = token.where(going, max(end_token, 0))
         tokens[there, step] = token
         log_probs[there, step] = log_prob.masked_fill(~going, 0.0)
@@ -190,6 +192,13 @@ def write_texts(
             break
         states = decoder.step(token)
     return tokens, log_probs
+
+
+def next_tokens(logits: Tensor, generator: torch.Generator, greedy: bool) -> tuple[Tensor, Tensor]:
+    """Tokens [N] of logits [N, V], which are written to: drawn, or the likeliest; and their log-probs."""
+    if greedy:
+        return likeliest(logits.log_softmax(dim=-1))
+    return draw_tokens(logits, torch.rand(len(logits), generator=generator, device=logits.device))
 
 
 def up_to_the_end(tokens: Tensor, end_token: int) -> Tensor:

@@ -24,39 +24,10 @@ from agents.networks.policy import check_names
 from agents.run import CHECKPOINT, LINES, Training
 from klrl_envs.ledger import Book
 from klrl_envs.tasks import automaton_task
+from tests.agents.trainings import TRAININGS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"episodes": 32, "evaluation_seed": 1, "threads": 1, "device": "cpu", "checkpoint_seconds": 0.0}
-TRAININGS = {
-    "ppo on an exact task": ("ppo", "PPO", {"env_id": "klrl/DiagnosticNoise-v0", "tokens": 4_000}),
-    "reinforce on an exact task": (
-        "reinforce", "Reinforce", {"env_id": "klrl/GridNavigation-v0", "tokens": 4_000}
-    ),
-    "klq on an exact task": ("klq", "KLQ", {"env_id": "klrl/DiagnosticNoise-v0", "tokens": 4_000}),
-    "path consistency, with what it keeps": (
-        "path_consistency", "PathConsistency", {"env_id": "klrl/DiagnosticNoise-v0", "tokens": 4_000}
-    ),
-    "path consistency with heads": (
-        "path_consistency",
-        "PathConsistency",
-        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16},
-    ),
-    "ppo with heads": (
-        "ppo",
-        "PPO",
-        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16, "minibatch": 16},
-    ),
-    "ppo with all weights": (
-        "ppo",
-        "PPO",
-        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16, "minibatch": 8, "train": "all"},
-    ),
-    "reinforce with factors": (
-        "reinforce",
-        "Reinforce",
-        {"env_id": "klrl/Sentiment-v0", "tokens": 1_500, "batch": 16, "train": "lora", "rank": 2},
-    ),
-}  # fmt: skip
 
 
 class Killed(BaseException):
@@ -261,6 +232,11 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found["numbered"][0]["step"].item() == 3 and found["numbered"][1] == {}
     np.testing.assert_array_equal(found["array"], np.arange(3))
     assert [each.name for each in tmp_path.iterdir()] == [CHECKPOINT]
+    one = torch.arange(1000.0)
+    save_state({"format": "klrl-checkpoint-1", "some": [one, one, one.clone()]}, path)
+    assert path.stat().st_size < 3 * one.nbytes, "what is there twice is written once"
+    for found_one in load_state(path)["some"]:
+        torch.testing.assert_close(found_one, one)
     save_state({"format": "another"}, path)
     with pytest.raises(ValueError, match="must have the format 'klrl-checkpoint-1', not 'another'"):
         load_state(path)

@@ -12,7 +12,7 @@ import torch
 import klrl_envs
 from agents.dqn import DQN, DQNArguments
 from agents.run import Training
-from tests.agents.tiny import every_text, exact_objective, solution_of, tiny_task
+from tests.agents.tiny import exact_objective, solution_of, tiny_task, weighted_texts
 
 
 def learner_on(task: Any, tmp_path: Path, **changes: Any) -> DQN:
@@ -28,7 +28,7 @@ def test_backups_over_all_texts_end_at_the_optimum(tmp_path: Path) -> None:
     """The texts weigh alike, as no policy writes them."""
     task = tiny_task()
     learner = learner_on(task, tmp_path, updates=600)
-    learner.replay.add(every_text(learner.policy, task)[0])  # type: ignore[arg-type]
+    learner.replay.add(weighted_texts(learner.policy)[0])  # type: ignore[arg-type]
     before = float(exact_objective(learner.policy, task).detach())
     loss = learner.update(0.02)
     best = float(solution_of(task).value) / task.kl_coef

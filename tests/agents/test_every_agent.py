@@ -17,7 +17,7 @@ from tests.agents.tiny import MODEL_BASED
 FOLDER = Path(__file__).resolve().parents[2] / "agents"
 NEURAL = {"model_based": "klrl/Sentiment-v0"}
 """Agents that play no exact environment, and what they play here."""
-SHARED = {"__init__", "arguments", "checkpoints", "run", "demo", "minimal"}
+SHARED = {"__init__", "arguments", "checkpoints", "exploration", "run", "demo", "minimal"}
 AGENTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 

@@ -14,6 +14,7 @@ import klrl_envs
 AGENTS = Path(__file__).resolve().parents[2] / "agents"
 PUBLIC_MODULES = {
     "klrl_envs.kl",
+    "klrl_envs.envs.drawing",
     "klrl_envs.evaluation.seeds",
     "klrl_envs.networks.causal_folder",
     "klrl_envs.networks.evidence",
@@ -28,6 +29,7 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.text_heads",
     "klrl_envs.networks.word_heads",
     "klrl_envs.networks.words",
+    "klrl_envs.optima.terminal_law",
     "klrl_envs.policies",
     "klrl_envs.reference.decoder",
     "klrl_envs.reference.device",
@@ -98,7 +100,7 @@ def test_a_task_is_asked_whether_it_is_exact(path: Path) -> None:
 
 def test_algorithms_do_not_import_each_other() -> None:
     """One algorithm is one file, and ``networks`` know no algorithm; the demonstration is of PPO."""
-    shared = ("agents.arguments", "agents.checkpoints", "agents.run", "agents.networks")
+    shared = ("agents.arguments", "agents.checkpoints", "agents.exploration", "agents.run", "agents.networks")
     for path in sorted(AGENTS.rglob("*.py")):
         allowed = (*shared, "agents.ppo") if path.name == "demo.py" else shared
         if path.parent.name == "networks":

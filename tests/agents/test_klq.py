@@ -8,7 +8,6 @@ import torch
 
 from agents.klq import descend, surplus_of, targets_of
 from tests.agents.tiny import (
-    every_text,
     exact_objective,
     expected_gradient,
     gradient_of,
@@ -16,6 +15,7 @@ from tests.agents.tiny import (
     random_critic,
     tilted_policy,
     tiny_task,
+    weighted_texts,
 )
 
 
@@ -24,7 +24,7 @@ def test_the_first_gradient_is_that_of_the_objective_whatever_the_critic_says() 
     random_critic(policy)
     exact_objective(policy, task).backward()
     exact = gradient_of(policy)
-    texts, probabilities = every_text(policy, task)
+    texts, probabilities = weighted_texts(policy)
     softened = policy.softened(texts)
     targets = targets_of(policy, softened, task.kl_coef, 1.0)
     found = expected_gradient(
@@ -39,7 +39,7 @@ def test_at_the_optimum_every_text_has_the_values_that_it_aims_at(return_lambda:
     task = tiny_task()
     policy = optimal_policy(task)
     random_critic(policy)
-    texts = policy.softened(every_text(policy, task)[0])
+    texts = policy.softened(weighted_texts(policy)[0])
     off = surplus_of(texts.paid(task.kl_coef), policy.values(texts, torch.arange(7)), texts.mask, 0.0)
     assert off.abs().max() > 0.1  # of a wrong critic
     torch.nn.init.zeros_(policy.critic[-1].weight)  # type: ignore[arg-type]

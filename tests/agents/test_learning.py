@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from klrl_envs import RunRecord
 from tests.agents.tiny import SMALL_GRID
 
 pytestmark = pytest.mark.slow
+
+SEEDED = (
+    *("reinforce", "ppo", "sb3_ppo", "sb3_a2c", "q_learning", "sarsa", "bayesian_policy", "grpo"),
+    *("trajectory_balance", "klq", "path_consistency", "dqn", "q_sharp", "dpg", "smc", "dpo"),
+    "expert_iteration",
+)
+"""Agents that are trained twice here."""
 
 
 @pytest.mark.parametrize(
@@ -53,17 +61,15 @@ def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     assert all(isinstance(line["text"], str) and "k1" in line for line in texts)
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "ppo", "sb3_ppo", "q_learning"])
+@pytest.mark.parametrize("agent", SEEDED)
 def test_a_seed_determines_the_result(agent: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"agents.{agent}")
-    kind = {"reinforce": "Reinforce", "ppo": "PPO", "sb3_ppo": "SB3", "q_learning": "Q"}[agent]
+    kind = typing.get_type_hints(module.train)["args"]
     results = []
     for name in ("a", "b", "c"):
         seed = 1 if name == "c" else 0
         out = str(tmp_path / name)
-        module.train(
-            getattr(module, f"{kind}Arguments")(out=out, tokens=8_000, episodes=64, threads=1, seed=seed)
-        )
+        module.train(kind(out=out, tokens=8_000, episodes=64, threads=1, seed=seed))
         results.append(json.loads((tmp_path / name / "result.json").read_text()))
     numbers = [{k: r[k] for k in ("score", "objective", "expected_reward", "kl", "tokens")} for r in results]
     assert numbers[0] == numbers[1]

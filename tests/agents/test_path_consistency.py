@@ -13,13 +13,13 @@ from agents import path_consistency
 from agents.networks.trajectories import Trajectories
 from agents.path_consistency import PathConsistencyArguments, descend, errors_of
 from tests.agents.tiny import (
-    every_text,
     expected_gradient,
     gradient_of,
     optimal_policy,
     random_critic,
     tilted_policy,
     tiny_task,
+    weighted_texts,
 )
 
 
@@ -43,7 +43,7 @@ def test_no_text_is_inconsistent_at_the_optimum(steps: int) -> None:
     """Whoever wrote it: the texts are all there are, none weighs more."""
     task = tiny_task()
     policy = optimal_policy(task)
-    texts = policy.softened(every_text(tilted_policy(task), task)[0])
+    texts = policy.softened(weighted_texts(tilted_policy(task))[0])
     loss = descend(policy, texts, task.kl_coef, steps, 0)
     assert float(loss) < 1e-9
     tilted = tilted_policy(task)
@@ -54,7 +54,7 @@ def test_the_first_gradient_is_that_of_the_objective_token_by_token() -> None:
     """With pieces up to the end, the t-th of T tokens counts t / T times; whatever the critic says."""
     task, policy = tiny_task(), tilted_policy(tiny_task())
     random_critic(policy)
-    texts, probabilities = every_text(policy, task)
+    texts, probabilities = weighted_texts(policy)
     to_go = texts.paid(task.kl_coef).flip(1).cumsum(1).flip(1)
     log_probs, _ = policy.scores(texts, torch.arange(7))
     weights = torch.tensor([1.0, 2.0]) / 2

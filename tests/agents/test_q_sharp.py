@@ -13,7 +13,7 @@ from agents import q_sharp
 from agents.networks.q_values import QResidualPolicy
 from agents.q_sharp import QSharp, QSharpArguments, examples_of, shares_of
 from agents.run import Training
-from tests.agents.tiny import every_text, exact_objective, solution_of, tilted_policy, tiny_task
+from tests.agents.tiny import exact_objective, solution_of, tilted_policy, tiny_task, weighted_texts
 
 
 def test_shares_keep_the_mean_of_the_exponential() -> None:
@@ -28,7 +28,7 @@ def test_shares_keep_the_mean_of_the_exponential() -> None:
 
 def test_examples_are_what_pi0_goes_on_from() -> None:
     task = tiny_task()
-    texts, _ = every_text(tilted_policy(task), task)
+    texts, _ = weighted_texts(tilted_policy(task))
     examples = examples_of(texts, torch.tensor([0, 1, 2, 5, 2, 1, 0]))
     wanted = [[1, 0], [1, 1], [0, 1], [0, 0], [0, 1], [1, 1], [1, 1]]
     assert examples.mask.int().tolist() == wanted

@@ -98,7 +98,9 @@ def test_only_a_folder_that_a_training_wrote_is_removed(tmp_path: Path) -> None:
     assert (tmp_path / "code" / "policy" / "policy.py").is_file()
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "ppo", "q_learning", "sb3_ppo"])
+@pytest.mark.parametrize(
+    "agent", ["reinforce", "ppo", "q_learning", "sb3_ppo", "sb3_a2c", "sarsa", "bayesian_policy"]
+)
 def test_an_agent_counts_as_the_ledger_does(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,15 +68,9 @@ def gradient_of(policy: ResidualPolicy) -> torch.Tensor:
     return torch.cat([weight.grad.flatten() for weight in policy.actor.parameters()])  # type: ignore[union-attr]
 
 
-TEXTS = np.array([[0, 0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]])
-"""Every text of the task, a token behind the end for the shortest."""
-
-
-def every_text(policy: ResidualPolicy, task: AutomatonTask) -> tuple[Trajectories, torch.Tensor]:
-    """All texts as episodes of a policy, and their probabilities under it, [7]."""
-    count = len(TEXTS)
-    generator = torch.Generator().manual_seed(0)
-    found = policy.write(make_engine(task, count, 0), np.zeros(count, dtype=np.int64), generator, TEXTS)
+def weighted_texts(policy: ResidualPolicy) -> tuple[Trajectories, torch.Tensor]:
+    """Each text of ``tiny_task`` once, and their probabilities under a policy, [7]."""
+    found = every_text(policy)
     return found, found.log_probs.sum(1).exp()
 
 
@@ -135,3 +129,39 @@ def optimal_policy(task: AutomatonTask) -> ResidualPolicy:
     policy = ResidualPolicy(task, width=8)
     policy.actor = OptimalResidual(task, solution_of(task))  # type: ignore[assignment]
     return policy
+
+
+EVERY_TEXT = np.array([[0, 0], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]])
+"""All texts of ``tiny_task``; the first ends with its first token."""
+
+
+def every_text(policy: ResidualPolicy) -> Trajectories:
+    """Each text of ``tiny_task`` once, as a policy reads it."""
+    engine = make_engine(policy.task, len(EVERY_TEXT), 0)
+    prompts = np.zeros(len(EVERY_TEXT), dtype=np.int64)
+    return policy.write(engine, prompts, torch.Generator().manual_seed(0), EVERY_TEXT)
+
+
+def text_log_probs(policy: ResidualPolicy) -> torch.Tensor:
+    """log pi of each of them, differentiable."""
+    return policy.scores(every_text(policy), torch.arange(len(EVERY_TEXT)))[0].sum(1)
+
+
+def optimal_log_probs(policy: ResidualPolicy) -> torch.Tensor:
+    """log pi* of each of them, by enumeration."""
+    texts = every_text(policy)
+    tilted = texts.log_probs - texts.log_ratios + texts.rewards / policy.task.kl_coef
+    return tilted.sum(1).log_softmax(0)
+
+
+def forward_kl(policy: ResidualPolicy) -> torch.Tensor:
+    """KL(pi* || pi) by enumeration, differentiable, nats."""
+    best = optimal_log_probs(policy)
+    return (best.exp() * (best - text_log_probs(policy))).sum()
+
+
+def reverse_kl(policy: ResidualPolicy) -> float:
+    """KL(pi || pi*) by enumeration, nats."""
+    with torch.no_grad():
+        own = text_log_probs(policy)
+        return float((own.exp() * (own - optimal_log_probs(policy))).sum())

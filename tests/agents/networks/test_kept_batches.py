@@ -11,8 +11,8 @@ import torch
 
 import klrl_envs
 from agents.checkpoints import load_state, save_state
-from agents.networks.make import Trained, make_network
 from agents.networks.kept_batches import KeptBatches
+from agents.networks.make import Trained, make_network
 
 CPU = torch.device("cpu")
 CASES = [

@@ -1,0 +1,132 @@
+"""The Bayesian loop: its posterior against closed forms, its plan against the library's optimum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import klrl_envs
+from agents import bayesian_policy
+from agents.bayesian_policy import BayesianArguments, Belief, Model, as_table, plan
+from agents.networks.lanes import write_episodes
+from agents.networks.trajectories import make_engine
+from klrl_envs import AutomatonTask, evaluate_exactly
+from tests.agents.test_best_of_n import env_of
+from tests.agents.tiny import SMALL_GRID, tiny_task
+
+
+def truth(task: AutomatonTask) -> Model:
+    """The model that is the task's own automaton."""
+    automaton, states = task.automaton, task.automaton.states
+    after, rewards = automaton.transition, np.stack([automaton.reward, automaton.reward])
+    ends = automaton.absorbing[after]
+    if task.end_token is not None:
+        ends[:, task.end_token] = True
+    settled = np.where(ends, automaton.final_reward[after], 0.0)
+    rewards = rewards + np.stack([settled, np.where(ends, settled, automaton.horizon_reward[after])])
+    chances = np.eye(states + 1)[np.where(ends, states, after)]
+    if automaton.execution is not None:
+        chances = np.einsum("ab,qbk->qak", automaton.execution, chances)
+        rewards = np.einsum("ab,tqb->tqa", automaton.execution, rewards)
+    return Model(chances, rewards)
+
+
+def played(task: AutomatonTask, lanes: int, seed: int = 0):
+    """Episodes of the reference."""
+    engine = make_engine(task, lanes, seed)
+    return write_episodes(
+        engine, lambda context, state, time: task.reference.rows(context), np.random.default_rng(seed)
+    )
+
+
+def test_the_plan_of_the_truth_is_the_optimum() -> None:
+    task = tiny_task()
+    found = evaluate_exactly(as_table(task, plan(task, truth(task))), env_of(task))
+    assert found.score == pytest.approx(1.0, abs=1e-9)
+    for settings in (SMALL_GRID, {**SMALL_GRID, "slip": 0.2}):
+        grid = klrl_envs.make_task("GridNavigation-v0", **settings).exact
+        assert grid is not None
+        table = as_table(grid, plan(grid, truth(grid)))
+        found = evaluate_exactly(table, "klrl/GridNavigation-v0", **settings)
+        assert found.score == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_belief_comes_to_the_truth() -> None:
+    task = tiny_task()
+    belief, exact = Belief(task), truth(task)
+    written = played(task, 4096)
+    belief.learn(written)
+    assert belief.visits.sum() == written.steps
+    model = belief.mean()
+    inner, last = belief.visits[0] > 0, belief.visits[1] > 0
+    assert inner.sum() == 3 and last.sum() == 6, "one state before the last step, two in it"
+    np.testing.assert_allclose(model.chances[inner], exact.chances[inner], atol=1e-3)
+    np.testing.assert_allclose(model.rewards[0][inner], exact.rewards[0][inner], atol=0.01)
+    np.testing.assert_allclose(model.rewards[1][last], exact.rewards[1][last], atol=0.01)
+    np.testing.assert_allclose(model.chances[~inner], 0.25)
+    score = evaluate_exactly(as_table(task, plan(task, model)), env_of(task)).score
+    assert score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_posterior_is_that_of_closed_forms() -> None:
+    task = tiny_task()
+    belief = Belief(task, concentration=2.0, prior=3.0, noise=0.4)
+    belief.visits[0, 1, 2], belief.paid[0, 1, 2] = 3, 1.8
+    belief.counts[1, 2] = (0, 2, 0, 1)
+    model = belief.mean()
+    # of the Normal by a grid: prior times likelihood of the three rewards
+    prior, noise = 3.0 * task.kl_coef, 0.4 * task.kl_coef
+    at = np.linspace(-8, 8, 400_001)
+    log_density = -0.5 * (at / prior) ** 2 - 0.5 * sum(
+        ((reward - at) / noise) ** 2 for reward in (0.5, 0.6, 0.7)
+    )
+    density = np.exp(log_density - log_density.max())
+    density /= density.sum()
+    center = float(density @ at)
+    deviation = float(density @ (at - center) ** 2) ** 0.5
+    assert model.rewards[0, 1, 2] == pytest.approx(center, abs=1e-6)
+    np.testing.assert_allclose(model.chances[1, 2], np.array([0.5, 2.5, 0.5, 1.5]) / 5)
+    draws = [belief.draw(np.random.default_rng(seed)) for seed in range(4000)]
+    rewards = np.array([draw.rewards[0, 1, 2] for draw in draws])
+    assert rewards.mean() == pytest.approx(center, abs=5 * deviation / 4000**0.5)
+    assert rewards.std() == pytest.approx(deviation, rel=0.06)
+    chances = np.array([draw.chances[1, 2] for draw in draws])
+    share = np.array([0.5, 2.5, 0.5, 1.5]) / 5
+    spread = (share * (1 - share) / 6) ** 0.5  # of a Dirichlet of 5 in all
+    np.testing.assert_allclose(chances.mean(axis=0), share, atol=5 * spread.max() / 4000**0.5)
+    np.testing.assert_allclose(chances.std(axis=0), spread, rtol=0.06)
+    unseen = np.array([draw.rewards[1, 0, 0] for draw in draws])
+    assert unseen.std() == pytest.approx(prior, rel=0.06)
+
+
+def test_before_anything_is_seen_its_mean_is_the_reference() -> None:
+    task = tiny_task()
+    found = evaluate_exactly(as_table(task, plan(task, Belief(task).mean())), env_of(task))
+    assert found.kl == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("act", "slip", "tokens", "least"),
+    [("thompson", 0.0, 10_000, 0.95), ("mean", 0.0, 10_000, 0.95), ("thompson", 0.2, 40_000, 0.9)],
+)
+def test_it_learns_a_grid(act: str, slip: float, tokens: int, least: float, tmp_path: Path) -> None:
+    args = BayesianArguments(
+        env_kwargs={**SMALL_GRID, "slip": slip}, act=act, tokens=tokens, out=str(tmp_path), episodes=64
+    )
+    score = bayesian_policy.train(args).score_estimate
+    assert score is not None and least < score <= 1 + 1e-9
+
+
+def test_what_it_needs_is_said(tmp_path: Path) -> None:
+    for env_id, wanted in {
+        "klrl/Sentiment-v0": "needs an exact environment",
+        "klrl/Keywords-v0": "needs an environment of few states",
+        "klrl/Topic-v0": "needs rewards of state and token",
+    }.items():
+        with pytest.raises(ValueError, match=f"bayesian_policy {wanted}"):
+            bayesian_policy.train(BayesianArguments(env_id=env_id, tokens=10, out=str(tmp_path)))
+    with pytest.raises(ValueError, match="act must be one of thompson, mean, got 'maximum'"):
+        bayesian_policy.train(BayesianArguments(act="maximum", tokens=10, out=str(tmp_path)))
