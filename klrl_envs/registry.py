@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -242,11 +243,19 @@ def find_row(env_id: str) -> Row:
     for row in all_rows():
         if name in (row.gym_id, row.gym_features_id):
             return row
-    known = ", ".join(row.gym_id for row in all_rows())
     raise ValueError(
-        f"unknown environment {env_id!r}; known are {known} and their features ids (one of your own is known "
-        "once the module that registers it is imported)"
+        f"unknown environment {env_id!r}; {alternatives(name)} (one of your own is known once the module "
+        "that registers it is imported)"
     )
+
+
+def alternatives(name: str) -> str:
+    """What somebody may have meant who wrote an id that is not there, or all that could be."""
+    known = {row.gym_id.lower(): row.gym_id for row in all_rows()}
+    near = get_close_matches(name.lower(), known, n=3, cutoff=0.75)
+    if near:
+        return f"did you mean {' or '.join(known[each] for each in near)}? klrl list shows all"
+    return f"known are {', '.join(known.values())} and their features ids"
 
 
 def plain_id(env_id: str) -> str:

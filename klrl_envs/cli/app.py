@@ -6,6 +6,7 @@ An error of the library is one red line and exit code 2; with KLRL_TRACEBACK=1 i
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,18 @@ from typer.core import TyperGroup
 
 from klrl_envs.cli.benchmark import EPILOG, benchmark
 from klrl_envs.cli.check import check
-from klrl_envs.cli.options import ImportOption
+from klrl_envs.cli.ids import IdArgument, completions, resolved_option
+from klrl_envs.cli.options import (
+    DeviceOption,
+    HorizonOption,
+    ImportOption,
+    JsonOption,
+    KlCoefOption,
+    ReferenceOption,
+    SeedOption,
+    SettingOption,
+    task_arguments,
+)
 from klrl_envs.cli.signal import signal
 
 ERRORS = (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
@@ -42,67 +54,45 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Reinforcement learning of language models under a KL penalty, each task with its optimum. "
-    "Begin with [bold]klrl list[/] and [bold]klrl show Keywords-v0[/].",
+    "Begin with [bold]klrl list[/] and [bold]klrl show Keywords[/].",
 )
 
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="An environment, with or without klrl/.")]
-KlCoefOption = Annotated[
-    float | None, typer.Option(help="Units of reward per nat; the environment's own by default.")
-]
-HorizonOption = Annotated[int | None, typer.Option(help="The most tokens of a text.")]
-ReferenceOption = Annotated[str | None, typer.Option(help="pi0: a name, a folder or a hub id.")]
-SettingOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Another argument of the environment; may be repeated."),
-]
-DeviceOption = Annotated[
-    str, typer.Option(help="Of pi0's network: auto (CUDA where there is one), cpu or cuda; a table has none.")
-]
-SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.", min=0)]
+def print_version(asked: bool) -> None:
+    """Print the version, and end."""
+    if asked:
+        print(f"klrl {sys.modules['klrl_envs'].__version__}")  # which nothing below the facade imports
+        raise typer.Exit
 
 
-def task_arguments(
-    kl_coef: float | None, horizon: int | None, reference: str | None, settings: list[str] | None
-) -> dict[str, Any]:
-    """The environment's arguments that were given; values of --set are read as JSON, else as text."""
-    import json
-
-    named = {"kl_coef": kl_coef, "horizon": horizon, "reference": reference}
-    arguments: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    for setting in settings or []:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, got {setting!r}")
-        try:
-            arguments[name] = json.loads(text)
-        except json.JSONDecodeError:
-            arguments[name] = text
-    return arguments
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """What every command has; without it typer has no place for --version."""
 
 
 @app.command("list")
-def list_command(modules: ImportOption = None) -> None:
+def list_command(
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Of one kind: exact, neural, grid, text, diagnostic; may be repeated."),
+    ] = None,
+    modules: ImportOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the environments.
 
-    Example: [bold]klrl list[/]
+    Example: [bold]klrl list --tag neural[/]
     """
-    from rich.table import Table
+    from klrl_envs.cli.listing import print_list
 
-    from klrl_envs.registry import all_rows
-
-    table = Table()
-    table.add_column("id", no_wrap=True)
-    for name in ("kl_coef", "token budget", "tags", "what is asked"):
-        table.add_column(name)
-    for row in all_rows():
-        table.add_row(
-            row.gym_id, f"{row.kl_coef:g}", f"{row.token_budget:,}", ", ".join(row.tags), row.summary
-        )
-    Console().print(table)
+    print_list(tags or [], Console(), as_json=as_json)
 
 
 @app.command()
@@ -114,14 +104,16 @@ def show(
     settings: SettingOption = None,
     modules: ImportOption = None,
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Show an environment's card: its specification, its optimum, and texts of pi0 and of pi*.
 
-    Example: [bold]klrl show Keywords-v0[/]
+    Example: [bold]klrl show Keywords[/]
     """
     from klrl_envs.cli.card import show_card
 
-    show_card(env_id, task_arguments(kl_coef, horizon, reference, settings), seed, Console())
+    arguments = task_arguments(kl_coef, horizon, reference, settings)
+    show_card(env_id, arguments, seed, Console(), as_json=as_json)
 
 
 @app.command()
@@ -136,11 +128,11 @@ def solve(
     reference: ReferenceOption = None,
     settings: SettingOption = None,
     modules: ImportOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The optimum as JSON, and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """State the optimum, and the frontier of reward against KL that no policy lies above.
 
-    Example: [bold]klrl solve GridNavigation-v0 --kl-coef 4[/]
+    Example: [bold]klrl solve GridNavigation --kl-coef 4[/]
     """
     from klrl_envs.cli.card import show_solution
 
@@ -165,7 +157,7 @@ def play(
     At each step give the number of an offered token (#3 where 3 itself can be written), or words of your
     own; "end" ends the text (where the task has an end token), an empty line takes the likeliest.
 
-    Example: [bold]klrl play Sentiment-v0 --prompt 3[/]
+    Example: [bold]klrl play Sentiment --prompt 3[/]
     """
     from klrl_envs.cli.play import play_text
 
@@ -191,21 +183,78 @@ def evaluate(
     modules: ImportOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The evaluation as JSON, and nothing else.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a policy against the optimum, on the evaluation prompts.
 
     The object is a policy as klrl_envs.policies has it, a class of one without arguments, or a function
     from observations to log-probs.
 
-    Example: [bold]klrl evaluate Keywords-v0 --policy my_agent:policy --episodes 2048[/]
+    Example: [bold]klrl evaluate Keywords --policy my_agent:policy --episodes 2048[/]
     """
     from klrl_envs.cli.score import score_policy
 
     arguments = {**task_arguments(kl_coef, horizon, reference, settings), "device": device}
     score_policy(env_id, arguments, policy, episodes, seed, Console(), as_json=as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="FIRST", help="A policy as klrl evaluate takes it, or a folder of a run, or of runs."
+        ),
+    ],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="The other one.")],
+    env_id: Annotated[
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="ID",
+            callback=resolved_option,
+            autocompletion=completions,
+            help="Where policies are compared; leave it out to compare the results in two folders.",
+        ),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(help="Of each, rounded up to a multiple of the prompts.", min=1)
+    ] = 1024,
+    texts: Annotated[int, typer.Option(help="Texts that are shown side by side.", min=0)] = 3,
+    kl_coef: KlCoefOption = None,
+    horizon: HorizonOption = None,
+    reference: ReferenceOption = None,
+    settings: SettingOption = None,
+    modules: ImportOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the second has more than the first, with an interval, and show their texts.
+
+    Two policies are evaluated on the same prompts with the same seed.
+    Of two folders of results the mean scores over seeds are compared, on
+    the environments that both have.
+
+    Examples:
+      [bold]klrl compare reference runs/mine --env Keywords[/]
+      [bold]klrl compare runs/ppo runs/mine[/]
+    """
+    from klrl_envs.cli.compare import compare as compare_both
+
+    arguments = task_arguments(kl_coef, horizon, reference, settings)
+    arguments |= {} if env_id is None else {"device": device}
+    compare_both(
+        first,
+        second,
+        env_id,
+        arguments,
+        episodes=episodes,
+        texts=texts,
+        seed=seed,
+        console=Console(),
+        as_json=as_json,
+    )
 
 
 app.command(epilog=EPILOG)(benchmark)
@@ -225,6 +274,7 @@ def report(
         Path | None, typer.Option(help="Where the page and the figures go; RESULTS/report by default.")
     ] = None,
     modules: ImportOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what an agent can and cannot do, from its runs.
 
@@ -240,7 +290,7 @@ def report(
     """
     from klrl_envs.results.report import make_report
 
-    make_report(results, agent or [], out, Console())
+    make_report(results, agent or [], out, Console(), as_json=as_json)
 
 
 @app.command()
@@ -260,10 +310,11 @@ def certify(
     modules: ImportOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
 ) -> None:
     """Certify the optimum of a neural environment by sampling its reference; may be taken up again.
 
-    Example: [bold]klrl certify Sentiment-v0 --horizon 16 --samples 10000[/]
+    Example: [bold]klrl certify Sentiment --horizon 16 --samples 10000[/]
     """
     from klrl_envs.cli.score import make_certificate
 
@@ -271,20 +322,22 @@ def certify(
     chosen = prompts_file if first_prompts is None else first_prompts
     if prompts_file is not None and first_prompts is not None:
         raise ValueError("--prompts-file and --first-prompts exclude each other")
-    make_certificate(env_id, arguments, samples, seed, chosen, out, Console())
+    make_certificate(env_id, arguments, samples, seed, chosen, out, Console(), as_json=as_json)
 
 
 @app.command()
 def fetch(
     hub_id: Annotated[str, typer.Argument(metavar="HUB_ID", help="A causal language model of the hub.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Download a reference (safetensors and tokenizer only); nothing else in klrl downloads.
 
     Example: [bold]klrl fetch HuggingFaceTB/SmolLM2-135M-Instruct[/]
     """
+    from klrl_envs.cli.options import print_path
     from klrl_envs.reference.hub import fetch_reference
 
-    Console(soft_wrap=True).print(str(fetch_reference(hub_id)), markup=False)
+    print_path(fetch_reference(hub_id), Console(), as_json=as_json)
 
 
 @app.command()
@@ -302,6 +355,7 @@ def export(
     reference: Annotated[
         str | None, typer.Option(help="Of a folder policy: the model that its training began with.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a language model as a folder that transformers, and trainers built on it, load.
 
@@ -317,7 +371,7 @@ def export(
     """
     from klrl_envs.cli.export import export_model
 
-    export_model(what, folder, Console(), force=force, reference=reference)
+    export_model(what, folder, Console(), force=force, reference=reference, as_json=as_json)
 
 
 def main() -> None:

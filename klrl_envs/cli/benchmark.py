@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from klrl_envs.cli.options import ImportOption
+from klrl_envs.cli.options import ImportOption, JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ def benchmark(
     seeds: Annotated[str | None, typer.Option(help="Other seeds than the suite's, such as 0,1,2.")] = None,
     modules: ImportOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands only.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run an agent of your own, in any language, over a suite, and write its results and entries.
 
@@ -76,6 +77,7 @@ def benchmark(
             threads=threads,
             dry_run=dry_run,
             console=Console(),
+            as_json=as_json,
         )
     )
 
@@ -142,7 +144,14 @@ def planned(experiments: Suite, only: Sequence[str], seeds: str | None) -> list[
 
 
 def start(
-    runs: Sequence[PlannedRun], out: Path, *, jobs: int, threads: int | None, dry_run: bool, console: Console
+    runs: Sequence[PlannedRun],
+    out: Path,
+    *,
+    jobs: int,
+    threads: int | None,
+    dry_run: bool,
+    console: Console,
+    as_json: bool,
 ) -> int:
     """Run, or print, what was planned, and say what the leaderboard would not take; the exit code."""
     import os
@@ -162,16 +171,18 @@ def start(
     )
     if dry_run:
         return print_commands(runs, benchmark)
+    # what is not the result goes where it spoils no JSON
+    beside = Console(stderr=True) if as_json else console
     now = commit(Path.cwd())
     if now == "unknown" or now.endswith("-dirty"):
         state = "no commit here" if now == "unknown" else "changes here that are not committed"
         text = f"there are {state}: results are fine for yourself, and the leaderboard takes none of them"
-        console.print(text.replace("there are no", "there is no"), markup=False, soft_wrap=True)
-    code = run_session(runs, benchmark, jobs=jobs, console=console)
+        beside.print(text.replace("there are no", "there is no"), markup=False, soft_wrap=True)
+    code = run_session(runs, benchmark, jobs=jobs, console=console, as_json=as_json)
     written = sorted({str(path) for run in runs if (path := benchmark.entry(run)) and path.exists()})
     if written:
-        console.print(f"entries: {out / 'entries'}", markup=False, highlight=False, soft_wrap=True)
+        beside.print(f"entries: {out / 'entries'}", markup=False, highlight=False, soft_wrap=True)
     for problem, names in refusals(runs, benchmark).items():
         text = f"the leaderboard would not take {', '.join(names)}: {problem}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        beside.print(text, markup=False, highlight=False, soft_wrap=True)
     return code

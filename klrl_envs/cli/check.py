@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from klrl_envs.cli.options import ImportOption
+from klrl_envs.cli.options import ImportOption, JsonOption
 
 if TYPE_CHECKING:
     from klrl_envs.results.check import Checked
@@ -23,7 +23,7 @@ def check(
         ),
     ],
     modules: ImportOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON, and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say of results and entries that they hold, or what is wrong with them.
 

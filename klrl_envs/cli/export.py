@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from klrl_envs.cli.options import print_path
 from klrl_envs.reference.llama import save_folder
 from klrl_envs.reference.model_folder import check_free
 
@@ -19,7 +20,13 @@ TASK = "klrl/Sentiment-v0"
 
 
 def export_model(
-    what: str, folder: Path, console: Console, *, force: bool, reference: str | None = None
+    what: str,
+    folder: Path,
+    console: Console,
+    *,
+    force: bool,
+    reference: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Write the folder and say what takes it.
 
@@ -30,6 +37,7 @@ def export_model(
         console: to print to.
         force: replace the model that lies there.
         reference: folder or hub id of the model that such a training began with.
+        as_json: print where it is as JSON, and nothing else.
 
     Raises:
         ValueError: nothing of this name can be exported, or a file of another policy.
@@ -42,7 +50,9 @@ def export_model(
         path = save_folder(model_of(what), folder, force=force)
     else:
         raise ValueError(f"--reference goes with a folder policy of another model, got {what!r}")
-    console.print(str(path), markup=False, soft_wrap=True, highlight=False)
+    print_path(path, console, as_json=as_json)
+    if as_json:
+        return
     console.print(
         "AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained take this folder, and so "
         "does an environment's reference=.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from klrl_envs.cli.numbers import shown
 from klrl_envs.cli.objects import object_named
+from klrl_envs.cli.options import print_json
+from klrl_envs.cli.waiting import waiting
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.evaluation.evaluate import evaluate as evaluate_policy
@@ -41,9 +45,10 @@ def score_policy(
         env_id = row.gym_features_id if features else row.gym_id
     else:
         policy = policy_by_name(name)
-    result = evaluate_policy(policy, env_id, episodes=episodes, seed=seed, **arguments)
+    with waiting(f"{episodes:,} episodes on {env_id}"):
+        result = evaluate_policy(policy, env_id, episodes=episodes, seed=seed, **arguments)
     if as_json:
-        console.print(result.to_json(), markup=False, soft_wrap=True, highlight=False)
+        print_json(result.to_json(), console)
     else:
         console.print(evaluation_table(result))
 
@@ -71,7 +76,7 @@ def evaluation_table(result: Evaluation) -> Table:
     table = Table("", "estimate", "95 % interval", title=f"{result.env_id}, kl_coef {result.kl_coef:g}")
 
     def add(name: str, value: Interval) -> None:
-        table.add_row(name, f"{value.estimate:.5g}", f"{value.lower:.5g} to {value.upper:.5g}")
+        table.add_row(name, shown(value.estimate), f"{shown(value.lower)} to {shown(value.upper)}")
 
     if result.score is None:
         table.add_row("score", "none", "J* = J(pi0): the regret counts")
@@ -84,9 +89,9 @@ def evaluation_table(result: Evaluation) -> Table:
     add("KL (nats)", result.kl)
     add("regret", result.regret)
     add("J*, the optimum", result.optimum)
-    table.add_row("J(pi0), the reference", f"{result.reference_value:.5g}", "")
+    table.add_row("J(pi0), the reference", shown(result.reference_value), "")
     for name, value in result.metrics.items():
-        table.add_row(Text(name), f"{value:.5g}", "")
+        table.add_row(Text(name), shown(value), "")
     found = result.comparison
     if found is not None:
         table.add_section()
@@ -96,7 +101,7 @@ def evaluation_table(result: Evaluation) -> Table:
         add("entropy of pi* (nats)", found.optimal_entropy)
         for name, value in found.optimal_metrics.items():
             add(f"{name} under pi*", value)
-    shared = f"{result.episodes:,} episodes on {result.prompts} prompts"
+    shared = f"{result.episodes:,} episodes on {result.prompts} prompt{'s' if result.prompts > 1 else ''}"
     how = "computed over all states" if result.exact else f"tail {result.tail}"
     table.caption = f"{shared}, {result.tokens:,} tokens in {result.seconds:.1f} s, seed {result.seed}; {how}"
     return table
@@ -110,6 +115,8 @@ def make_certificate(
     prompts: Path | int | None,
     out: Path | None,
     console: Console,
+    *,
+    as_json: bool,
 ) -> None:
     """Certify a task and say where the certificate is and what it states.
 
@@ -134,6 +141,9 @@ def make_certificate(
         certificate = certify_task(task, samples, seed, out, progress)
     path = certificate_folder() / certificate_name(task) if out is None else out
     best = certificate.optimum(task.kl_coef)
+    if as_json:
+        print_json(json.dumps({"path": str(path), **json.loads(best.to_json())}, indent=2), console)
+        return
     console.print(str(path), markup=False, soft_wrap=True, highlight=False)
     console.print(
         f"J* {best.value:.5g} (95 %: {best.lower:.5g} to {best.upper:.5g}) at kl_coef {best.kl_coef:g}, "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from klrl_envs.cli.options import JsonOption, print_json
+
 if TYPE_CHECKING:
     from klrl_envs.signals import Report
 
@@ -87,7 +89,7 @@ def signal(
             "and found. The exit code is 1 where one does not hold.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON, and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what a training signal really does: no training, nothing sampled.
 
@@ -127,7 +129,7 @@ def report_signal(
         )
     console = Console(soft_wrap=True, highlight=False)
     if as_json:
-        console.print(report.to_json(), markup=False)
+        print_json(report.to_json(), console)
     else:
         print_report(report, console)
     failed = [claim for claim in claims if not claim.holds(report)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,26 @@ def evaluate(
     return evaluate_task(as_policy(policy), task, episodes, draw, features=shows_features(env_or_id, task))
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation, and the episodes and estimates that it was made of."""
+
+    evaluation: Evaluation
+    sampled: Episodes
+    estimates: Estimates
+
+
 def evaluate_task(
     policy: PolicyObject | PolicyName, task: Task, episodes: int, draw: tuple[int, bool], *, features: bool
 ) -> Evaluation:
-    """``evaluate`` on a task with its evaluation prompts.
+    """``evaluate`` on a task with its evaluation prompts; see ``evaluated``."""
+    return evaluated(policy, task, episodes, draw, features=features).evaluation
+
+
+def evaluated(
+    policy: PolicyObject | PolicyName, task: Task, episodes: int, draw: tuple[int, bool], *, features: bool
+) -> Evaluated:
+    """The evaluation of a policy on a task with its evaluation prompts, with its episodes.
 
     Args:
         policy: an object, or a name.
@@ -111,7 +128,7 @@ def evaluate_task(
         truth = truth_of(own, task.kl_coef) if truth is None and own is not None else truth
     if truth is not None:
         check_truth(truth, estimates, sampled, task, best)
-    return Evaluation(
+    evaluation = Evaluation(
         env_id=best.env_id,
         kl_coef=task.kl_coef,
         **(sampled_numbers(estimates, sampled, task, best) if truth is None else exact_numbers(truth, best)),
@@ -130,6 +147,7 @@ def evaluate_task(
         task_sha256=task.fingerprint,
         comparison=found,
     )
+    return Evaluated(evaluation, sampled, estimates)
 
 
 def rounded_up(episodes: int, prompts: int) -> int:

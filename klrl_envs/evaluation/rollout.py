@@ -162,23 +162,38 @@ def roll_out(
     engine.seed_lanes(evaluation_stream(seed, 2 * part))
     rng = evaluation_stream(seed, 2 * part + 1)
     policy = as_policy(policy)
-    if is_sequence_policy(policy):
-        if task.replies is not None:
-            raise TypeError(
-                f"{type(policy).__name__} samples whole texts, and {task.id} replies in between: "
-                "give log_probs"
-            )
-        play: Callable[[int], Batch] = SequencePlayer(policy, engine, rng)
-        kind = kind_of(policy)
-    else:
-        beside = None if other is None else row_source(as_policy(other), engine, other_features)
-        play, kind = TokenPlayer(row_source(policy, engine, features), engine, rng, beside), "exact"
+    beside = None if other is None else row_source(as_policy(other), engine, other_features)
+    play = player(policy, engine, rng, features=features, beside=beside)
+    kind = kind_of(policy) if is_sequence_policy(policy) else "exact"
     parts: list[Batch] = []
     for first, size in batches_of(episodes, engine.lanes):
         prompts = (first + np.arange(engine.lanes)) % count
         engine.reset(np.arange(engine.lanes), prompts)
         parts.append(play(size))
     return join_batches(parts, np.arange(episodes) % count, kind)
+
+
+def player(
+    policy: PolicyObject | PolicyName,
+    engine: Engine,
+    rng: np.random.Generator,
+    *,
+    features: bool,
+    beside: RowSource | None = None,
+) -> Callable[[int], Batch]:
+    """What plays a policy in the first so many lanes of an engine that was reset.
+
+    Raises:
+        TypeError: a policy of whole texts where the task replies in between, or see ``row_source``.
+    """
+    if not is_sequence_policy(policy):
+        return TokenPlayer(row_source(policy, engine, features), engine, rng, beside)
+    if engine.task.replies is not None:
+        raise TypeError(
+            f"{type(policy).__name__} samples whole texts, and {engine.task.id} replies in between: "
+            "give log_probs"
+        )
+    return SequencePlayer(policy, engine, rng)
 
 
 def kind_of(policy: SequencePolicy) -> LogProbKind:

@@ -12,7 +12,9 @@ from klrl_envs.envs.drawing import draw_reference
 from klrl_envs.envs.engine import Engine
 from klrl_envs.evaluation.evaluate import optimal_policy
 from klrl_envs.evaluation.optimal_draws import play_optimal
+from klrl_envs.evaluation.rollout import player
 from klrl_envs.optima.optimum import Optimum
+from klrl_envs.policies import PolicyName, PolicyObject
 from klrl_envs.reference.arrays import IntArray
 from klrl_envs.tasks.base import Task
 
@@ -52,6 +54,22 @@ def optimal_texts(task: Task, best: Optimum, prompts: IntArray, seed: int) -> li
     engine = _seeded(task, len(prompts), rng)
     engine.reset(np.arange(len(prompts)), prompts)
     _, rewards = play_optimal(policy, engine, rng)
+    return _shown(engine, engine.written(), rewards)
+
+
+@ledger.counting_as("evaluation")
+def policy_texts(
+    policy: PolicyObject | PolicyName, task: Task, prompts: IntArray, seed: int, *, features: bool = False
+) -> list[ShownText]:
+    """A text of any policy but "optimal" behind each of the prompts [N], by their numbers.
+
+    Raises:
+        TypeError, ValueError: as ``roll_out`` does.
+    """
+    rng = np.random.default_rng(seed)
+    engine = _seeded(task, len(prompts), rng)
+    engine.reset(np.arange(len(prompts)), prompts)
+    rewards = player(policy, engine, rng, features=features)(len(prompts)).reward
     return _shown(engine, engine.written(), rewards)
 
 

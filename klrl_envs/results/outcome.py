@@ -102,6 +102,16 @@ def summary_table(found: Sequence[Outcome]) -> Table:
     return table
 
 
+def plain_scores(found: Sequence[Outcome]) -> list[dict[str, object]]:
+    """Outcomes as JSON has them."""
+    return [
+        {"agent": each.agent, "env_id": each.env_id, "env_kwargs": each.records[0].env_kwargs}
+        | {"seeds": [record.seed for record in each.records], "score": each.score, "interval": each.interval}
+        | {name: each.mean(name) for name in ("expected_reward", "kl", "tokens")}
+        for each in found
+    ]
+
+
 def unfinished(found: Sequence[Outcome]) -> str:
     """That some environments have fewer seeds than a final entry, or nothing."""
     entries = (

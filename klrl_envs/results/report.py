@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import CAPABILITIES
 from klrl_envs.results.capability import Findings
 from klrl_envs.results.findings import findings_of
-from klrl_envs.results.outcome import Outcome, summary_table
+from klrl_envs.results.outcome import Outcome, plain_scores, summary_table
 from klrl_envs.results.points import read_records
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_figure import draw
@@ -21,7 +22,9 @@ from klrl_envs.results.report_page import capabilities_part, shown_number
 from klrl_envs.results.report_scores import draw_scores, scores_of, scores_part
 
 
-def make_report(results: Path, agents: Sequence[str], out: Path | None, console: Console) -> None:
+def make_report(
+    results: Path, agents: Sequence[str], out: Path | None, console: Console, *, as_json: bool = False
+) -> None:
     """Read results, write `report.md` and, with matplotlib, figures, and print tables.
 
     Args:
@@ -29,6 +32,7 @@ def make_report(results: Path, agents: Sequence[str], out: Path | None, console:
         agents: the names to show; all where there are none.
         out: the folder to write to; by default `report` in the first.
         console: where the tables go.
+        as_json: print numbers and files as JSON in place of tables.
 
     Raises:
         ValueError: nothing to report, a damaged file, or an agent that has no results.
@@ -52,6 +56,10 @@ def make_report(results: Path, agents: Sequence[str], out: Path | None, console:
         draw_scores(scores, folder)
         written += ["scores.png", "scores.svg"]
     (folder / "report.md").write_text(page(findings, tested, scores, written), encoding="utf-8")
+    if as_json:
+        text = json.dumps(plain_report(findings, scores, [folder / name for name in written]), indent=2)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
     if findings:
         console.print(console_table(findings))
     if scores:
@@ -86,6 +94,22 @@ def page(
     if scores:
         lines += scores_part(scores, figure="scores.png" in figures)
     return "\n".join(lines) + "\n"
+
+
+def plain_report(findings: Findings, scores: Sequence[Outcome], written: Sequence[Path]) -> dict[str, object]:
+    """The report as JSON has it: capabilities by agent, scores, and the files that were written."""
+    return {
+        "capabilities": {
+            agent: [
+                {"capability": each.capability.title, "env_id": each.capability.env_id}
+                | {"number": each.number, "sentence": each.sentence, "missing": list(each.missing)}
+                for each in found
+            ]
+            for agent, found in findings.items()
+        },
+        "scores": plain_scores(scores),
+        "files": [str(path) for path in written],
+    }
 
 
 def console_table(findings: Findings) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from klrl_envs.results.benchmark import Benchmark
-from klrl_envs.results.outcome import finished, outcomes_of, summary_table
+from klrl_envs.results.outcome import finished, outcomes_of, plain_scores, summary_table
 from klrl_envs.results.plan import PlannedRun
 from klrl_envs.results.runner import report_failures, run_suite
 
@@ -18,7 +19,12 @@ STOPPED, ENDED = 130, 143
 
 
 def run_session(
-    runs: Sequence[PlannedRun], benchmark: Benchmark, *, jobs: int = 1, console: Console | None = None
+    runs: Sequence[PlannedRun],
+    benchmark: Benchmark,
+    *,
+    jobs: int = 1,
+    console: Console | None = None,
+    as_json: bool = False,
 ) -> int:
     """Run what is not done yet, print a table of all that is, and say what failed.
 
@@ -27,6 +33,7 @@ def run_session(
         benchmark: where to write and how to check.
         jobs: how many runs at once.
         console: where the table goes; standard output by default.
+        as_json: print JSON in place of the table.
 
     Returns:
         The exit code: 1 where a run failed.
@@ -38,8 +45,13 @@ def run_session(
         print("stopped; the same command goes on from here", file=sys.stderr)
         return STOPPED
     found = outcomes_of(finished(runs, benchmark))
-    if found:
-        (console or Console()).print(summary_table(found))
+    console = console or Console()
+    if as_json:
+        console.print(
+            json.dumps(plain_scores(found), indent=2), markup=False, highlight=False, soft_wrap=True
+        )
+    elif found:
+        console.print(summary_table(found))
     report_failures(failures)
     return 1 if failures else 0
 

@@ -60,6 +60,28 @@ def mean_interval(scores: npt.ArrayLike, shared_error: float) -> Bounds:
     return mean - half, mean + half
 
 
+def difference_interval(first: npt.ArrayLike, second: npt.ArrayLike) -> Bounds:
+    """Welch's 95 % interval of the second's mean less the first's.
+
+    Args:
+        first, second: float[seeds], at least two each.
+
+    Raises:
+        ValueError: fewer than two seeds, or one that is not finite.
+    """
+    samples = [finite_array(name, each) for name, each in (("first", first), ("second", second))]
+    if any(each.ndim != 1 or each.size < 2 for each in samples):
+        raise ValueError("first and second must each hold at least two seeds on one axis")
+    errors = np.array([each.var(ddof=1) / each.size for each in samples])
+    difference, total = float(samples[1].mean() - samples[0].mean()), float(errors.sum())
+    if total == 0.0:
+        return difference, difference
+    # Welch and Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34)
+    degrees = total**2 / float(sum(error**2 / (each.size - 1) for error, each in zip(errors, samples)))
+    half = student(degrees) * total**0.5
+    return difference - half, difference + half
+
+
 def shared_error_on(env_id: str, score: float) -> float:
     """The standard error that every score on an environment of the suite has from its optimum.
 

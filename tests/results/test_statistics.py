@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from klrl_envs.optima.optimum import optimum
-from klrl_envs.results.statistics import mean_interval, shared_error_on, t_interval
+from klrl_envs.results.statistics import difference_interval, mean_interval, shared_error_on, t_interval
 from tests.results.dummy import bench
 from tests.results.records import record
 
@@ -22,6 +23,15 @@ def test_t_interval_covers():
     intervals = np.array([t_interval(sample) for sample in samples])
     covered = ((intervals[:, 0] <= 0.7) & (intervals[:, 1] >= 0.7)).mean()
     assert covered == pytest.approx(0.95, abs=0.018)
+
+
+def test_the_difference_of_means_is_welchs():
+    first, second = np.random.default_rng(4).normal(size=5), np.random.default_rng(5).normal(1.0, 3.0, size=4)
+    found = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.95)
+    assert difference_interval(first, second) == pytest.approx((found.low, found.high))
+    assert difference_interval([1, 1], [3, 3]) == (2, 2)
+    with pytest.raises(ValueError, match="two seeds"):
+        difference_interval([1], [3, 3])
 
 
 def test_seeds_alike_leave_the_error_that_they_share():
