@@ -1,7 +1,8 @@
-"""`klrl play`: write a text by hand and see what it is worth."""
+"""`klrl play`: write a text by hand, see what it costs as it grows, and what it was worth."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -10,18 +11,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from klrl_envs.envs.engine import Engine
+from klrl_envs.cli.game import Game
+from klrl_envs.cli.keys import read_arrows
+from klrl_envs.cli.numbers import shown
+from klrl_envs.cli.play_end import print_end
+from klrl_envs.cli.waiting import waiting
 from klrl_envs.envs.lookup import evaluation_task
-from klrl_envs.envs.rendering import as_text, parts
-from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
-from klrl_envs.reference.vocabulary import PromptVocabulary, Vocabulary
+from klrl_envs.envs.rendering import as_text
+from klrl_envs.optima.optimum import NotCertified, optimum
+from klrl_envs.reference.arrays import FloatArray, IntArray
+from klrl_envs.reference.vocabulary import PromptVocabulary
+from klrl_envs.registry import find_row
 from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.row import Row
 
-ONE = np.zeros(1, dtype=np.int64)
+UNDO, HINT, END = "undo", "?", "end"
 RULES = (
     "A number takes that token (#3 where 3 can be written); words are written as they are; an empty line "
-    "takes the first."
+    f"takes the first; {UNDO} takes the last line back."
 )
+HINTS = f" {HINT} shows what pi* would write."
+GENERAL = ("kl_coef", "horizon", "prompts", "reference")
+"""Arguments that say nothing of what is asked."""
 
 
 def play_text(
@@ -33,79 +44,140 @@ def play_text(
     seed: int,
     console: Console,
 ) -> None:
-    """Play an episode from standard input, to its end or the input's."""
-    task = evaluation_task(env_id, arguments).without_noise()
-    try:
-        best = optimum(env_id, **arguments)
-    except NotCertified:
-        best = None
-    engine = Engine(task, 1)
-    engine.seed_lanes([np.random.default_rng(seed)])
-    engine.reset(ONE, prompt)
-    state = int(engine.state[0])
-    vocabulary = task.vocabulary_after(parts(engine, 0)[0])
-    console.print(Text(RULES if task.replies is None else rules_of_talk(task)))
-    reward = log_prob = 0.0
-    metrics: dict[str, float] = {}
-    said = 0  # lines of a conversation that are on the screen
-    while not engine.done[0]:
-        rows = engine.reference_log_probs()[0]
-        likeliest = np.argsort(-rows, kind="stable")[:choices]
-        if task.replies is None:
-            console.print(Text(as_text(engine, 0), style="bold"))
-            console.print(offers(task, vocabulary, rows, likeliest))
-        else:
-            said = print_lines(engine, said, console)
-        line = sys.stdin.readline()
-        if not line:
-            console.print(Text("the input ended before the text did", style="yellow"))
-            return
+    """Play an episode from the keyboard or standard input, to its end or the input's."""
+    row = find_row(env_id)
+    with waiting(f"{row.task_id}: its optimum"):
+        task = evaluation_task(row.gym_id, arguments).without_noise()
         try:
-            tokens = tokens_of(line.strip(), task, vocabulary, likeliest)
-        except ValueError as error:
-            console.print(Text(str(error), style="red"))
-            continue
-        paid, nats, metrics = write(engine, tokens)
-        reward, log_prob = reward + paid, log_prob + nats
-    if task.replies is None:
-        console.print(Text(as_text(engine, 0), style="bold"))
+            best = optimum(row.gym_id, **arguments)
+        except NotCertified:
+            best = None
+    game = Game(task, best, prompt, seed)
+    console.print(introduction(row, arguments, game))
+    keyboard = sys.stdin.isatty()
+    if keyboard and task.exact is not None and task.exact.describe is not None:
+        finished = play_keys(game, console)
+    elif task.replies is not None:
+        finished = play_talk(game, choices, console)
     else:
-        print_lines(engine, said, console)
-    for name, value in metrics.items():
-        console.print(f"{name}: {value:.4g}")
-    console.print(verdict(reward, log_prob, task, best, int(engine.prompt_index[0]), state))
+        finished = play_lines(game, choices, console)
+    if finished:
+        print_end(game, console, remember=keyboard)
+    else:
+        console.print(Text("the input ended before the text did", style="yellow"))
 
 
-def write(engine: Engine, tokens: list[int]) -> tuple[float, float, dict[str, float]]:
-    """Write tokens up to the end, or to where the task answers.
+def introduction(row: Row, arguments: dict[str, Any], game: Game) -> Text:
+    """What is asked, what is given, what it is paid, and what may be typed."""
+    task = game.task
+    told = Text.assemble((f"{row.task_id}: {row.summary}", "bold"), "\n")
+    for name, value in (row.arguments() | arguments).items():
+        if name not in GENERAL and value is not None:
+            told.append(
+                f"{name}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}\n"
+            )
+    rewards = re.search(r"^## Rewards\n(.+?)(?=\n\n|\n## |\Z)", row.specification(), re.DOTALL | re.MULTILINE)
+    if rewards is not None:
+        told.append(" ".join(rewards[1].replace("``", "").split()) + "\n", style="dim")
+    told.append(
+        f"{task.horizon} tokens at most; a nat of KL costs {task.kl_coef:g}: a token that pi0 gives "
+        f"probability p costs {task.kl_coef:g} log 1/p.\n"
+    )
+    if task.replies is not None:
+        words = " ".join(task.vocabulary.token_string(token) for token in range(task.vocab_size))
+        told.append(
+            "You write one side of the conversation, the other answers when your turn ends. You have "
+            f"{task.horizon} words and marks, of these:\n{words}\n"
+        )
+    else:
+        told.append(RULES + (HINTS if knows_optimum(game) else ""))
+    return told
 
-    Returns:
-        The reward, log pi0 of what was written in nats, and at the end the task's metrics.
-    """
-    reward = log_prob = 0.0
-    metrics: dict[str, float] = {}
-    for place, token in enumerate(tokens):
-        if engine.done[0] or (place and was_answered(engine)):
-            break
-        result = engine.step(np.array([token], dtype=np.int64))
-        assert result.reference_log_prob is not None
-        reward += float(result.reward[0])
-        log_prob += float(result.reference_log_prob[0])
-        metrics |= {name: values[0] for name, values in result.metrics.items() if name != "text"}
-    return reward, log_prob, metrics
+
+def knows_optimum(game: Game) -> bool:
+    """Whether pi* has rows to show."""
+    return game.best is not None and game.best.policy is not None
 
 
-def rules_of_talk(task: Task) -> str:
-    """How a conversation is played."""
-    words = " ".join(task.vocabulary.token_string(token) for token in range(task.vocab_size))
-    return (
-        "You write one side of the conversation, the other answers when your turn ends. You have "
-        f"{task.horizon} words and marks, of these:\n{words}\n"
+def status(game: Game) -> Text:
+    """How long the text is and what it has cost so far."""
+    task = game.task
+    return Text(
+        f"{int(game.engine.time[0])} of {task.horizon} tokens · reward so far {shown(game.sums.reward, 3)} · "
+        f"KL so far {game.nats:.1f} nats, {shown(task.kl_coef * game.nats, 3)} · together "
+        f"{shown(game.objective, 3)}",
+        style="cyan",
     )
 
 
-def print_lines(engine: Engine, said: int, console: Console) -> int:
+def play_lines(game: Game, choices: int, console: Console) -> bool:
+    """Play a text line by line; whether it came to its end."""
+    hint = False
+    while not game.over:
+        row = game.reference_row()
+        likeliest = np.argsort(-row, kind="stable")[:choices]
+        console.print(Text(as_text(game.engine, 0), style="bold"))
+        console.print(status(game))
+        console.print(offers(game, row, likeliest, hint=hint))
+        line = sys.stdin.readline()
+        if not line:
+            return False
+        hint = line.strip() == HINT and knows_optimum(game)
+        if not hint:
+            take(game, line.strip(), likeliest, console)
+    console.print(Text(as_text(game.engine, 0), style="bold"))
+    return True
+
+
+def play_talk(game: Game, choices: int, console: Console) -> bool:
+    """Play a conversation; whether it came to its end."""
+    said = 0  # lines that are on the screen
+    while not game.over:
+        likeliest = np.argsort(-game.reference_row(), kind="stable")[:choices]
+        said = print_lines(game, said, console)
+        line = sys.stdin.readline()
+        if not line:
+            return False
+        if line.strip() == UNDO:
+            said = 0
+        take(game, line.strip(), likeliest, console)
+    print_lines(game, said, console)
+    return True
+
+
+def play_keys(game: Game, console: Console) -> bool:
+    """Play a picture by the keys of the keyboard; whether it came to its end."""
+    words = [game.task.vocabulary.token_string(token) for token in range(game.task.vocab_size)]
+    console.print(f"arrow keys are {', '.join(words)}; u takes back, q leaves", style="dim")
+    for key in read_arrows():
+        if key == "u":
+            game.take_back()
+        elif key == "q":
+            return False
+        elif isinstance(key, int) and key < len(words):
+            game.write([key])
+        console.print(Text(as_text(game.engine, 0), style="bold"))
+        console.print(status(game))
+        if game.over:
+            return True
+    return False
+
+
+def take(game: Game, line: str, likeliest: IntArray, console: Console) -> None:
+    """Do what a line says, or say why not."""
+    if line == UNDO:
+        if not game.take_back():
+            console.print(Text("there is nothing to take back", style="red"))
+        return
+    try:
+        game.write(tokens_of(line, game, likeliest))
+    except ValueError as error:
+        console.print(Text(str(error), style="red"))
+
+
+def print_lines(game: Game, said: int, console: Console) -> int:
     """Print the lines of a conversation after the first ``said``; how many are complete by then."""
+    engine = game.engine
     lines = as_text(engine, 0).split("\n")
     open_turn = not engine.done[0] and bool(engine.agent_mask()[0, engine.length[0] - 1])
     for place, line in enumerate(lines[said:], start=said + 1):
@@ -114,30 +186,36 @@ def print_lines(engine: Engine, said: int, console: Console) -> int:
     return len(lines) - open_turn
 
 
-def was_answered(engine: Engine) -> bool:
-    """Whether the task wrote after the last token: what else was meant to be said was not heard then."""
-    told = engine.environment_tokens
-    return told is not None and bool(told[0, 0] != engine.task.pad)
-
-
-def offers(task: Task, vocabulary: Vocabulary, rows: Any, likeliest: Any) -> Table:
-    """The likeliest tokens with their probabilities."""
-    table = Table("number", "token", "pi0", box=None)
-    for place, token in enumerate(likeliest, start=1):
-        shown = "end" if token == task.end_token else repr(vocabulary.token_string(int(token)))
-        table.add_row(str(place), Text(shown), f"{np.exp(rows[token]):.4f}")
+def offers(game: Game, row: FloatArray, likeliest: IntArray, *, hint: bool) -> Table:
+    """The likeliest tokens with their probabilities; with a hint what pi* would write, too."""
+    table = Table("number", "token", "pi0", *(["pi*"] if hint else []), box=None)
+    optimal = game.optimal_row() if hint else None
+    # the ten of pi0 keep their numbers; what pi* likes better stands below them
+    further = (
+        [] if optimal is None else [t for t in np.argsort(-optimal)[: len(likeliest)] if t not in likeliest]
+    )
+    for place, token in enumerate([*likeliest, *further], start=1):
+        number = str(place) if place <= len(likeliest) else ""
+        cells = [number, Text(name_of(game, int(token))), f"{np.exp(row[token]):.4f}"]
+        table.add_row(*cells, *([] if optimal is None else [f"{np.exp(optimal[token]):.4f}"]))
     return table
 
 
-def tokens_of(line: str, task: Task, vocabulary: Vocabulary, likeliest: Any) -> list[int]:
+def name_of(game: Game, token: int) -> str:
+    """A token as it is offered."""
+    return END if token == game.task.end_token else repr(game.vocabulary.token_string(token))
+
+
+def tokens_of(line: str, game: Game, likeliest: IntArray) -> list[int]:
     """The tokens that a line of input means, in the vocabulary behind the prompt.
 
     Raises:
         ValueError: it means none.
     """
+    task, vocabulary = game.task, game.vocabulary
     if not line:
         return [int(likeliest[0])]
-    if line == "end":
+    if line == END:
         if task.end_token is None:
             raise ValueError(f"{task.id} has no end token: write {task.horizon} tokens")
         return [task.end_token]
@@ -159,46 +237,3 @@ def writes(task: Task, line: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def verdict(
-    reward: float, log_prob: float, task: Task, best: Optimum | None, prompt: int, state: int
-) -> Table:
-    """What the policy that always writes this text is worth.
-
-    Its KL is -log pi0(text); J0 and J* are those of the prompt, or of the automaton's state, from which it
-    was played. Where actions slip, or answers are drawn, a drawn reward is not what the policy is worth, and
-    there is no score.
-    """
-    kl = -log_prob
-    objective = reward - task.kl_coef * kl
-    table = Table(show_header=False)
-    table.add_row("reward", f"{reward:.4f}")
-    table.add_row("KL of always writing this, -log pi0 (nats)", f"{kl:.3f}")
-    table.add_row(f"objective, reward - {task.kl_coef:g} KL", f"{objective:.4f}")
-    if best is None:
-        table.add_row("score", "the optimum is not certified for these arguments: see klrl certify")
-        return table
-    if task.exact is not None and not task.exact.automaton.deterministic:
-        luck = "actions slip" if task.replies is None else "answers are drawn"
-        table.add_row("score", f"none: {luck}, and the reward of one episode is a draw")
-        return table
-    start, top = best.reference_value, best.value
-    if task.exact is not None:
-        start, top = ends_from(prompt, state, best)
-    elif best.certificate is not None and best.log_partition is not None:
-        start = float(best.certificate.rewards[prompt].mean(dtype=np.float64))
-        top = best.kl_coef * float(best.log_partition[prompt])
-    table.add_row("J(pi0), the reference", f"{start:.4f}")
-    table.add_row("J*, the optimum", f"{top:.4f}")
-    score = "none: J* = J(pi0)" if top <= start else f"{(objective - start) / (top - start):.4f}"
-    table.add_row("score (0 the reference, 1 the optimum)", score)
-    return table
-
-
-def ends_from(prompt: int, state: int, best: Optimum) -> tuple[float, float]:
-    """J(pi0) and J* of episodes that begin with a prompt, or in a state of the automaton."""
-    assert best.policy is not None
-    problem = best.policy.problem
-    start = prompt if problem.prompts is not None else int(np.flatnonzero(problem.starts[1] == state)[0])
-    return float(problem.reference_values[start]), float(best.policy.start_values[start])
