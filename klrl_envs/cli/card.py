@@ -17,7 +17,6 @@ from rich.text import Text
 
 from klrl_envs import ledger
 from klrl_envs.cli.listing import plain
-from klrl_envs.cli.numbers import shown, with_bounds
 from klrl_envs.cli.options import print_json
 from klrl_envs.cli.waiting import waiting
 from klrl_envs.envs.lookup import evaluation_task
@@ -27,6 +26,7 @@ from klrl_envs.optima.certificate import TRUSTED_SAMPLES, Certificate
 from klrl_envs.optima.optimum import NotCertified, Optimum, optimum
 from klrl_envs.reference.arrays import IntArray
 from klrl_envs.registry import find_row
+from klrl_envs.showing import shown, with_bounds
 from klrl_envs.tasks.base import Task
 
 SAMPLES = 3

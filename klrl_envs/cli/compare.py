@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from klrl_envs.cli.numbers import shown, with_bounds
 from klrl_envs.cli.options import print_json
 from klrl_envs.cli.score import policy_by_name
 from klrl_envs.cli.waiting import waiting
@@ -28,6 +27,7 @@ from klrl_envs.registry import find_row
 from klrl_envs.results.outcome import Outcome, outcomes_of, shown_score
 from klrl_envs.results.points import FILE, read_records
 from klrl_envs.results.statistics import difference_interval
+from klrl_envs.showing import shown, with_bounds
 from klrl_envs.tasks.base import Task
 
 

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from klrl_envs.cli.numbers import rounded, shown
 from klrl_envs.registry import all_rows
+from klrl_envs.showing import rounded, shown
 from klrl_envs.tasks.row import Row
 
 ONE_LINE = 88

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from klrl_envs.cli.game import Game
 from klrl_envs.cli.keys import read_arrows
-from klrl_envs.cli.numbers import shown
 from klrl_envs.cli.play_end import print_end
 from klrl_envs.cli.waiting import waiting
 from klrl_envs.envs.lookup import evaluation_task
@@ -22,6 +21,7 @@ from klrl_envs.optima.optimum import NotCertified, optimum
 from klrl_envs.reference.arrays import FloatArray, IntArray
 from klrl_envs.reference.vocabulary import PromptVocabulary
 from klrl_envs.registry import find_row
+from klrl_envs.showing import shown
 from klrl_envs.tasks.base import Task
 from klrl_envs.tasks.row import Row
 

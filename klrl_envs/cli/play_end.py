@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.cli.game import Game
-from klrl_envs.cli.numbers import shown
 from klrl_envs.evaluation.shown_texts import optimal_texts
 from klrl_envs.optima.optimum import certificate_folder
 from klrl_envs.results.document import write_atomically
+from klrl_envs.showing import shown
 
 KEPT = 5
 """Best texts of a task that are remembered."""

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from klrl_envs.cli.numbers import shown
 from klrl_envs.cli.objects import object_named
 from klrl_envs.cli.options import print_json
 from klrl_envs.cli.waiting import waiting
@@ -25,6 +24,7 @@ from klrl_envs.optima.certify import certify as certify_task
 from klrl_envs.optima.optimum import certificate_folder, certificate_name
 from klrl_envs.policies import NAMES, PolicyName, PolicyObject, as_policy
 from klrl_envs.registry import find_row
+from klrl_envs.showing import shown
 from klrl_envs.tasks.base import Prompts, Task
 
 

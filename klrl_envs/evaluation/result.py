@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from klrl_envs.evaluation.comparison import Comparison, warn_of_old_name
 from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.policies import LogProbKind
+from klrl_envs.showing import Bounded, as_html, as_text, bounded_frame, new_axes, told
 
 LogProbSource = Literal["checked", "self-reported"]
 Tail = Literal["resolved", "unresolved"]
@@ -99,6 +100,55 @@ class Evaluation:
         """The old name of ``comparison``; warns DeprecationWarning."""
         warn_of_old_name()
         return self.comparison
+
+    def numbers(self) -> dict[str, Bounded | None]:
+        """Score, objective, reward, KL in nats and regret, each with its 95 % interval; no score is None."""
+        named = {
+            "score": self.score,
+            "objective J": self.objective,
+            "expected reward": self.expected_reward,
+            "KL (nats)": self.kl,
+            "regret": self.regret,
+        }
+        return {
+            name: None if each is None else (each.estimate, each.lower, each.upper)
+            for name, each in named.items()
+        }
+
+    @property
+    def title(self) -> str:
+        """Of which environment at which price, and from how much."""
+        return f"{self.env_id} at kl_coef {self.kl_coef:g}, {self.episodes:,} episodes"
+
+    def __str__(self) -> str:
+        return as_text(self.title, told(self.numbers()))
+
+    def _repr_html_(self) -> str:
+        return as_html(self.title, told(self.numbers()))
+
+    def to_frame(self) -> Any:
+        """``numbers`` as a pandas DataFrame with columns estimate, lower and upper."""
+        return bounded_frame(self.numbers())
+
+    def plot(self, axes: Any = None) -> Any:
+        """The policy on the plane of KL and reward, on axes of matplotlib, which are returned.
+
+        Beside it stands pi0, and the line of all points that are worth J*, above which no policy lies.
+        """
+        axes = new_axes(axes)
+        best, most = self.optimum.estimate, max(2.0 * self.kl.estimate, 1.0)
+        axes.plot([0.0, most], [best, best + self.kl_coef * most], "--", label="worth J*")
+        axes.plot([0.0], [self.reference_value], "o", label="pi0")
+        kl, reward = self.kl, self.expected_reward
+        axes.errorbar(
+            [kl.estimate], [reward.estimate],
+            xerr=[[kl.estimate - kl.lower], [kl.upper - kl.estimate]],
+            yerr=[[reward.estimate - reward.lower], [reward.upper - reward.estimate]],
+            fmt="s", capsize=3, label="this policy",
+        )  # fmt: skip
+        axes.set(xlabel="KL(pi || pi0), nats", ylabel="expected reward", title=self.env_id)
+        axes.legend()
+        return axes
 
     def to_json(self) -> str:
         """All of it as a JSON object; an interval is {"estimate", "lower", "upper"}, nulls where infinite."""

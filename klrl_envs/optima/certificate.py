@@ -24,20 +24,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.kl import check_kl_coef
 from klrl_envs.optima.bounds import mean_bounds
-from klrl_envs.optima.result import FrontierPoint, Optimum
+from klrl_envs.optima.result import CONFIDENCE, NORMAL, FrontierPoint, Optimum
 from klrl_envs.optima.reward_table import check_rewards, read_table, write_table
 from klrl_envs.reference.arrays import FloatArray
-
-CONFIDENCE = 0.95
-NORMAL = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-"""Half the width of a normal law's 95 % interval, in standard errors."""
 
 TRUSTED_SAMPLES = 100.0
 """Harmonic mean of the prompts' effective sample sizes from which the delta method is believed: in simulation

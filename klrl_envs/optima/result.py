@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.showing import Bounded, as_html, as_text, bounded_frame, new_axes, told
 
 if TYPE_CHECKING:
     from klrl_envs.optima.certificate import Certificate
     from klrl_envs.optima.dynamic_programme import Solution
+
+
+CONFIDENCE = 0.95
+NORMAL = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+"""Half the width of a normal law's 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,43 @@ class Optimum:
         if source is None:
             raise ValueError("this Optimum has neither policy nor certificate: ask klrl_envs.optimum for it")
         return source.frontier(kl_coefs)
+
+    def numbers(self) -> dict[str, Bounded | None]:
+        """J*, J(pi0), E*[r] and KL* in nats, each with its 95 % interval."""
+        reference, error = self.reference_value, NORMAL * self.reference_value_stderr
+        return {
+            "J*": (self.value, self.lower, self.upper),
+            "J(pi0)": (reference, reference - error, reference + error),
+            "E*[r]": (self.expected_reward, *self.expected_reward_interval),
+            "KL* (nats)": (self.kl, *self.kl_interval),
+        }
+
+    @property
+    def title(self) -> str:
+        """Of which environment at which price."""
+        return f"optimum of {self.env_id} at kl_coef {self.kl_coef:g}"
+
+    def __str__(self) -> str:
+        return as_text(self.title, {**told(self.numbers()), "method": self.method})
+
+    def _repr_html_(self) -> str:
+        return as_html(self.title, {**told(self.numbers()), "method": self.method})
+
+    def to_frame(self) -> Any:
+        """``numbers`` as a pandas DataFrame with columns estimate, lower and upper."""
+        return bounded_frame(self.numbers())
+
+    def plot(self, axes: Any = None) -> Any:
+        """The frontier of reward against KL, with pi0 and pi*, on axes of matplotlib, which are returned."""
+        axes = new_axes(axes)
+        first = -12 if self.exact else -4  # further out samples of pi0 know too little
+        points = self.frontier(self.kl_coef * 2.0 ** (step / 4) for step in range(first, 21))
+        axes.plot([each.kl for each in points], [each.expected_reward for each in points], label="frontier")
+        axes.plot([0.0], [self.reference_value], "o", label="pi0")
+        axes.plot([self.kl], [self.expected_reward], "*", markersize=12, label=f"pi* at {self.kl_coef:g}")
+        axes.set(xlabel="KL(pi || pi0), nats", ylabel="expected reward", title=self.env_id)
+        axes.legend()
+        return axes
 
     def to_json(self) -> str:
         """All but policy and certificate, as a JSON object of plain numbers and strings."""

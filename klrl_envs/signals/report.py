@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from klrl_envs.showing import frame_of, new_axes
 from klrl_envs.signals.variants import Kind
 
 MOVED = 0.01
@@ -199,6 +202,29 @@ class Report:
         """Head, tables and verdict, as plain text."""
         tables = (aligned([(title, *columns), *rows]) for title, columns, rows in self.tables())
         return "\n\n".join([self.head(), *tables, LEGEND, self.verdict])
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p>{html.escape(self.head())}</p>"]
+        for title, columns, rows in self.tables():
+            head = "".join(f"<th>{html.escape(each)}</th>" for each in (title, *columns))
+            body = "".join(
+                f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+            )
+            parts.append(f"<table><tr>{head}</tr>{body}</table>")
+        return "".join([*parts, f"<p><b>{html.escape(self.verdict)}</b></p>"])
+
+    def to_frame(self) -> Any:
+        """What was changed, where the loss ends then and how far that is, as a pandas DataFrame."""
+        return frame_of([asdict(move) for move in self.moves], "name")
+
+    def plot(self, axes: Any = None) -> Any:
+        """The score of the end, and with each change, as bars on axes of matplotlib, which are returned."""
+        axes = new_axes(axes)
+        scores = {"from pi0": self.end.score} | {one.name: one.score for one in self.moves}
+        axes.barh(list(scores)[::-1], list(scores.values())[::-1])
+        axes.axvline(1.0, linestyle=":", color="grey")
+        axes.set(xlabel="score: 0 pi0, 1 the optimum", title=self.name)
+        return axes
 
     def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
         """(title, columns, rows): of the gradients, the end, and what moves it."""

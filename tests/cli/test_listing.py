@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from klrl_envs import REGISTRY
 from klrl_envs.cli.app import app
-from klrl_envs.cli.numbers import rounded, shown, with_bounds
 from tests.cli.commands import klrl, succeeded
 
 SNAPSHOTS = Path(__file__).parent / "listing"
@@ -42,14 +41,3 @@ def test_tags_choose_and_json_has_all():
     some = json.loads(succeeded(klrl("list", "--tag", "exact", "--tag", "grid", "--json")))
     assert [row["id"] for row in some] == ["klrl/GridNavigation-v0"]
     assert some[0]["kl_coef"] == 8 and some[0]["token_budget"] == 1_000_000
-
-
-def test_numbers_are_for_people():
-    assert shown(2.2e-16) == "0" and shown(-3e-13) == "0" and shown(0.123456) == "0.12346"
-    assert with_bounds(0.5, (0.4, 0.61)) == "0.5 [0.4, 0.61]" and with_bounds(0.5, (0.5, 0.5)) == "0.5"
-    assert [rounded(count) for count in (999, 200_000, 1_234_567, 2_000_000)] == [
-        "999",
-        "200k",
-        "1.23M",
-        "2M",
-    ]
