@@ -12,7 +12,6 @@ each log. For an agent of one's own `klrl benchmark` does the same.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from benchmarks.suites import RESULTS_ONLY, SUITES
 from klrl_envs import import_module
 from klrl_envs.results.benchmark import Benchmark
+from klrl_envs.results.engine import ENGINES, Engine, engine_of
 from klrl_envs.results.plan import choose, expand
 from klrl_envs.results.session import print_commands, run_session
 from klrl_envs.results.suites import load_suite
@@ -41,8 +41,16 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--suite", default="core", help="a name in benchmarks/suites.py, or a JSON file")
     made.add_argument("--out", type=Path, help="where runs write; default runs/<suite>")
-    made.add_argument("--jobs", type=positive, default=1, help="runs at once")
+    made.add_argument("--jobs", type=positive, help="runs at once; default 1, on a cluster all that fit")
     made.add_argument("--threads", type=positive, help="threads a run; default the cores by the jobs")
+    made.add_argument(
+        "--engine", choices=ENGINES, default="local",
+        help="processes here, or a Ray cluster (benchmarks/CLUSTER.md)",
+    )  # fmt: skip
+    made.add_argument(
+        "--address",
+        help="of the cluster, as ray.init takes it; default RAY_ADDRESS, or one that is made here",
+    )
     made.add_argument(
         "--only", action="append", default=[], metavar="KEY=VALUE", help="agent=, env= or seed="
     )
@@ -66,14 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = choose(expand(load_suite(options.suite, SUITES)), options.only)
     except (ValueError, ImportError) as error:
         command.error(str(error))
+    try:
+        engine = Engine() if options.dry_run else engine_of(options.engine, options.address)
+    except (ValueError, ImportError, ConnectionError) as error:
+        command.error(str(error))
+    jobs, threads = engine.shares(options.jobs, options.threads)
     benchmark = Benchmark(
         out=(options.out or Path("runs") / Path(options.suite).stem).resolve(),
         entries=None if options.no_entries or options.suite in RESULTS_ONLY else options.entries,
-        threads=options.threads or max(1, (os.cpu_count() or 1) // options.jobs),
+        threads=threads,
+        processes=engine.processes,
     )
     if options.dry_run:
         return print_commands(runs, benchmark)
-    return run_session(runs, benchmark, jobs=options.jobs)
+    return run_session(runs, benchmark, jobs=jobs)
 
 
 if __name__ == "__main__":

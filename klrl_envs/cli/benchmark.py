@@ -13,6 +13,7 @@ from klrl_envs.cli.options import ImportOption, JsonOption
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from klrl_envs.results.engine import Engine
     from klrl_envs.results.plan import PlannedRun
     from klrl_envs.results.suites import Suite
 
@@ -41,7 +42,9 @@ def benchmark(
     ] = None,
     suite: Annotated[str, typer.Option(metavar="core|diagnostics|quick|FILE", help=SUITE_HELP)] = "quick",
     out: Annotated[Path | None, typer.Option(help="Where runs write; runs/AGENT by default.")] = None,
-    jobs: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at once; 1 by default, on a cluster all that fit.", min=1)
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of a run; by default the cores by the jobs.", min=1)
     ] = None,
@@ -51,6 +54,13 @@ def benchmark(
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Other seeds than the suite's, such as 0,1,2.")] = None,
     modules: ImportOption = None,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="local|ray", help="Processes here, or a Ray cluster: benchmarks/CLUSTER.md."),
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the cluster; RAY_ADDRESS by default, or one of this machine.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands only.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,12 +77,15 @@ def benchmark(
     Runs that are done are not done again: stop it and start it at will. Entries
     of the leaderboard go to OUT/entries. Where a run failed the exit code is 1.
     """
+    from klrl_envs.results.engine import Engine, engine_of
+
     experiments, folder = suite_of(agent, command, suite)
     runs = planned(experiments, only or [], seeds)
     raise typer.Exit(
         start(
             runs,
             folder if out is None else out,
+            engine=Engine() if dry_run else engine_of(engine, address),
             jobs=jobs,
             threads=threads,
             dry_run=dry_run,
@@ -147,25 +160,26 @@ def start(
     runs: Sequence[PlannedRun],
     out: Path,
     *,
-    jobs: int,
+    engine: Engine,
+    jobs: int | None,
     threads: int | None,
     dry_run: bool,
     console: Console,
     as_json: bool,
 ) -> int:
     """Run, or print, what was planned, and say what the leaderboard would not take; the exit code."""
-    import os
-
     from klrl_envs.results.benchmark import Benchmark
     from klrl_envs.results.outcome import refusals
     from klrl_envs.results.provenance import commit
     from klrl_envs.results.session import print_commands, run_session
 
     folder = out.resolve()
+    at_once, threads_of_run = engine.shares(jobs, threads)
     benchmark = Benchmark(
         out=folder,
         entries=folder / "entries",
-        threads=threads or max(1, (os.cpu_count() or 1) // jobs),
+        threads=threads_of_run,
+        processes=engine.processes,
         trusting=False,  # the runs lie beside the entries, which are made of them alone
         rules=lambda entry: None,  # what only the leaderboard asks for, such as a commit, is told below
     )
@@ -178,7 +192,7 @@ def start(
         state = "no commit here" if now == "unknown" else "changes here that are not committed"
         text = f"there are {state}: results are fine for yourself, and the leaderboard takes none of them"
         beside.print(text.replace("there are no", "there is no"), markup=False, soft_wrap=True)
-    code = run_session(runs, benchmark, jobs=jobs, console=console, as_json=as_json)
+    code = run_session(runs, benchmark, jobs=at_once, console=console, as_json=as_json)
     written = sorted({str(path) for run in runs if (path := benchmark.entry(run)) and path.exists()})
     if written:
         beside.print(f"entries: {out / 'entries'}", markup=False, highlight=False, soft_wrap=True)

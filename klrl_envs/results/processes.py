@@ -16,6 +16,8 @@ from klrl_envs.ledger import VARIABLE
 from klrl_envs.results.ledger import LEDGER
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 PID = "pid"
 """The file in a run's folder that holds its process, so that one which was left behind is found."""
 
@@ -35,9 +37,14 @@ def words_of(template: str, values: Mapping[str, str]) -> list[str]:
 
 
 class Processes:
-    """The commands that run now."""
+    """The commands that run now.
 
-    def __init__(self) -> None:
+    Args:
+        tethered: they end with this process, even where it is killed (on Linux).
+    """
+
+    def __init__(self, *, tethered: bool = False) -> None:
+        self._tethered = tethered
         self._children: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
         self._lock = threading.Lock()
@@ -75,6 +82,7 @@ class Processes:
                         VARIABLE: str(folder.resolve() / LEDGER),
                     },
                     start_new_session=True,
+                    preexec_fn=end_with_parent if self._tethered else None,
                 )
                 self._children.add(child)
             (folder / PID).write_text(str(child.pid), encoding="utf-8")
@@ -91,6 +99,14 @@ class Processes:
             for child in self._children:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGTERM)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends (on Linux)."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):  # another system: there is no such call
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, int(signal.SIGKILL))
 
 
 def end_orphan(folder: Path) -> None:
