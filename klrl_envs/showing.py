@@ -68,7 +68,8 @@ def frame_of(rows: Sequence[Mapping[str, Any]], index: str) -> Any:
         raise ImportError("to_frame needs pandas: pip install pandas")
     import pandas  # pyright: ignore[reportMissingTypeStubs]
 
-    return pandas.DataFrame(list(rows)).set_index(index)
+    frame: Any = pandas.DataFrame(list(rows))
+    return frame.set_index(index)
 
 
 def bounded_frame(numbers: Mapping[str, Bounded | None]) -> Any:

@@ -55,13 +55,13 @@ def compare(
                 f"--env is missing: without it both must be folders that hold {FILE}, got {first!r} and "
                 f"{second!r}"
             )
-        compare_runs(*folders, console, as_json=as_json)
+        compare_runs(folders[0], folders[1], console, as_json=as_json)
         return
     task = evaluation_task(find_row(env_id).gym_id, arguments)
     with waiting(f"{episodes:,} episodes of each on {task.id}"):
-        policies = [policy_named(each, task) for each in (first, second)]
-        paired = compare_policies(*policies, task, episodes=episodes, seed=seed)
-        written = side_by_side(policies, task, texts, seed)
+        one, two = policy_named(first, task), policy_named(second, task)
+        paired = compare_policies(one, two, task, episodes=episodes, seed=seed)
+        written = side_by_side((one, two), task, texts, seed)
     if as_json:
         beside = [[dataclasses.asdict(text) for text in row] for row in written]
         print_json(json.dumps({**json.loads(paired.to_json()), "texts": beside}, indent=2), console)
@@ -87,7 +87,7 @@ def policy_file(path: Path) -> Path:
     return next((each for each in inside if each.exists()), path)
 
 
-def side_by_side(policies: list[Shown], task: Task, texts: int, seed: int) -> list[list[ShownText]]:
+def side_by_side(policies: tuple[Shown, Shown], task: Task, texts: int, seed: int) -> list[list[ShownText]]:
     """[texts][pi0, first, second, pi*] on the same prompts."""
     if not texts:
         return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -73,9 +74,8 @@ def introduction(row: Row, arguments: dict[str, Any], game: Game) -> Text:
     told = Text.assemble((f"{row.task_id}: {row.summary}", "bold"), "\n")
     for name, value in (row.arguments() | arguments).items():
         if name not in GENERAL and value is not None:
-            told.append(
-                f"{name}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}\n"
-            )
+            several = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else (value,)
+            told.append(f"{name}: {', '.join(map(str, several))}\n")
     rewards = re.search(r"^## Rewards\n(.+?)(?=\n\n|\n## |\Z)", row.specification(), re.DOTALL | re.MULTILINE)
     if rewards is not None:
         told.append(" ".join(rewards[1].replace("``", "").split()) + "\n", style="dim")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -102,7 +103,7 @@ def summary_table(found: Sequence[Outcome]) -> Table:
     return table
 
 
-def plain_scores(found: Sequence[Outcome]) -> list[dict[str, object]]:
+def plain_scores(found: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Outcomes as JSON has them."""
     return [
         {"agent": each.agent, "env_id": each.env_id, "env_kwargs": each.records[0].env_kwargs}

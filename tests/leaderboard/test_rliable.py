@@ -1,7 +1,7 @@
 """A percentile bootstrap of ours is that of ``rliable``: the board leaves it out knowing what it leaves out.
 
-It serves here alone. ``rliable.json`` holds scores [runs, environments] of two agents and what rliable says of
-them; it draws the runs of each environment anew, apart from the others'.
+It serves here alone. ``rliable.json`` holds scores [runs, environments] of two agents and what rliable says
+of them; it draws the runs of each environment anew, apart from the others.
 """
 
 from __future__ import annotations
