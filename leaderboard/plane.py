@@ -40,8 +40,8 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.plot(kl, reward, color=INK, linewidth=1.8, zorder=2)
     tangent = np.array([0.0, right])
     axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
-    for entry in entries:
-        draw_agent(axes, entry, style[entry.agent.name], edge)
+    for rank, entry in enumerate(entries, 1):
+        draw_agent(axes, entry, style[entry.agent.name], edge, rank)
     draw_landmarks(axes, optimum)
     axes.set_xlim(-0.02 * right, right)
     axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
@@ -55,14 +55,23 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_ylabel("expected reward")
 
 
-def draw_agent(axes: Any, entry: Entry, style: Style, edge: float) -> None:
-    """An agent's seeds, small, and their mean with its intervals; what lies beyond the edge stands at it."""
+def draw_agent(axes: Any, entry: Entry, style: Style, edge: float, rank: int) -> None:
+    """An agent's seeds, small, and their mean with its intervals and its place in the list of scores.
+
+    What lies beyond the edge stands at it.
+    """
+    from matplotlib.patheffects import withStroke
+
     colour, shape = style
     at = [min(seed.kl, edge) for seed in entry.seeds]
     values = [seed.expected_reward for seed in entry.seeds]
     axes.plot(at, values, shape, color=colour, markersize=4, alpha=0.45, markeredgewidth=0, zorder=4)
     mean = float(np.mean(at)), float(np.mean(values))
     beyond = entry.mean("kl") > edge
+    axes.annotate(
+        str(rank), mean, (5, 4), textcoords="offset points", fontsize=7, color=colour, zorder=7,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
     axes.errorbar(
         *mean, xerr=None if beyond else half_width(at), yerr=half_width(values), fmt=shape, color=colour,
         markersize=8, markeredgecolor="white", markeredgewidth=0.8, elinewidth=1.2, capsize=2.5, zorder=5,

@@ -30,9 +30,9 @@ LOWEST_SCORE = -0.5  # bars are cut here, and say so
 
 
 def draw_scores(axes: Any, entries: Sequence[Entry], style: Mapping[str, Style]) -> None:
-    """The scores as bars with their intervals, best on top; their names and marks are the plane's legend."""
+    """The scores as bars with their intervals, best on top; names, marks and places: the plane's legend."""
     ordered = list(reversed(entries))
-    names = [entry.agent.name for entry in ordered]
+    names = [f"{entry.agent.name}  {rank}" for rank, entry in enumerate(entries, 1)][::-1]
     for place, entry in enumerate(ordered):
         colour, shape = style[entry.agent.name]
         across = axes.get_yaxis_transform()
@@ -70,7 +70,9 @@ def draw(entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style],
 
     kind = "exact" if optimum.exact else "certified"
     title = f"{env_id}: reward against KL, {kind} optimum"
-    return save(figure_path(env_id, folder), title, (11, 4.6), entries, panels)
+    # a line of text for every bar, and the plane no flatter than it was
+    size = (11, max(4.6, 1.2 + 0.34 * len(entries)))
+    return save(figure_path(env_id, folder), title, size, entries, panels)
 
 
 def draw_all(

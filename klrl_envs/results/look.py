@@ -22,21 +22,45 @@ METADATA = {"Creator": None, "Date": None}
 Style = tuple[str, str]
 """Colour and shape."""
 
-# The agents of this repository in Okabe and Ito's colours, which no other agent's coming or going moves.
+# The agents of this repository, which no other agent's coming or going moves. Those of one family have shades
+# of one colour, most of Okabe and Ito's, and every agent its own pair of shade and shape.
 KNOWN: dict[str, Style] = {
-    "adversarial": ("#994F88", "P"),
-    "model_based": ("#000000", "*"),
-    "model_based-all": ("#777777", "*"),
+    # floors and bounds
     "posterior": ("#0072B2", "o"),
+    "best_of_n": ("#0072B2", "h"),
+    "reference": ("#CC79A7", "D"),
+    "uniform": ("#CC79A7", "v"),
+    "greedy": ("#CC79A7", "X"),
+    # tables
+    "q_learning": ("#009E73", "^"),
+    "sarsa": ("#009E73", "v"),
+    "bayesian_policy": ("#009E73", "D"),
+    # the policy's gradient
     "ppo": ("#D55E00", "s"),
     "ppo-all": ("#8C2D04", "s"),
     "ppo-lora": ("#FDAE6B", "s"),
-    "q_learning": ("#009E73", "^"),
-    "reference": ("#CC79A7", "D"),
     "reinforce": ("#E69F00", "v"),
     "reinforce-all": ("#B38600", "v"),
     "reinforce-tokens": ("#7A5195", "X"),
     "sb3_ppo": ("#56B4E9", "P"),
+    "sb3_a2c": ("#56B4E9", "X"),
+    "grpo": ("#C44E52", "o"),
+    "grpo-corrected": ("#C44E52", "^"),
+    # squared errors of log-ratios and values
+    "trajectory_balance": ("#117A8B", "o"),
+    "path_consistency": ("#117A8B", "s"),
+    "klq": ("#117A8B", "^"),
+    "dqn": ("#5B8C5A", "s"),
+    "q_sharp": ("#5B8C5A", "*"),
+    # towards texts of pi*
+    "dpg": ("#8E6C8A", "o"),
+    "smc": ("#8E6C8A", "^"),
+    "dpo": ("#B07AA1", "s"),
+    "expert_iteration": ("#9C755F", "D"),
+    "adversarial": ("#994F88", "P"),
+    # a model of the reward
+    "model_based": ("#000000", "*"),
+    "model_based-all": ("#777777", "*"),
 }
 # Tol's muted colours, for all others.
 COLOURS = ("#332288", "#882255", "#117733", "#999933", "#AA4499", "#44AA99", "#661100")
