@@ -168,8 +168,10 @@ def test_a_policy_may_be_a_plain_function(own: klrl_envs.Row) -> None:
 
 
 def test_an_unknown_environment_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="unknown environment 'klrl/Sentimental-v0'; known are"):
+    with pytest.raises(ValueError, match="'klrl/Sentimental-v0'; did you mean klrl/Sentiment-v0"):
         klrl_envs.make_task("klrl/Sentimental-v0")
+    with pytest.raises(ValueError, match="unknown environment 'klrl/Poem-v0'; known are klrl/Grid"):
+        klrl_envs.make_task("klrl/Poem-v0")
 
 
 @pytest.mark.slow
