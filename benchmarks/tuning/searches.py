@@ -56,46 +56,144 @@ class Search:
         )
 
 
-def by_rate(rates: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    """No flag, some learning rates, and other flags."""
+def by_rate(rates: tuple[str, str], *others: str) -> tuple[str, ...]:
+    """No flag, a lower and a higher learning rate, and other flags."""
     return ("", *(f"--learning-rate {rate}" for rate in rates), *others)
 
 
-SEARCHES: dict[str, Search] = {
-    each.agent: each
-    for each in (
-        Search(
-            "ppo",
-            by_rate(
-                ("1e-3", "1e-2"),
-                ("--batch 32", "--batch 128", "--gae-lambda 1", "--epochs 1", "--epochs 4"),
-            ),
+OF_TEXTS = (
+    Search(
+        "ppo",
+        by_rate(("1e-3", "1e-2"), "--batch 32", "--batch 128", "--gae-lambda 1", "--epochs 1", "--epochs 4"),
+    ),
+    Search(
+        "reinforce",
+        by_rate(
+            ("2e-3", "2e-2"),
+            "--batch 16 --group 16",
+            "--batch 64 --group 64",
+            "--baseline batch",
+            "--average-from 1",
+            "--clip-norm 10",
         ),
-        Search(
-            "reinforce",
-            by_rate(
-                ("2e-3", "2e-2"),
-                (
-                    "--batch 16 --group 16", "--batch 64 --group 64",
-                    "--batch 64 --group 64 --learning-rate 2e-2",
-                    "--average-from 1", "--clip-norm 10",
-                ),
-            ),
+    ),
+    Search(
+        "grpo",
+        by_rate(
+            ("2e-3", "1e-2"),
+            "--batch 32",
+            "--batch 128",
+            "--group 8",
+            "--group 16",
+            "--epochs 2",
         ),
-        Search(
-            "sb3_ppo",
-            by_rate(
-                ("5e-4", "5e-3"), ("--lanes 64", "--lanes 128", "--epochs 2", "--epochs 8", "--gae-lambda 1")
-            ),
+    ),
+    Search(
+        "trajectory_balance",
+        by_rate(
+            ("2e-3", "1e-2"),
+            "--replays 1",
+            "--replays 7",
+            "--draw reward",
+            "--baseline learned",
+            "--kept 64",
         ),
-        Search(
-            "q_learning",
-            (
-                "", "--exploration 0.5", "--exploration 0.99", "--exploration-end 0.1",
-                "--exploration-end 0.9",
-                "--learning-rate-decay 0.3", "--learning-rate-decay 0.7", "--lanes 8",
-            ),
-            TABLES,
+    ),
+    Search(
+        "klq",
+        by_rate(
+            ("3e-3", "1.5e-2"),
+            "--epochs 1",
+            "--epochs 6",
+            "--return-lambda 0.9",
+            "--return-lambda 1",
+            "--batch 64 --minibatch 64",
         ),
-    )
-}  # fmt: skip
+    ),
+    Search(
+        "path_consistency",
+        by_rate(("2e-3", "1e-2"), "--replayed 1", "--replayed 8", "--steps 4", "--steps 16", "--batch 64"),
+    ),
+    Search(
+        "dqn",
+        by_rate(
+            ("3e-4", "3e-3"), "--updates 2", "--updates 8", "--follow 0.02", "--follow 0.2", "--kept 256"
+        ),
+    ),
+    Search(
+        "q_sharp",
+        by_rate(
+            ("5e-4", "8e-3"), "--updates 8", "--atoms 5", "--atoms 17", "--kept 64", "--reference-share 0.02"
+        ),
+    ),
+    Search(
+        "dpg",
+        by_rate(
+            ("1e-3", "7e-3"),
+            "--batch 32 --group 32",
+            "--batch 128 --group 128",
+            "--memory 256",
+            "--memory 4096",
+            "--average-from 1",
+        ),
+    ),
+    Search(
+        "smc",
+        by_rate(
+            ("2e-3", "1e-2"),
+            "--batch 64 --group 64",
+            "--twist-lambda 1",
+            "--twist-lambda 0.8",
+            "--policy-steps 1",
+            "--policy-steps 4",
+        ),
+    ),
+    Search(
+        "dpo",
+        by_rate(
+            ("2e-3", "8e-3"),
+            "--temperature 0.5",
+            "--temperature 2",
+            "--loss ipo",
+            "--epochs 4",
+            "--batch 64 --minibatch 64",
+        ),
+    ),
+    Search(
+        "expert_iteration",
+        by_rate(
+            ("1e-3", "7e-3"),
+            "--imitate weighted --group 64",
+            "--group 2",
+            "--group 8",
+            "--epochs 2",
+            "--writer reference",
+        ),
+    ),
+    Search(
+        "sb3_ppo",
+        by_rate(("5e-4", "5e-3"), "--lanes 64", "--lanes 128", "--epochs 2", "--epochs 8", "--gae-lambda 1"),
+    ),
+    Search(
+        "sb3_a2c",
+        by_rate(
+            ("2e-3", "1.5e-2"),
+            "--lanes 16",
+            "--lanes 128",
+            "--steps 4",
+            "--steps 24",
+            "--gae-lambda 1",
+        ),
+    ),
+)
+WALKS = ("", "--explore uniform", "--explore boltzmann", "--explore ucb", "--lanes 8")
+OF_TABLES = (
+    Search(
+        "q_learning",
+        (*WALKS, "--exploration 0.5", "--exploration-end 0.1", "--learning-rate-decay 0.5"),
+        TABLES,
+    ),
+    Search("sarsa", (*WALKS, "--no-expected", "--exploration-end 0.1", "--learning-rate-decay 0.5"), TABLES),
+    Search("bayesian_policy", (*WALKS, "--act mean", "--prior 1", "--noise 0.1"), TABLES),
+)
+SEARCHES: dict[str, Search] = {each.agent: each for each in (*OF_TEXTS, *OF_TABLES)}

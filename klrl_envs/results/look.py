@@ -56,7 +56,9 @@ KNOWN: dict[str, Style] = {
     "dpg": ("#8E6C8A", "o"),
     "smc": ("#8E6C8A", "^"),
     "dpo": ("#B07AA1", "s"),
+    "dpo-offline": ("#B07AA1", "v"),
     "expert_iteration": ("#9C755F", "D"),
+    "raft": ("#9C755F", "s"),
     "adversarial": ("#994F88", "P"),
     # a model of the reward
     "model_based": ("#000000", "*"),
