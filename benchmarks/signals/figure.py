@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.signals.page import SHORT, TITLES, Found, verdict
+from benchmarks.signals.page import SHORT, TITLES, Found, tenfold, verdict
 from klrl_envs.results.look import INK, LOOK, METADATA
 
 COLOURS = dict(
     zip(SHORT.values(), ("#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
 )
 LOWEST, HIGHEST = -2.0, 1.4  # bars are cut here, and say so
+RING: dict[str, Any] = {
+    "marker": "o", "linestyle": "none", "markersize": 6, "markerfacecolor": "white", "color": INK,
+}  # fmt: skip
+SAME = 0.01
+"""Of the score: no ring where the other unit has so nearly the same."""
 
 
 def draw(found: Sequence[Found], out: Path) -> None:
@@ -21,6 +26,7 @@ def draw(found: Sequence[Found], out: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     numbered = list(enumerate(found, 1))
@@ -36,8 +42,9 @@ def draw(found: Sequence[Found], out: Path) -> None:
             x=0.01, ha="left", fontsize=13, color=INK,
         )  # fmt: skip
         figure.legend(
-            [Patch(color=colour) for colour in COLOURS.values()], list(COLOURS),
-            loc="outside lower left", ncols=6, frameon=False, fontsize=9,
+            [*[Patch(color=colour) for colour in COLOURS.values()], Line2D([], [], **RING)],
+            [*COLOURS, "in tenfold units, where it is another"],
+            loc="outside lower left", ncols=7, frameon=False, fontsize=9,
         )  # fmt: skip
         figure.savefig(out / "signals.svg", metadata=METADATA)
         figure.savefig(out / "signals.png", dpi=130, metadata={"Software": None})
@@ -51,8 +58,12 @@ def draw_bars(axes: Any, title: str, panel: Sequence[tuple[int, Found]]) -> None
         score = numbers["report"]["end"]["score"]
         shown = min(max(score, LOWEST), HIGHEST)
         axes.barh(height, shown, 0.62, color=COLOURS[verdict(numbers["report"])], linewidth=0)
+        other, beside = tenfold(numbers["report"]), max(shown, 0)
+        if other is not None and abs(other - score) > SAME:
+            axes.plot(other, height, **RING)
+            beside = max(beside, other + 0.1)
         axes.text(
-            max(shown, 0) + 0.03, height, f"{score:.3f}" + (" (cut)" if score < LOWEST else ""),
+            beside + 0.03, height, f"{score:.3f}" + (" (cut)" if score < LOWEST else ""),
             va="center", fontsize=8, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)

@@ -1,7 +1,9 @@
 """Losses as papers and repositories publish them, written down anew: what is theirs is the formula.
 
 l is log pi - log pi0 of a token, k1 = l, k2 = l^2 / 2, k3 = e^-l - 1 + l (Schulman,
-joschu.net/blog/kl-approx.html). Coefficients of the KL are the task's kl_coef, whatever their default is.
+joschu.net/blog/kl-approx.html). Coefficients of the KL are the task's kl_coef, whatever their default is;
+clipping and constants are the defaults of the source. A KL in the reward is that of the policy that wrote, as
+trainers compute it once, before the first step on a batch; a KL in the loss is the present policy's.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ import torch
 from klrl_envs.signals import Batch, leave_one_out
 
 SMALL = 1e-6
-"""Beside a standard deviation, as in verl."""
+"""Beside a standard deviation, as in verl and slime."""
+DUAL_CLIP = 3.0
+"""verl's clip_ratio_c: where the advantage is negative a ratio counts for no more."""
+MASKED = 0.2
+"""prime-rl's dppo_mask_low and dppo_mask_high, of a token's probability."""
+KL_TAU = 1e-3
+"""prime-rl's weight of the squared log-ratio to the policy that wrote."""
 
 
 def log_ratio(batch: Batch) -> torch.Tensor:
@@ -39,9 +47,14 @@ def ratio(batch: Batch) -> torch.Tensor:
     return torch.exp((batch.log_probs - batch.old_log_probs) * batch.mask)
 
 
+def written_log_ratio(batch: Batch) -> torch.Tensor:
+    """l of each token as it was written, 0 at padding [B, T]: what a KL in the reward is made of."""
+    return (batch.old_log_probs - batch.reference_log_probs) * batch.mask
+
+
 def priced(batch: Batch) -> torch.Tensor:
-    """r - kl_coef k1 of each text, a number without gradient [B]."""
-    return batch.rewards - batch.kl_coef * log_ratio(batch).sum(dim=1).detach()
+    """r - kl_coef k1 of each text as it was written [B]."""
+    return batch.rewards - batch.kl_coef * written_log_ratio(batch).sum(dim=1)
 
 
 def grouped(batch: Batch, values: torch.Tensor) -> torch.Tensor:
@@ -55,18 +68,28 @@ def centred(batch: Batch, values: torch.Tensor) -> torch.Tensor:
     return (rows - rows.mean(dim=1, keepdim=True)).reshape(-1)
 
 
-def standardised(batch: Batch, values: torch.Tensor) -> torch.Tensor:
-    """That over the group's standard deviation [B]."""
-    spread = grouped(batch, values).std(dim=1, keepdim=True) + SMALL
+def standardised(
+    batch: Batch, values: torch.Tensor, small: float = SMALL, *, unbiased: bool = True
+) -> torch.Tensor:
+    """That over the group's standard deviation [B]: torch's, or with ``unbiased`` False NumPy's."""
+    spread = grouped(batch, values).std(dim=1, keepdim=True, correction=int(unbiased)) + small
     return (grouped(batch, centred(batch, values)) / spread).reshape(-1)
 
 
 def whitened(batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
-    """Advantages of tokens [B, T], of mean 0 and deviation 1 over all tokens of the batch."""
+    """Advantages of tokens [B, T], of mean 0 and deviation 1 over all tokens of the batch: OpenRLHF's."""
     count = batch.mask.sum()
     away = advantages - (advantages * batch.mask).sum() / count
     variance = (away**2 * batch.mask).sum() / count
     return away * variance.clamp(min=1e-8).rsqrt()
+
+
+def whitened_by_slime(batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
+    """The same with the variance of a sample, and 1e-8 added to it."""
+    count = batch.mask.sum()
+    away = advantages - (advantages * batch.mask).sum() / count
+    variance = (away**2 * batch.mask).sum() / (count - 1)
+    return away * (variance + 1e-8).rsqrt()
 
 
 def to_go(batch: Batch, values: torch.Tensor) -> torch.Tensor:
@@ -78,6 +101,12 @@ def clipped(batch: Batch, advantages: torch.Tensor, low: float = 0.2, high: floa
     """PPO's loss of each token [B, T]; advantages [B, T] or [B, 1]."""
     weight = ratio(batch)
     return -torch.minimum(weight * advantages, weight.clamp(1 - low, 1 + high) * advantages)
+
+
+def dual_clipped(batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
+    """verl's loss of each token: where the advantage is negative at most ``DUAL_CLIP`` times its size."""
+    plain = clipped(batch, advantages)
+    return torch.where(advantages < 0, torch.minimum(plain, -DUAL_CLIP * advantages), plain)
 
 
 def over_texts(batch: Batch, values: torch.Tensor) -> torch.Tensor:
@@ -93,6 +122,12 @@ def over_tokens(batch: Batch, values: torch.Tensor) -> torch.Tensor:
 def summed(batch: Batch, values: torch.Tensor) -> torch.Tensor:
     """The sum over each text's tokens, mean over texts: that over a constant, as Dr. GRPO's."""
     return (values * batch.mask).sum(dim=1).mean()
+
+
+def rloo(batch: Batch) -> torch.Tensor:
+    """REINFORCE, of each text's reward less its KL the mean of the others' is taken."""
+    advantage = leave_one_out(priced(batch), batch.group_size)
+    return -(advantage * text_log_prob(batch)).mean()
 
 
 def grpo(batch: Batch) -> torch.Tensor:
@@ -120,26 +155,29 @@ def gspo(batch: Batch) -> torch.Tensor:
 
 
 def cispo(batch: Batch) -> torch.Tensor:
-    """The clipped weight without gradient, on log pi; no KL."""
+    """The weight, held at 1 + eps_high and without gradient, on log pi; no KL.
+
+    eps_high is 5, which TRL's documentation recommends after arXiv 2510.13786; on-policy it has no say.
+    """
     weight = ratio(batch).clamp(max=1 + 5.0).detach()
     return over_tokens(batch, -weight * standardised(batch, batch.rewards)[:, None] * batch.log_probs)
 
 
 def corrected_grpo(batch: Batch) -> torch.Tensor:
-    """GRPO without what is wrong: k1 in the reward, no deviation, no length."""
+    """GRPO without what is wrong: no deviation and no length, as in Dr. GRPO, and k1 in the reward."""
     return summed(batch, clipped(batch, centred(batch, priced(batch))[:, None]))
 
 
 def reinforce_plus_plus(batch: Batch) -> torch.Tensor:
     """k1 of each token in the reward, returns to go, whitened over the batch."""
-    paid = batch.rewards[:, None] - batch.kl_coef * to_go(batch, log_ratio(batch).detach())
+    paid = batch.rewards[:, None] - batch.kl_coef * to_go(batch, written_log_ratio(batch))
     return over_tokens(batch, clipped(batch, whitened(batch, paid)))
 
 
 def reinforce_plus_plus_baseline(batch: Batch) -> torch.Tensor:
     """The group's mean of the rewards off first, then the same."""
     worth = centred(batch, batch.rewards)[:, None]
-    paid = worth - batch.kl_coef * to_go(batch, log_ratio(batch).detach())
+    paid = worth - batch.kl_coef * to_go(batch, written_log_ratio(batch))
     return over_tokens(batch, clipped(batch, whitened(batch, paid)))
 
 
@@ -165,9 +203,9 @@ def openrlhf_k3(batch: Batch) -> torch.Tensor:
 
 
 def slime_baseline(batch: Batch) -> torch.Tensor:
-    """REINFORCE++-baseline of slime, not whitened: a token pays its own k1 alone."""
-    advantage = centred(batch, batch.rewards)[:, None] - batch.kl_coef * log_ratio(batch).detach()
-    return over_texts(batch, clipped(batch, advantage, high=0.28))
+    """REINFORCE++-baseline of slime: a token pays its own k1 alone, and all is whitened, as it demands."""
+    advantage = centred(batch, batch.rewards)[:, None] - batch.kl_coef * written_log_ratio(batch)
+    return over_texts(batch, clipped(batch, whitened_by_slime(batch, advantage)))
 
 
 def slime_grpo(batch: Batch) -> torch.Tensor:
@@ -180,38 +218,45 @@ def verl_grpo(batch: Batch) -> torch.Tensor:
     """use_kl_loss with low_var_kl, loss_agg_mode token-mean."""
     advantage = standardised(batch, batch.rewards)[:, None]
     price = k3(batch).clamp(-10, 10)
-    return over_tokens(batch, clipped(batch, advantage)) + batch.kl_coef * over_tokens(batch, price)
+    return over_tokens(batch, dual_clipped(batch, advantage)) + batch.kl_coef * over_tokens(batch, price)
 
 
 def verl_grpo_straight_through(batch: Batch) -> torch.Tensor:
     """kl_loss_type k3+: the value of k3, the gradient of k2."""
     advantage = standardised(batch, batch.rewards)[:, None]
     price = k2(batch) - k2(batch).detach() + k3(batch).detach()
-    return over_tokens(batch, clipped(batch, advantage)) + batch.kl_coef * over_tokens(batch, price)
+    return over_tokens(batch, dual_clipped(batch, advantage)) + batch.kl_coef * over_tokens(batch, price)
 
 
 def verl_grpo_in_reward(batch: Batch) -> torch.Tensor:
     """use_kl_in_reward with k1: the reward less the KL is what is normalised."""
-    return over_tokens(batch, clipped(batch, standardised(batch, priced(batch))[:, None]))
+    return over_tokens(batch, dual_clipped(batch, standardised(batch, priced(batch))[:, None]))
 
 
 def prime_rl(batch: Batch) -> torch.Tensor:
-    """Masked where the ratio is far from 1; its KL is from the policy that wrote, none from pi0."""
-    weight, advantage = ratio(batch), centred(batch, batch.rewards)[:, None]
-    kept = ((weight > 0.125) & (weight < 8.0)).to(weight.dtype)
-    return over_tokens(batch, -weight * advantage * kept)
+    """Its default: tokens whose probability has moved far the way of their advantage are masked, and the
+    squared log-ratio to the policy that wrote is added; no KL from pi0."""
+    advantage = centred(batch, batch.rewards)[:, None]
+    moved = batch.log_probs.detach().exp() - batch.old_log_probs.exp()
+    masked = torch.where(advantage > 0, moved > MASKED, moved < -MASKED)
+    away = (batch.log_probs - batch.old_log_probs) * batch.mask
+    return over_tokens(batch, -ratio(batch) * advantage * (~masked) + KL_TAU * away**2)
+
+
+def open_instruct(batch: Batch, advantage: torch.Tensor, price: torch.Tensor) -> torch.Tensor:
+    """Its loss_fn dapo: clip_higher is .272."""
+    return over_tokens(batch, clipped(batch, advantage[:, None], high=0.272) + batch.kl_coef * price)
 
 
 def open_instruct_kl4(batch: Batch) -> torch.Tensor:
-    """The last of its estimators: the ratio, with its gradient, times k1."""
-    advantage = standardised(batch, batch.rewards)[:, None]
-    return over_tokens(batch, clipped(batch, advantage) + batch.kl_coef * ratio(batch) * log_ratio(batch))
+    """kl_estimator 3: the ratio, with its gradient, times k1; the deviation is NumPy's."""
+    advantage = standardised(batch, batch.rewards, 1e-8, unbiased=False)
+    return open_instruct(batch, advantage, ratio(batch) * log_ratio(batch))
 
 
 def open_instruct_kl3(batch: Batch) -> torch.Tensor:
-    """Its default, k3, with advantages that are centred alone."""
-    advantage = centred(batch, batch.rewards)[:, None]
-    return over_tokens(batch, clipped(batch, advantage) + batch.kl_coef * k3(batch))
+    """Its defaults: kl_estimator 2, which is k3, and advantages that are centred alone."""
+    return open_instruct(batch, centred(batch, batch.rewards), k3(batch))
 
 
 def sequence_k2(batch: Batch) -> torch.Tensor:

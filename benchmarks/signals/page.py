@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.signals.formula_rows import READ
 from benchmarks.signals.row import CHANGES, TASK, Row
 from klrl_envs.signals.policy import optimal, standing
 from klrl_envs.signals.report import MOVED
@@ -14,8 +15,9 @@ Found = tuple[Row, dict[str, Any]]
 
 COLUMNS = (
     "#", "loss", "cos J at pi0", "half way", "what it is the gradient of", "E[r]", "KL (nats)", "score",
-    "what moves its end", "variance", "verdict",
+    "in tenfold units", "what moves its end", "variance", "verdict",
 )  # fmt: skip
+TENFOLD = CHANGES[0]
 SHORT = {
     "Right": "right",
     "It ends at the optimum": "ends at the optimum, by another way",
@@ -40,8 +42,11 @@ scores 1.
 - *cos J*: the cosine of a loss's expected gradient with that of J = E[r] - kl_coef KL, at pi0 and half way to
   pi*. At pi0 the KL has no gradient, and half way J's has the reward's direction: what a loss makes of the KL
   shows where it ends.
-- The end is where exact natural gradient steps of the expected loss lead from pi0. A score below 1 is the
-  loss's own fault. [Real trainings](trained/README.md) end there, too.
+- The end is where exact natural gradient steps of the expected loss lead from pi0. What is missing to 1 is
+  not noise, the optimiser or the network, for there is none of them: it is what the loss aims at, which in
+  rows without a KL never was J. On another task [four of TRL's settings were trained](trained/README.md), and
+  ended where their losses do.
+- *In tenfold units*: the score with rewards and kl_coef times 10, which is the same problem in another unit.
 - *What moves its end*: the probability that lies elsewhere with a change that leaves the optimum where it is,
   and the score with {steps}, where clipping has a say. Tried are: {changes}.
 - *variance*: of one call half way, at equal progress, leave-one-out REINFORCE's being 1.
@@ -68,10 +73,26 @@ more, neither in `trl.trainer` nor in `trl.experimental`.
   each weight is .2 on-policy, and kl_coef counts five times.
 """,
     "formula": """Written down anew in [formulas.py](formulas.py): the formula is the source's, the code not.
-Clipping is that of the source, the KL's coefficient is kl_coef. What is whitened over the batch has 2 groups
-of 4 texts a call.
+Repositories are cited at the commit that was read, the newest of {read}. Clipping is the default of the
+source, .2 where a paper was read for its loss alone; the KL's coefficient is kl_coef. A KL in the reward is
+made of the log-probs as the text was written, once for all steps on a batch. What is whitened over the batch
+has 2 groups of 4 texts a call.
 """,
 }
+LIMITS = """## What this does not show
+
+- A rank. Where a reward is divided by a deviation, the score depends on the reward's unit: {flipped}
+  below pi0 in this unit and above it in the other. That the end moves with the unit is the finding; where it
+  lies is not, nor is a verdict such as "no better than pi0".
+- What a loss is worth that never aimed at J. Rows without a KL are scored all the same: that a pure
+  maximiser ends with one text a prompt is no fault of its code.
+- Long texts, many prompts, large batches. With {texts} texts of at most {longest} tokens a mean over tokens
+  differs little from one over texts, and a group often has one reward only.
+- Training: noise, Adam, the network's shape, a limit on steps. A loss that ends badly may be at a good policy
+  on its way.
+- Other steps on a batch than the 4 that were tried, at the one size that was tried.
+- Other versions. Of a repository one commit was read, of TRL one release ran.
+"""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -111,12 +132,23 @@ def moves(report: dict[str, Any]) -> str:
     return "; ".join(told)
 
 
+def tenfold(report: dict[str, Any]) -> float | None:
+    """The score with rewards and kl_coef times 10; None where it was not tried."""
+    return next((one["score"] for one in report["moves"] if one["name"] == TENFOLD), None)
+
+
 def source(row: Row) -> str:
-    """Of a formula: a link to the paper, or the repository's path."""
+    """Of a formula: a link to the paper, or to the repository's files at a commit."""
     if row.kind == "TRL":
         return ""
-    paper = row.source.replace(".", "").isdigit()
-    return f" ([{row.source}](https://arxiv.org/abs/{row.source}))" if paper else f" (`{row.source}`)"
+    whole, *paths = row.source.split()
+    if not paths:
+        return f" ([{whole}](https://arxiv.org/abs/{whole}))"
+    repository, commit = whole.split("@")
+    files = ", ".join(
+        f"[{path.rpartition('/')[2]}](https://github.com/{repository}/blob/{commit}/{path})" for path in paths
+    )
+    return f" ({repository.rpartition('/')[2]} {commit[:7]}: {files})"
 
 
 def line(place: int, row: Row, numbers: dict[str, Any]) -> str:
@@ -132,6 +164,7 @@ def line(place: int, row: Row, numbers: dict[str, Any]) -> str:
         number(end["reward"]),
         number(end["kl"]),
         number(end["score"]),
+        number(tenfold(report)),
         moves(report),
         number(half["variance"], 2),
         verdict(report),
@@ -143,6 +176,16 @@ def versions(found: Sequence[Found]) -> str:
     """What was installed when rows were computed."""
     told = {f"{name} {value}" for _, numbers in found for name, value in numbers["versions"].items()}
     return ", ".join(sorted(told)) or "No row yet"
+
+
+def flipped(found: Sequence[Found]) -> str:
+    """Which rows change the side of pi0 with the reward's unit, as the subject of a sentence."""
+    reports = [numbers["report"] for row, numbers in sorted(found, key=lambda one: one[0].kind != "TRL")]
+    known = [(place, one["end"]["score"], tenfold(one)) for place, one in enumerate(reports, 1)]
+    places = [str(place) for place, score, other in known if other is not None and score < 0 < other]
+    if len(places) < 2:
+        return f"row {places[0]} ends" if places else "a row may end"
+    return f"{len(places)} rows ({', '.join(places)}) end"
 
 
 def page(found: Sequence[Found], missing: Sequence[Row]) -> str:
@@ -163,18 +206,19 @@ def page(found: Sequence[Found], missing: Sequence[Row]) -> str:
     place = 0
     for kind, title in TITLES.items():
         own = [(row, numbers) for row, numbers in found if row.kind == kind]
-        rule = "| ---: | --- | ---: | ---: | --- | ---: | ---: | ---: | --- | ---: | --- |"
+        rule = "| ---: | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | ---: | --- |"
         lines = [f"| {' | '.join(COLUMNS)} |", rule]
         for row, numbers in own:
             place += 1
             lines.append(line(place, row, numbers))
         parts += [
             f"## {title}\n\n",
-            ABOUT[kind].format(versions=versions(own)),
+            ABOUT[kind].format(versions=versions(own), read=READ),
             "\n",
             "\n".join(lines),
             "\n\n",
         ]
+    parts.append(LIMITS.format(flipped=flipped(found), texts=TASK.texts, longest=TASK.tokens.shape[1]))
     if missing:
-        parts.append(f"Not computed yet: {'; '.join(row.name for row in missing)}.\n")
+        parts.append(f"\nNot computed yet: {'; '.join(row.name for row in missing)}.\n")
     return "".join(parts).rstrip("\n") + "\n"

@@ -4,11 +4,16 @@
     python -m benchmarks.signals.trained --only rloo  # only trainings whose name has this in it
     python -m benchmarks.signals.trained --draw       # the table of the trainings that are there
 
-pi0 is a causal model of one layer; its prompts are two words, its texts have at most two tokens, and each has
-a random reward. TRL generates, scores and trains all weights as it always does, nothing is replaced. What the
-model writes before and after is summed over all texts, so that scores have no sampling error. Predicted is
-the end of the expected loss by natural gradient (``klrl_envs.signals``), which knows nothing of the network,
-of Adam or of noise. To train again remove a training's file.
+The task is not that of the table of losses: pi0 is a causal model of one layer, its prompts are two words,
+its texts, seven a prompt, have at most two tokens, and each has a random reward. TRL generates, scores and
+trains all weights as it always does, nothing is replaced. What the model writes before and after is summed
+over all texts, so that scores have no sampling error. Predicted is the end of the expected loss by natural
+gradient (``klrl_envs.signals``), which knows nothing of the network, of Adam or of noise. To train again
+remove a training's file.
+
+Predicted is with one group a call, where a training has 16 groups a step: dapo divides by the tokens of all
+of them, so that its training has another divisor than its prediction. These are a few settings and one seed,
+on one task: that every row of the table would be met as closely is not shown.
 """
 
 from __future__ import annotations

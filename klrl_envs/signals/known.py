@@ -16,7 +16,11 @@ def leave_one_out(values: torch.Tensor, group_size: int) -> torch.Tensor:
 
 
 def reinforce(batch: Batch) -> torch.Tensor:
-    """Leave-one-out REINFORCE with k1 in the reward (arXiv 2402.14740): its gradient is J's on average."""
+    """Leave-one-out REINFORCE with k1 in the reward (arXiv 2402.14740): its gradient is J's on average.
+
+    k1 is the present policy's. With one step on a batch that is what trainers have, which compute it of the
+    policy that wrote; with texts of another policy the optimum then stays an end, as theirs does not.
+    """
     log_ratio = ((batch.log_probs - batch.reference_log_probs) * batch.mask).sum(dim=1).detach()
     advantage = leave_one_out(batch.rewards - batch.kl_coef * log_ratio, batch.group_size)
     return -(advantage * (batch.log_probs * batch.mask).sum(dim=1)).mean()

@@ -17,6 +17,7 @@ def numbers(**more: Any) -> dict[str, Any]:
     """What a row keeps, of a loss that is right."""
     gradients = [{"policy": policy, "cosine": 1.0, "variance": 1.0} for policy in ("pi0", "half way", "pi*")]
     moves = [
+        {"name": page.TENFOLD, "kind": "same optimum", "moved": 0.0, "score": 0.25, "found": True},
         {"name": "a word cloned", "kind": "same optimum", "moved": 0.002, "score": 1.0, "found": True},
         {"name": "groups of 2", "kind": "same optimum", "moved": 0.123, "score": 0.9, "found": True},
         {"name": "4 steps on each batch", "kind": "condition", "moved": 0.1, "score": 0.75, "found": True},
@@ -37,11 +38,31 @@ def test_a_line_says_what_a_row_found() -> None:
     assert line.startswith(
         f"| 7 | {row.label} | 1.000 | 1.000 | E[r] - kl_coef KL(pi \\|\\| pi0) | 0.500 | 0.250"
     )
-    assert "| groups of 2 (0.12); 4 steps on each batch: 0.750 |" in line
+    assert "| 0.250 | 1.000 | 0.250 | groups of 2 (0.12); 4 steps on each batch: 0.750 |" in line
     assert line.endswith("| right |")
+    assert "| 1.000 |  |  | 1.00 | right |" in page.line(1, row, numbers(moves=[]))
     assert "no sum of the known terms" in page.line(1, row, numbers(follows=None))
     with pytest.raises(ValueError, match="no words for the verdict 'Odd"):
         page.verdict(numbers(verdict="Odd.")["report"])
+
+
+def test_sources_are_links_to_papers_and_to_files_at_a_commit() -> None:
+    named = {row.name: page.source(row) for row in command.ROWS}
+    assert named["trl-rloo"] == ""
+    assert named["formula-gvpo"] == " ([2504.19599](https://arxiv.org/abs/2504.19599))"
+    assert named["formula-verl-grpo-in-reward"].startswith(
+        " (verl 1dda039: [ray_trainer.py](https://github.com/verl-project/verl/blob/1dda039b9c63/verl/trainer/"
+    )
+
+
+def test_the_page_says_which_rows_change_sides_with_the_unit() -> None:
+    first, second, third = command.ROWS[:3]
+    low = numbers(end={"reward": 0.5, "kl": 0.25, "score": -1.0, "found": True})
+    assert page.flipped([(first, numbers()), (second, low), (third, low)]) == "2 rows (2, 3) end"
+    assert page.flipped([(first, numbers())]) == "a row may end"
+    made = page.page([(first, numbers()), (second, low)], [])
+    assert "## What this does not show" in made and "1 rows (2) end" not in made
+    assert "row 2 ends" in made
 
 
 def test_the_command_goes_on_where_it_stopped(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.signals import trained
+from benchmarks.signals.row import version_of
 from klrl_envs.signals.policy import log_law
 
 
@@ -61,7 +62,40 @@ def test_rloo_trains_to_where_its_loss_ends(monkeypatch: pytest.MonkeyPatch) -> 
     assert trained.off(found) < trained.NEAR
 
 
-def test_the_committed_trainings_end_where_they_are_said_to() -> None:
-    kept = [one.path(trained.FOLDER) for one in trained.TRAININGS if one.path(trained.FOLDER).is_file()]
-    for path in kept:
-        assert trained.off(json.loads(path.read_text(encoding="utf-8"))) < trained.NEAR, path
+def committed() -> dict[str, dict]:
+    """The numbers of the trainings that are kept."""
+    paths = {one.name: one.path(trained.FOLDER) for one in trained.TRAININGS}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()
+    }
+
+
+def test_at_least_three_trainings_are_committed_and_end_where_they_are_said_to() -> None:
+    kept = committed()
+    assert len(kept) >= 3
+    for name, found in kept.items():
+        assert trained.off(found) < trained.NEAR, name
+
+
+def test_the_committed_table_is_that_of_the_committed_trainings() -> None:
+    kept = committed()
+    found = [(one, kept[one.name]) for one in trained.TRAININGS if one.name in kept]
+    missing = [one for one in trained.TRAININGS if one.name not in kept]
+    written = (trained.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert trained.page(found, missing) == written
+    assert "not that of the table of losses" in written and "16 groups" in written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", trained.TRAININGS, ids=lambda training: training.name)
+def test_what_is_predicted_is_computed_anew(training: trained.Training, tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    pytest.importorskip("datasets")
+    kept = committed()[training.name]
+    other = {name: known for name, known in kept["versions"].items() if version_of(name) != known}
+    if other:
+        pytest.skip(f"the training was with {other}")
+    torch.manual_seed(trained.SEED)
+    model, _ = trained.tiny_model(tmp_path / "pi0", trained.WORDS, trained.HIDDEN, trained.SPREAD)
+    found = trained.predicted(training.called, trained.task_of(model.eval()))
+    assert found == pytest.approx(kept["predicted"], abs=1e-4)
