@@ -21,6 +21,8 @@ from klrl_envs.signals.tiny import TinyTask
 Values = Callable[[TinyTask, FloatArray], FloatArray]
 """(task, rows [P, S, V]) -> the values [P, S] that a critic has of a policy's states."""
 
+SURE = 1e-12
+"""A state that is missed so seldom is always seen."""
 STEPS = 80
 RATE = 0.5
 
@@ -59,6 +61,42 @@ def true_values(task: TinyTask, rows: FloatArray) -> FloatArray:
     mass = by_state(task, weights)
     total = by_state(task, weights * discounted(paid(task, rows), 1.0))
     return np.where(mass > 0, total / np.where(mass > 0, mass, 1.0), 0.0)
+
+
+def learnt_values(task: TinyTask, rows: FloatArray, texts: int) -> FloatArray:
+    """Of a critic that is fitted anew to a prompt's texts by the policy, its mean over their draws [P, S].
+
+    A state's value is the mean of what came after it; where it was not seen, the mean return of all texts,
+    which is what a fit of a constant knows. Advantages are linear in the values, so that with texts of their
+    own the critic's mean is what their mean is made of.
+
+    Args:
+        task: whose states.
+        rows: the policy.
+        texts: how many are learnt from, of each prompt.
+    """
+    law = np.exp(log_law(task, rows))
+    returns = discounted(paid(task, rows), 1.0)
+    each = np.broadcast_to(law[:, :, None], (*law.shape, task.tokens.shape[1]))
+    mass = by_state(task, each)
+    through = by_state(task, each * returns[:, :, :1])  # of whole texts that come by
+    whole = (law * returns[:, :, 0]).sum(axis=1)[:, None]
+    rest = np.maximum(1 - mass, 0.0)
+    elsewhere = np.where(rest > SURE, (whole - through) / np.where(rest > SURE, rest, 1.0), whole)
+    unseen = rest**texts
+    return (1 - unseen) * true_values(task, rows) + unseen * elsewhere
+
+
+def values_by_position(task: TinyTask, rows: FloatArray) -> FloatArray:
+    """Of a critic that knows a prompt and how many tokens were written, fitted to all texts [P, S]."""
+    law = np.exp(log_law(task, rows))[:, :, None] * task.mask
+    returns = discounted(paid(task, rows), 1.0)
+    often = law.sum(axis=1)
+    mean = (law * returns).sum(axis=1) / np.where(often > 0, often, 1.0)
+    found = np.zeros(task.reference.shape[:2])
+    for time in range(task.tokens.shape[1]):
+        found[:, task.states[task.mask[:, time], time]] = mean[:, time : time + 1]
+    return found
 
 
 def advantages(task: TinyTask, rows: FloatArray, values: FloatArray, share: float) -> FloatArray:

@@ -18,6 +18,8 @@ TASK = "klrl/DiagnosticGold-v0"
 STEPS = 130
 COUNTS = 2.0 ** np.arange(0, 30, 0.25)
 POINTS = 200
+LEVEL = 0.05
+"""Gold at which ways are compared by their KL: the largest multiple of this that all of them reach."""
 KL = "with the KL penalty (kl_coef {:g})"
 NO_KL = "without KL"
 
@@ -58,6 +60,13 @@ class Way:
     def at(self, kl: FloatArray, column: str) -> FloatArray:
         """Proxy or gold at KLs, between the points by straight lines in d."""
         return np.interp(np.sqrt(kl), np.sqrt(self.kl), getattr(self, column))
+
+    def kl_of(self, gold: float) -> float:
+        """The KL where so much gold is first reached, between the points by straight lines in d."""
+        after = int((self.gold >= gold).argmax())
+        low, high = self.gold[after - 1], self.gold[after]
+        d = np.sqrt(self.kl[after - 1 : after + 1])
+        return float((d[0] + (gold - low) / (high - low) * (d[1] - d[0])) ** 2)
 
     @property
     def peak(self) -> tuple[float, float]:
@@ -153,6 +162,9 @@ def found(measured: Measured) -> list[str]:
     tied, tied_held = measured.paths[4], measured.paths[5]
     forms = {path.name: (fit(path, "linear"), fit(path, "logarithmic")) for path in (best, n_best, plain)}
     linear, log = forms[best.name]
+    level = LEVEL * np.floor(min(path.peak[1] for path in measured.paths) / LEVEL)
+    paid = {path.name: path.kl_of(level) for path in measured.paths}
+    dearer = [name for name, kl in paid.items() if kl > paid[n_best.name] and name != n_best.name]
     most, gold, proxy = (*gap(plain, held, "gold"), gap(plain, held, "proxy")[1])
     return [
         f"""Whether a KL penalty changes the curve of gold against KL depends on the optimiser. The
@@ -163,9 +175,12 @@ def found(measured: Measured) -> list[str]:
         shared logits).""",
         f"""What is best for the proxy is not best for the gold: the most gold along best-of-n is
         {n_best.peak[1]:.3f}, along the proxy's own optimum {best.peak[1]:.3f}, which is above every other
-        way in proxy. RL spends more KL than best-of-n for the same only where it is far from the optimum:
-        gold peaks at {n_best.peak[0]:.2f} nats along best-of-n, at {best.peak[0]:.2f} along the optimum,
-        at {plain.peak[0]:.2f} along the plain gradient without KL, which moves first what it visits most.""",
+        way in proxy. For the same gold, {level:.2f}, RL spends more KL than best-of-n on {len(dearer)} of its
+        {len(paid) - 1} ways: best-of-n {paid[n_best.name]:.2f} nats, the optimum {paid[best.name]:.2f}, the
+        plain gradient {paid[plain.name]:.2f} without KL and {paid[held.name]:.2f} with it, shared logits
+        {paid[tied.name]:.2f} and {paid[tied_held.name]:.2f}: by far the most on the plain gradient without
+        KL, which moves first what it visits most. (By the KL for the same proxy the optimum spends least of
+        all, best-of-n included.)""",
         f"""Both forms fit in the middle and fail at the ends: of the gold along the optimum d (alpha -
         beta d) explains {percent(linear.explained)} of the variance and d (alpha - beta log d)
         {percent(log.explained)}, along best-of-n {percent(forms[n_best.name][0].explained)} and
@@ -215,26 +230,32 @@ def draw(measured: Measured, out: Path) -> None:
     looks = (
         (INK, "-"), ("#0072B2", "--"), ("#D55E00", "-"), ("#D55E00", ":"), ("#009E73", "-"), ("#009E73", ":"),
     )  # fmt: skip
+    styled = list(zip(measured.paths, looks, strict=True))
     with mpl.rc_context(LOOK):
-        figure, panels = pyplot.subplots(1, 3, figsize=(14.5, 5.0), layout="constrained")
-        for path, (colour, dashes) in zip(measured.paths, looks, strict=True):
+        figure, panels = pyplot.subplots(2, 3, figsize=(14.5, 8.6), layout="constrained")
+        for path, (colour, dashes) in styled:
             d = np.sqrt(path.kl)
-            panels[0].plot(d, path.gold, dashes, color=colour, linewidth=1.8, label=path.name)
-            panels[1].plot(d, path.proxy, dashes, color=colour, linewidth=1.8)
-        for path, (colour, dashes) in list(zip(measured.paths, looks, strict=True))[:3]:
+            panels[0, 0].plot(d, path.gold, dashes, color=colour, linewidth=1.8, label=path.name)
+            panels[0, 1].plot(d, path.proxy, dashes, color=colour, linewidth=1.8)
+        fitted = [styled[place] for place in (0, 1, 2, 4)]
+        for axes, (path, (colour, dashes)) in zip(panels.flat[2:], fitted, strict=True):
             d = np.linspace(1e-3, np.sqrt(path.kl[-1]), POINTS)
-            panels[2].plot(d, path.at(d**2, "gold") - path.gold[0], dashes, color=colour, linewidth=1.8)
+            axes.plot(d, path.at(d**2, "gold") - path.gold[0], dashes, color=colour, linewidth=2.2)
             one, other = fit(path, "linear"), fit(path, "logarithmic")
-            panels[2].plot(d, d * (one.alpha - one.beta * d), color=colour, linewidth=0.8, alpha=0.8)
-            panels[2].plot(d, d * (other.alpha - other.beta * np.log(d)), "-.", color=colour, linewidth=0.8)
-        titles = ("gold reward", "proxy reward", "gold gained, and the fits (thin: d; dash-dot: log d)")
-        for axes, title in zip(panels, titles, strict=True):
+            axes.plot(d, d * (one.alpha - one.beta * d), color="#666666", linewidth=1, label="d (a - b d)")
+            axes.plot(
+                d, d * (other.alpha - other.beta * np.log(d)), "-.", color="#666666", linewidth=1,
+                label="d (a - b log d)",
+            )  # fmt: skip
+            axes.axhline(0, color=SOFT, linewidth=0.8)
+            axes.set_title(f"gold gained: {path.name}", loc="left", fontsize=11, color=INK)
+            axes.legend(frameon=False, fontsize=8, loc="lower left")
+        for axes, title in zip(panels.flat, ("gold reward", "proxy reward")):
             axes.set_title(title, loc="left", fontsize=11, color=INK)
+        for axes in panels.flat:
             axes.set_xlabel("d = square root of the KL from pi0 (nats)")
-            axes.set_xlim(0, 4.6)
-        panels[2].axhline(0, color=SOFT, linewidth=0.8)
-        panels[2].set_ylim(-0.6, 0.5)
-        handles, names = panels[0].get_legend_handles_labels()
+            axes.set_xlim(left=0)
+        handles, names = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
         save(figure, NAME, out)
         pyplot.close(figure)

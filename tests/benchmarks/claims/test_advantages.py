@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from klrl_envs.signals.batch import Batch
 from klrl_envs.signals.calls import calls_of
 from klrl_envs.signals.directions import objective
 from klrl_envs.signals.expected import Signal, beyond_the_end
-from klrl_envs.signals.policy import optimal, random_policy, standing
+from klrl_envs.signals.policy import log_law, optimal, random_policy, standing
 from klrl_envs.signals.tiny import random_task
 
 TASK = random_task(words=2, horizon=3, seed=4)
@@ -40,6 +42,50 @@ def to_go(batch: Batch) -> torch.Tensor:
     steps = last * batch.rewards[:, None] - batch.kl_coef * ratio
     worth = steps.flip(1).cumsum(1).flip(1)
     return -(worth * batch.log_probs * batch.mask).sum(dim=1).mean()
+
+
+def test_a_learnt_critic_is_the_mean_over_all_draws_of_its_texts() -> None:
+    task = random_task(words=1, horizon=3, seed=1)
+    rows = random_policy(task, seed=2)
+    law = np.exp(log_law(task, rows))
+    returns = advantages.discounted(advantages.paid(task, rows), 1.0)
+    known = np.zeros(task.reference.shape[:2])
+    for prompt in range(task.prompts):
+        for drawn in product(range(task.texts), repeat=2):
+            seen: dict[int, list[float]] = {}
+            for text in drawn:
+                for time in np.flatnonzero(task.mask[text]):
+                    seen.setdefault(int(task.states[text, time]), []).append(returns[prompt, text, time])
+            values = np.full(known.shape[1], np.mean([returns[prompt, text, 0] for text in drawn]))
+            for state, after in seen.items():
+                values[state] = np.mean(after)
+            known[prompt] += law[prompt, list(drawn)].prod() * values
+    found = advantages.learnt_values(task, rows, 2)
+    np.testing.assert_allclose(found[:, :-1], known[:, :-1], atol=1e-12)
+    exact = advantages.true_values(task, rows)
+    np.testing.assert_allclose(advantages.learnt_values(task, rows, 5_000)[:, :-1], exact[:, :-1], atol=1e-9)
+
+
+def test_values_by_position_are_the_least_squares_fit() -> None:
+    law = np.exp(log_law(TASK, ROWS))[:, :, None] * TASK.mask
+    returns = advantages.discounted(advantages.paid(TASK, ROWS), 1.0)
+    values = advantages.values_by_position(TASK, ROWS)
+    left = (law * (returns - values[:, TASK.states])).sum(axis=1)
+    np.testing.assert_allclose(left, 0, atol=1e-12)
+    for time in range(TASK.tokens.shape[1]):
+        assert np.ptp(values[:, TASK.states[TASK.mask[:, time], time]], axis=1).max() == 0
+
+
+def test_no_end_of_lambda_one_is_told_to_score_more_than_one() -> None:
+    paid = [1.0] * len(partial_sequences.LAMBDAS)
+    ends = {name: paid for name in partial_sequences.critics(TASK, seed=0)}
+    worst = {name: [*paid[:-1], 1 - 3e-4] for name in ends}
+    measured = partial_sequences.Measured(
+        {name: paid for name in ("pi0", "half way")}, {"pi0": 1.0, "half way": 1.0},
+        {error: [1.0] * 3 for error in partial_sequences.ERRORS}, {}, ends, worst, 31, 4,
+    )  # fmt: skip
+    _, second, _ = partial_sequences.found(measured)
+    assert "1.000 or more" not in second and "by more than 3e-04" in second
 
 
 def test_the_variance_is_that_of_the_losss_gradient() -> None:

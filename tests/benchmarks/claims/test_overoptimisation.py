@@ -23,6 +23,11 @@ def test_a_form_is_fitted_by_itself() -> None:
     assert fit(curve, "linear").explained < found.explained
 
 
+def test_ways_are_compared_at_equal_gold() -> None:
+    way = Way("hill", D**2, D, 0.2 + D * (1.2 - 0.4 * D))
+    assert way.kl_of(0.6) == pytest.approx(((1.2 - (1.44 - 0.64) ** 0.5) / 0.8) ** 2, abs=1e-3)
+
+
 def test_a_gap_is_at_equal_kl_where_both_go() -> None:
     one, other = Way("one", D**2, D, D), Way("other", (D / 2) ** 2, D, D / 2 + 0.1)
     assert gap(one, other, "gold") == pytest.approx((2.25, 0.1), abs=1e-6)
