@@ -19,6 +19,8 @@ STEP = 0.1
 """Nats of log pi, root mean square over what the policy writes, that a step moves."""
 SHORTEST = 0.005
 """Steps are halved where the objective falls, down to this; then the flow is at its end."""
+AT_REST = 1e-9
+"""A gradient so short, root mean square over what the policy writes, is rounding: the flow is at its end."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def flow(
             for step, w in zip(direction, log_weights)
         ]
         size = float(np.sqrt(sum((often * step**2).sum() for often, step in zip(here.occurs, centred))))
-        if size == 0:
+        if size < AT_REST:
             break
         while True:
             moved = [w + length / size * step for w, step in zip(log_weights, centred)]

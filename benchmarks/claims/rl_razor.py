@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.claims import tied, ways
+from benchmarks.claims.gradient_flow import flow, free, shared
 from benchmarks.claims.page import Page, percent, save, table
 from benchmarks.studies import mistakes
 from benchmarks.studies.laws import OperatingPoint, best_of, highest, of_law, tilt
+from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.check import one_thread
@@ -21,7 +23,14 @@ from klrl_envs.signals.tiny import TinyTask, random_task
 NAME = "rl_razor"
 TASK = mistakes.ONE_PRICE
 REWARDS = (0.3, 0.5, 0.8)
-RL = "RL: the natural gradient, or any right KL"
+RL = "RL: the natural gradient, or the optimum with a KL"
+PLAIN = "RL: the plain gradient without KL, a logit a state"
+SHARED = "RL: the same with logits that all times and contexts share"
+ENDS = "DPO on pi0's pairs, Bradley-Terry labels: its ends"
+STEPS = 200
+"""Of the plain gradient, at most."""
+CUT = 12.0
+"""Nats, at the right edge of the figure."""
 SHARES = 1 - np.geomspace(1, 1e-9, 300)
 SEEDS = tuple(range(3))
 PRICES = tuple(np.geomspace(0.03, 0.5, 6).tolist())
@@ -43,19 +52,23 @@ coverage and quality of the data alone do not explain. Read were both abstracts.
 """
 MEASURED = """
 On DiagnosticCoefficient-v0 with free logits and unlimited data every way is a path of laws of the reward,
-and its KL at equal reward is exact: RL; supervised fine-tuning (stopped early) towards pi0's texts that
-earn at least a third, or everything, and towards one ideal text; best-of-n learnt round after round
-(RAFT); own texts weighted by reward; IPO and DPO on pi0's pairs, labelled by the larger reward or by
-Bradley-Terry of the reward. Then the same losses in a class that does not hold the optimum, one logit a
-token for all states, on {tasks} tiny tasks of two prompts with {texts} texts, paid for one word's share
-of the text and for the whole at random: RL at {prices} prices against imitation of pi0's texts weighted
-by exp(r / c), against imitation of the best of n, and against DPO on pi0's pairs, all minimised over all
-texts.
+and its KL at equal reward is exact. RL is there three times: as the optimum at each kl_coef, which is also
+the way of the natural gradient of E[r] alone, and so the frontier by theory, not by measurement; and as the
+plain policy gradient of E[r] alone, on-policy, followed exactly in at most {steps} steps of one length, with
+a logit for every state and with shared ones. Beside it stand supervised fine-tuning (stopped early) towards
+pi0's texts that earn at least a third, or everything, and towards one ideal text; best-of-n learnt round
+after round (RAFT); own texts weighted by reward; IPO and DPO on pi0's pairs, labelled by the larger reward
+or by Bradley-Terry of the reward. Then the same losses in a class that does not hold the optimum, one logit
+a token for all states, on {tasks} tiny tasks of two prompts with {texts} texts, paid for one word's share of
+the text and for the whole at random: RL at {prices} prices against imitation of pi0's texts weighted by
+exp(r / c), against imitation of the best of n, and against DPO on pi0's pairs, all minimised over all texts.
 """
 NOT_SHOWN = """
-What trained preference and imitation learners do with few pairs, in which the sources see a good part of the
-difference: that is left until there are such baselines here. Forgetting is not measured, only the KL that
-the first source found it to follow. On-policy means the population's gradient; nothing is said of its noise.
+What the natural gradient does where it must be estimated, or how near to it Adam and a network come: both
+plain gradients are those of tables. What trained preference and imitation learners do with few pairs, in
+which the sources see a good part of the difference: that is left until there are such baselines here.
+Forgetting is not measured, only the KL that the first source found it to follow. On-policy means the
+population's gradient; nothing is said of its noise.
 """
 
 
@@ -107,6 +120,15 @@ def by_points(name: str, points: Sequence[OperatingPoint]) -> Way:
     return Way(name, kl, reward)
 
 
+def plain_gradients(problem: Problem) -> list[Way]:
+    """On-policy gradients of E[r] alone, in free logits and in shared ones."""
+    found: list[Way] = []
+    for name, logits in ((PLAIN, free(problem)), (SHARED, shared(problem))):
+        way = flow(problem, 0.0, logits, steps=STEPS)
+        found.append(Way(name, np.array([at.kl for at in way]), np.array([at.objective for at in way])))
+    return found
+
+
 def free_paths() -> list[Way]:
     """Every way on the exact task."""
     from klrl_envs.optima.probes import maximiser_objective
@@ -120,11 +142,12 @@ def free_paths() -> list[Way]:
     prices = np.geomspace(1e2, 1e-3, 600)
     return [
         path_of(RL, law, [law.probabilities, *[tilt(law, np.full(1, c)) for c in prices], highest(law)]),
+        *plain_gradients(best.policy.problem),
+        path_of(ENDS, law, [law.probabilities, *[tilt(law, np.full(1, c)) for c in prices]]),
         path_of(
-            "DPO on pi0's pairs, Bradley-Terry labels: its ends", law,
-            [law.probabilities, *[tilt(law, np.full(1, c)) for c in prices]],
+            "DPO on pi0's pairs, Bradley-Terry labels, stopped early", law,
+            ways.preference_flow(law, task.kl_coef),
         ),
-        path_of("the same, stopped early", law, ways.preference_flow(law, task.kl_coef)),
         path_of(
             "DPO on pi0's pairs, the larger reward wins, stopped early", law, ways.preference_flow(law, None),
         ),
@@ -195,11 +218,13 @@ def measure() -> Measured:
 def found(measured: Measured) -> list[str]:
     """What came out."""
     target = REWARDS[1]
-    rl = measured.paths[0].kl_at(target)
-    assert rl is not None
-    paid = {path.name: path.kl_at(target) for path in measured.paths[1:]}
+    paid = {path.name: path.kl_at(target) for path in measured.paths}
     known = {name: kl for name, kl in paid.items() if kl is not None}
-    farthest = max(known, key=lambda name: known[name])
+    rl, plain, together = known[RL], known[PLAIN], known[SHARED]
+    offline = {name: kl for name, kl in known.items() if name not in (RL, PLAIN, SHARED)}
+    farthest = max(offline, key=lambda name: offline[name])
+    nearer = sum(kl < plain for kl in offline.values())
+    nearer_together = sum(kl < together for kl in offline.values())
     raft = known["best-of-n learnt, round after round (RAFT)"]
     worst = known["SFT towards pi0's texts with the full reward"]
     worst_fit = "; ".join(
@@ -208,17 +233,20 @@ def found(measured: Measured) -> list[str]:
     )
     best_fit = max(float(np.mean(each[-1])) for each in measured.missed.values())
     return [
-        f"""The razor holds, exactly: RL's way is the frontier, so that nothing reaches a reward with less
-        KL. By how much the others miss it is another matter. For a reward of {target:g} RL spends
-        {rl:.2f} nats; DPO on pi0's pairs, though offline, ends at the same where its labels say how much
-        better; RAFT {raft:.2f}; supervised fine-tuning towards the best of pi0's own texts {worst:.2f};
-        and {farthest} {known[farthest]:.2f}. What matters is the target, not whose texts they are.""",
+        f"""The razor is not one of being on-policy. RL with a KL, and the natural gradient without one,
+        have the least KL for a reward that there is, by theory; the plain policy gradient without a KL, no
+        less on-policy, has not. For a reward of {target:g} the first spend {rl:.2f} nats, the plain
+        gradient {plain:.2f} with a logit a state and {together:.2f} with shared ones, more than
+        {nearer} and {nearer_together} of the {len(offline)} other ways that get there. Of those DPO on pi0's
+        pairs, though offline, ends at {known[ENDS]:.2f} where its labels say how much better; RAFT spends
+        {raft:.2f}, supervised fine-tuning towards the best of pi0's own texts {worst:.2f}, and {farthest}
+        {offline[farthest]:.2f}: how far it goes is said by what is imitated.""",
         f"""Online and offline do not differ with free logits and unlimited pairs, where the labels say
-        how much better: DPO on pi0's pairs ends on the frontier. They differ by how badly the class of
-        policies fits the reward. Where it fits worst (a reward for whole texts at random), of RL's gain
-        in the objective at the same price are missed, on average: {worst_fit}; where it fits best, at
-        most {percent(best_fit)} (above 100 % is worse than pi0). That RL is best in a class is its
-        definition; the size is what was measured.""",
+        how much better: DPO on pi0's pairs ends on the frontier. They differ, and whose texts are learnt
+        from matters, by how badly the class of policies fits the reward. Where it fits worst (a reward for
+        whole texts at random), of RL's gain in the objective at the same price are missed, on average:
+        {worst_fit}; where it fits best, at most {percent(best_fit)} (above 100 % is worse than pi0). That
+        RL is best in a class is its definition; the size is what was measured.""",
     ]
 
 
@@ -239,7 +267,9 @@ def page(measured: Measured) -> Page:
         title="On-policy RL is nearer to the reference than other ways to the same reward",
         sources=("2509.04259", "2405.08448"),
         claimed=CLAIMED,
-        measured=MEASURED.format(tasks=len(SEEDS), texts=measured.texts, prices=len(PRICES)),
+        measured=MEASURED.format(
+            tasks=len(SEEDS), texts=measured.texts, prices=len(PRICES), steps=STEPS
+        ),
         found=found(measured),
         tables=(
             ("Free logits, DiagnosticCoefficient-v0: KL in nats.", table(columns, rows)),
@@ -265,6 +295,8 @@ def draw(measured: Measured, out: Path) -> None:
 
     colours = (
         "#1d2433",
+        "#666666",
+        "#999999",
         "#CC79A7",
         "#56B4E9",
         "#0072B2",
@@ -276,13 +308,14 @@ def draw(measured: Measured, out: Path) -> None:
         "#882255",
     )
     with mpl.rc_context(LOOK):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 5.6), layout="constrained")
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 6.4), layout="constrained")
         for path, colour in zip(measured.paths, colours, strict=True):
             wide = 3.5 if path is measured.paths[0] else 1.5
-            dashes = "--" if path is measured.paths[1] else "-"
+            dashes = {ENDS: "--", PLAIN: "-.", SHARED: ":"}.get(path.name, "-")
             left.plot(path.kl, path.reward, dashes, color=colour, linewidth=wide, label=path.name)
-        left.set_xlim(0, 12)
-        left.legend(fontsize=8, loc="lower right", framealpha=1, edgecolor="white")
+        left.set_xlim(0, CUT)
+        handles, names = left.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
         left.set_title(f"free logits, {TASK}", loc="left", fontsize=11, color=INK)
         for (name, shares), hue, shift in zip(
             measured.missed.items(), ("#E69F00", "#009E73", "#56B4E9"), (-0.01, 0.0, 0.01), strict=True
@@ -292,7 +325,8 @@ def draw(measured: Measured, out: Path) -> None:
             right.vlines(places, [min(each) for each in shares], [max(each) for each in shares], color=hue)
         right.legend(frameon=False, fontsize=8)
         right.set_title("one logit a token for all states, tiny tasks", loc="left", fontsize=11, color=INK)
-        left.set_xlabel("KL from the reference (nats)")
+        farthest = max(float(path.kl[-1]) for path in measured.paths)
+        left.set_xlabel(f"KL from the reference (nats; cut at {CUT:g}, some ways go on to {farthest:.0f})")
         left.set_ylabel("expected reward")
         right.set_xlabel("weight, in the reward, of what the class can follow")
         right.set_ylabel("share of RL's gain that is missed at the same price")
