@@ -48,13 +48,16 @@ The law of the reward under pi0 is computed by one forward pass, and with it bes
 frontier at every KL. *Share* is the part of the reward above pi0's that is to be had at a policy's own
 KL: 1 on the frontier. *Best n* is the best of all n at the task's declared kl_coef. Where a neural task
 has a certificate, the law is that of its samples, and n at most a hundredth of them. Trained policies are
-the learners of the leaderboard's entries, means over their seeds. Left out, as the reward does not
-determine the optimum, or is none, or has the law of another row's: {}.
+the learners of the leaderboard's entries, means over their seeds; where there are several, half of
+Student's 95 % interval of the share over seeds stands beside it, in which the certificate, that all seeds
+share, has no part. Left out, as the reward does not determine the optimum, or is none, or has the law of
+another row's: {}.
 """
 NOT_SHOWN = """
 Whether PPO and GRPO on language models of billions of weights fall as far below: the learners here are
 small, on the exact tasks most see the state that the reward depends on, and their budgets are the
-leaderboard's. One neural task is one task. A share says nothing of how much KL was spent: a policy that
+leaderboard's. One neural task is one task, and the sampling error of its certificate, which best-of-n and
+the frontier have in common, is not told. A share says nothing of how much KL was spent: a policy that
 stopped early may lie on the frontier with a low score. And n texts for an answer are paid each time, a
 training once.
 """
@@ -99,7 +102,8 @@ class Best:
 class Trained:
     """A learner of the leaderboard: means over its seeds, its share, and best-of-n at the same KL.
 
-    ``count`` is None where the task's reward has no terminal law, or no n has that KL.
+    ``count`` is None where the task's reward has no terminal law, or no n has that KL; ``margin``, half of
+    the 95 % interval of the share, where there is one seed.
     """
 
     env_id: str
@@ -108,6 +112,7 @@ class Trained:
     share: Share
     count: float | None
     best: Share | None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -186,8 +191,20 @@ def trained_rows() -> list[Trained]:
         count = None if known.point is None else count_at(known.point, kl, known.most)
         beside = None if known.point is None or count is None else known.share(known.point(count))
         own = known.share(OperatingPoint(reward, kl, reward - entry.kl_coef * kl))
-        rows.append(Trained(entry.env_id, entry.agent.name, entry.score, own, count, beside))
+        each = [
+            known.share(OperatingPoint(seed.expected_reward, seed.kl, seed.objective)).share
+            for seed in entry.seeds
+        ]
+        rows.append(Trained(entry.env_id, entry.agent.name, entry.score, own, count, beside, margin(each)))
     return rows
+
+
+def margin(values: list[float]) -> float | None:
+    """Half of Student's 95 % interval of a mean; None of one value."""
+    from klrl_envs.evaluation.estimators import student
+
+    count = len(values)
+    return student(count - 1) * float(np.std(values, ddof=1)) / count**0.5 if count > 1 else None
 
 
 def measure() -> Measured:
@@ -215,13 +232,16 @@ def found(measured: Measured) -> list[str]:
     above = [row.agent for row in beside if row.best is not None and row.share.share > row.best.share]
     worst = min(best, key=lambda row: row.smallest.share)
     lowest = min(best, key=lambda row: row.score)
+    widest = max(row.margin for row in neural if row.margin is not None)
+    alone = [row.agent for row in neural if row.margin is None]
     return [
-        f"""Best-of-n, at its best n, has {percents([row.share.share for row in best])} of the reward that
-        is to be had at its KL, on {len(best)} tasks: the first half of the claim holds. The second half
+        f"""Best-of-n, at its best n, has {percents([row.share.share for row in best])} of the gain over pi0
+        that is to be had at its KL, on {len(best)} tasks: the first half of the claim holds. The second half
         holds on the neural task and fails on the exact ones that were trained on, where learners see the
         state that the reward depends on: on {short_id(NEURAL)} they have
-        {percents([row.share.share for row in neural])} of the frontier at their KL (best-of-n
-        {percents([row.best.share for row in neural if row.best is not None])}), on
+        {percents([row.share.share for row in neural])} of that gain at their KL, give or take at most
+        {100 * widest:.0f} points over seeds{" (with one seed: " + ", ".join(alone) + ")" if alone else ""},
+        and best-of-n {percents([row.best.share for row in neural if row.best is not None])}; on
         {" and ".join(sorted({short_id(row.env_id) for row in learnt}))}
         {percents([row.share.share for row in learnt])}.""",
         f"""By score, which counts what the KL costs, the best of {sampled.count} has {sampled.score:.3f}
@@ -262,7 +282,16 @@ def page(measured: Measured) -> Page:
 
 def best_table(rows: list[Best]) -> str:
     """Best-of-n, a row a task."""
-    columns = ("task", "kl_coef", "best n", "KL (nats)", "E[r]", "frontier at that KL", "share", "score")
+    columns = (
+        "task",
+        "kl_coef",
+        "best n",
+        "KL (nats)",
+        "E[r]",
+        "frontier at that KL",
+        "share of the gain",
+        "score",
+    )
     return table(
         columns,
         [
@@ -279,8 +308,8 @@ def best_table(rows: list[Best]) -> str:
 def trained_table(rows: list[Trained]) -> str:
     """Learners, a row each."""
     columns = (
-        "environment", "agent", "KL (nats)", "E[r]", "frontier at that KL", "share", "score",
-        "n of equal KL", "share of best-of-n there",
+        "environment", "agent", "KL (nats)", "E[r]", "frontier at that KL", "share of the gain",
+        "+- (points)", "score", "n of equal KL", "share of best-of-n there",
     )  # fmt: skip
     return table(
         columns,
@@ -288,7 +317,8 @@ def trained_table(rows: list[Trained]) -> str:
             (
                 short_id(row.env_id), row.agent, f"{row.share.point.kl:.2f}",
                 f"{row.share.point.expected_reward:.3f}", f"{row.share.at_most:.3f}",
-                percent(row.share.share), f"{row.score:.3f}",
+                percent(row.share.share), "" if row.margin is None else f"{100 * row.margin:.1f}",
+                f"{row.score:.3f}",
                 "" if row.count is None else f"{row.count:,.0f}",
                 "" if row.best is None else percent(row.best.share),
             )
@@ -339,6 +369,6 @@ def draw(measured: Measured, out: Path) -> None:
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color="#e6e9ee", linewidth=0.8)
             axes.set_axisbelow(True)
-            axes.set_xlabel("share of the reward to be had at its KL (1: the frontier)")
+            axes.set_xlabel("share of the gain at its KL (1: the frontier)")
         save(figure, NAME, out)
         pyplot.close(figure)

@@ -26,9 +26,12 @@ PRICES = (0.02, 0.1, 0.5, 2.0)
 SEEDS = (0, 1)
 GROUP = 2
 UNBIASED = 1e-9
-FOLLOWED, FASTEST, PACE = 500, 1.0, 0.08
+FOLLOWED, FASTEST, PACE = 1_000, 1.0, 0.08
 """Steps of k3 in the reward, the largest of them, and their size at a price, times the price."""
-CUT = -1.0
+AT_REST = 1e-3
+"""Of a score, in the second half of the steps, beside 1 or the score's size: less is an end."""
+LINEAR, DEEPEST = 1.0, -3_000.0
+"""The figure's scale of scores is linear down to minus this, logarithmic below, and ends there."""
 LOOKS = (
     ("#009E73", "o"), ("#009E73", "s"), ("#009E73", "^"), ("#0072B2", "s"), ("#0072B2", "^"),
     ("#E69F00", "D"), ("#882255", "D"), ("#999999", "X"), ("#999933", "v"), ("#D55E00", "P"),
@@ -54,16 +57,18 @@ tasks of two prompts with 7 texts its expected gradient and its variance are sum
 texts; its end, on the first, is followed from pi0 by the exact natural gradient. *Bias* is the distance
 of the expected gradient from that of the objective, in lengths of that, half way to pi\\*. *Spread* is
 the root of the summed variances of a call's gradient in units of that of k1 in the reward at pi0. On
-DiagnosticCoefficient-v0 the end at each of its prices of KL is a fixed point, or, for k3 in the reward,
-where exact natural gradient steps lead; its score counts from pi0 (0) to the optimum (1). k1 = l, k2 =
-l^2 / 2, k3 = e^-l - 1 + l of l = log pi - log pi0, of a token or of the text; *weighted* is multiplied by
-pi / pi_old, with its gradient.
+DiagnosticCoefficient-v0 the end at each of its prices of KL is a fixed point: of an unbiased estimator
+that of the objective itself, which is not followed; of k3 in the reward where {followed:,} exact natural
+gradient steps lead, and it is said where the second half of them still moved it. A score counts from pi0
+(0) to the optimum (1). k1 = l, k2 = l^2 / 2, k3 = e^-l - 1 + l of l = log pi - log pi0, of a token or of
+the text; *weighted* is multiplied by pi / pi_old, with its gradient.
 """
 NOT_SHOWN = """
 What happens off-policy, where texts are older than the policy and every one of these needs a correction,
-or with clipping. Ends are those of a perfect optimiser: a run that stops early may do better with a wrong
-signal than its end says. And a task with few texts has mild variances: with long texts k3 of the whole
-text explodes.
+or with clipping. How far k3 in the reward, per token, falls in the end: it drops one token after the other,
+so that where it is not at rest its score belongs to the number and the length of the steps. Ends are those
+of a perfect optimiser: a run that stops early may do better with a wrong signal than its end says. And a
+task with few texts has mild variances: with long texts k3 of the whole text explodes.
 """
 
 
@@ -96,6 +101,11 @@ ESTIMATORS = (
 )
 
 
+SHIFTS = dict(zip(ESTIMATORS, (-1.0, 0.0, 1.0, -0.5, 0.5)))
+APART = 1.12
+"""Estimators with one end lie side by side in the figure, so many steps of this factor from their price."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What is said of an estimator.
@@ -106,6 +116,7 @@ class Row:
         spreads: at pi0, half way and pi*, in units of k1's in the reward at pi0.
         tiny: the score of its end on the first tiny task.
         ends: its score at each of ``PRICES``; None where no solver has it.
+        moving: for each of them whether it had not come to rest.
     """
 
     estimator: Estimator
@@ -113,6 +124,16 @@ class Row:
     spreads: tuple[float, ...]
     tiny: float
     ends: tuple[float, ...] | None
+    moving: tuple[bool, ...] = (False,) * len(PRICES)
+
+    def shown(self) -> list[str]:
+        """The ends as cells of a table; those that are none say so."""
+        if self.ends is None:
+            return [""] * len(PRICES)
+        return [
+            f"{score:.3f}" + " (not at rest)" * moved
+            for score, moved in zip(self.ends, self.moving, strict=True)
+        ]
 
 
 def loss_of(estimator: Estimator) -> Loss:
@@ -168,8 +189,17 @@ def on_tiny_tasks() -> list[tuple[float, tuple[float, ...], float]]:
     return rows
 
 
-def ends(estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: float) -> float | None:
-    """The objective at an estimator's end on an exact task; None where there is no solver for it."""
+def ends(
+    estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: float, steps: int = FOLLOWED
+) -> float | None:
+    """The objective at an estimator's end on an exact task; None where there is no solver for it.
+
+    Args:
+        estimator: which.
+        problem, law: of the task.
+        kl_coef: the price.
+        steps: of what is followed.
+    """
     from klrl_envs.optima.forward import evaluate_markov
 
     updates: dict[tuple[Kind, Place, Level], Callable[[float], Update]] = {
@@ -187,10 +217,10 @@ def ends(estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: floa
     if which == ("k1", "loss", "text"):  # of mean zero: the reward alone
         return of_law(law, highest(law), kl_coef).objective
     if which == ("k3", "reward", "text"):
-        *_, last = sequence_k3_in_the_reward(law, kl_coef, steps=FOLLOWED, learning_rate=rate)
+        *_, last = sequence_k3_in_the_reward(law, kl_coef, steps=steps, learning_rate=rate)
         return of_law(law, last, kl_coef).objective
     if which == ("k3", "reward", "token"):
-        policy = token_k3_in_the_reward(problem, kl_coef, steps=FOLLOWED, learning_rate=rate)
+        policy = token_k3_in_the_reward(problem, kl_coef, steps=steps, learning_rate=rate)
     elif which in updates:
         policy = backward(problem, updates[which](kl_coef))
     else:
@@ -198,23 +228,32 @@ def ends(estimator: Estimator, problem: Problem, law: TerminalLaw, kl_coef: floa
     return evaluate_markov(problem, policy.state_log_probs, kl_coef=kl_coef).objective
 
 
-def on_prices() -> list[tuple[float, ...] | None]:
-    """For each estimator the score of its end at each price of KL."""
+def on_prices() -> list[tuple[tuple[float, ...], tuple[bool, ...]] | None]:
+    """For each estimator the score of its end at each price of KL, and whether it was still moving."""
     from klrl_envs.optima.terminal_law import terminal_law
 
     _, best = mistakes.task_and_optimum(TASK)
     assert best.policy is not None
     problem = best.policy.problem
     law = terminal_law(problem)
-    rows: list[tuple[float, ...] | None] = []
+    start = law.reference_value
+    rows: list[tuple[tuple[float, ...], tuple[bool, ...]] | None] = []
     for estimator in ESTIMATORS:
+        followed = (estimator.kind, estimator.place) == ("k3", "reward")
         scores: list[float] = []
+        moving: list[bool] = []
         for kl_coef in PRICES:
-            value = ends(estimator, problem, law, kl_coef)
-            if value is not None:
-                start = law.reference_value
-                scores.append((value - start) / (law.optimum(kl_coef)[0] - start))
-        rows.append(tuple(scores) or None)
+            values = [
+                ends(estimator, problem, law, kl_coef, steps)
+                for steps in ((FOLLOWED // 2, FOLLOWED) if followed else (FOLLOWED,))
+            ]
+            reached = [
+                (value - start) / (law.optimum(kl_coef)[0] - start) for value in values if value is not None
+            ]
+            if reached:
+                scores.append(reached[-1])
+                moving.append(abs(reached[-1] - reached[0]) > AT_REST * max(1.0, abs(reached[-1])))
+        rows.append((tuple(scores), tuple(moving)) if scores else None)
     return rows
 
 
@@ -223,9 +262,12 @@ def measure() -> list[Row]:
     tiny = on_tiny_tasks()
     unit = tiny[0][1][0]
     return [
-        Row(estimator, bias, tuple((np.array(spread) / unit).tolist()), score, at_prices)
+        Row(
+            estimator, bias, tuple((np.array(spread) / unit).tolist()), score,
+            *((None,) if at_prices is None else at_prices),
+        )
         for estimator, (bias, spread, score), at_prices in zip(ESTIMATORS, tiny, on_prices(), strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def found(rows: list[Row]) -> list[str]:
@@ -242,12 +284,15 @@ def found(rows: list[Row]) -> list[str]:
         assert row.ends is not None
         return ", ".join(f"{score:.2f}" for score in row.ends)
 
+    at_best = max(abs(row.tiny - 1) for row in right)
     return [
         f"""k1 in the reward is right; k3 in the reward collapses where KL is dear, and hides where it is
-        cheap. Unbiased are {"; ".join(row.estimator.label for row in right)}: these end at the optimum,
-        at every price. k3 in the reward pays for dropping texts: at kl_coef
-        {", ".join(f"{price:g}" for price in PRICES)} it ends at scores of {told(token)} per token and
-        {told(text)} per text (below 0: worse than pi0). k1 as a loss has no effect on average, adds
+        cheap. Unbiased are {"; ".join(row.estimator.label for row in right)}: followed on a tiny task these
+        end within {max(at_best, 1e-6):.0e} of the optimum's score, and at every price the optimum is
+        a fixed point of theirs. k3 in the reward pays for dropping texts: at kl_coef
+        {", ".join(f"{price:g}" for price in PRICES)} it has scores of {told(token)} per token, not
+        yet at rest after {FOLLOWED:,} steps at {sum(token.moving)} of these prices, and {told(text)} per
+        text (below 0: worse than pi0). k1 as a loss has no effect on average, adds
         variance, and ends where the reward alone does ({told(none)}).""",
         f"""k3 as a loss, per token, as published with GRPO, is more than a first-order matter: its
         gradient's bias is {published.bias:.2f} half way, but its ends score {told(published)}. KL(pi0 ||
@@ -274,7 +319,7 @@ def page(rows: list[Row]) -> Page:
             "0" if row.bias < UNBIASED else f"{row.bias:.2f}",
             *(f"{each:.2f}" for each in row.spreads),
             f"{row.tiny:.3f}",
-            *(("",) * len(PRICES) if row.ends is None else (f"{score:.3f}" for score in row.ends)),
+            *row.shown(),
         )
         for row in rows
     ]
@@ -283,7 +328,7 @@ def page(rows: list[Row]) -> Page:
         title="Of the KL's estimators, k1 in the reward is right and k3 in the reward collapses",
         sources=("2512.21852", "2510.01555"),
         claimed=CLAIMED,
-        measured=MEASURED.format(group=GROUP, tasks=len(SEEDS)),
+        measured=MEASURED.format(group=GROUP, tasks=len(SEEDS), followed=FOLLOWED),
         found=found(rows),
         tables=(
             (
@@ -310,18 +355,24 @@ def draw(rows: list[Row], out: Path) -> None:
         for row, (colour, shape) in zip(rows, LOOKS, strict=True):
             label = row.estimator.label
             if row.ends is not None:
-                shown = np.maximum(row.ends, CUT)
-                left.plot(PRICES, shown, "-", marker=shape, color=colour, markersize=7, linewidth=1.5)
+                beside = APART ** SHIFTS.get(row.estimator, 0.0)
+                prices = [price * beside for price in PRICES]
+                left.plot(prices, row.ends, "-", marker=shape, color=colour, markersize=7, linewidth=1.5)
             right.plot(row.bias, row.spreads[2], shape, color=colour, markersize=9, alpha=0.85, label=label)
         left.set_xscale("log")
         left.set_xticks(PRICES, [f"{price:g}" for price in PRICES])
-        left.set_ylim(CUT - 0.05, 1.08)
+        left.set_yscale("symlog", linthresh=LINEAR)
+        left.set_yticks([1, 0, -1, -10, -100, -1000], ["1", "0", "-1", "-10", "-100", "-1000"])
+        left.set_ylim(DEEPEST, 2)
         left.axhline(0, color=SOFT, linewidth=0.8)
         left.set_xlabel("kl_coef of DiagnosticCoefficient-v0")
-        left.set_ylabel(f"score of the end (cut at {CUT:g})")
+        left.set_ylabel("score of the end (logarithmic below -1)")
         right.set_xlabel("bias of the gradient half way, in lengths of the objective's")
         right.set_ylabel("spread of the gradient at pi* (1: k1 in the reward at pi0)")
-        for axes, title in ((left, "where each ends"), (right, "tiny tasks: bias and spread")):
+        for axes, title in (
+            (left, "where each ends (those of one end side by side)"),
+            (right, "tiny tasks: bias and spread"),
+        ):
             axes.set_title(title, loc="left", fontsize=11, color=INK)
         handles, names = right.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=9)

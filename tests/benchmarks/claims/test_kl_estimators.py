@@ -39,5 +39,19 @@ def test_what_is_wrong_has_the_gradient_that_is_known_of_it() -> None:
         assert np.abs(ascent(label) - objective(TASK, ROWS)[:, :-1]).max() > 1e-4
 
 
+def test_what_has_not_come_to_rest_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kl_estimators, "FOLLOWED", 20)
+    monkeypatch.setattr(kl_estimators, "PRICES", (0.5,))
+    per_token, right = BY["k3 in the reward, per token"], BY["k1 in the reward"]
+    monkeypatch.setattr(kl_estimators, "ESTIMATORS", (per_token, right))
+    found = [
+        kl_estimators.Row(one, 0.0, (1.0, 1.0, 1.0), 1.0, *at_prices)
+        for one, at_prices in zip((per_token, right), kl_estimators.on_prices(), strict=True)
+        if at_prices is not None
+    ]
+    assert found[0].moving == (True,) and found[0].shown()[0].endswith(" (not at rest)")
+    assert found[1].moving == (False,) and found[1].shown() == ["1.000"]
+
+
 def test_labels_are_apart() -> None:
     assert len(BY) == len(kl_estimators.ESTIMATORS)
