@@ -9,9 +9,8 @@ from typing import Any
 from benchmarks.signals.page import SHORT, TITLES, Found, tenfold, verdict
 from klrl_envs.results.look import INK, LOOK, METADATA
 
-COLOURS = dict(
-    zip(SHORT.values(), ("#009E73", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
-)
+HUES = ("#009E73", "#117733", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999", "#444444")
+COLOURS = dict(zip(SHORT.values(), HUES, strict=True))
 LOWEST, HIGHEST = -2.0, 1.4  # bars are cut here, and say so
 RING: dict[str, Any] = {
     "marker": "o", "linestyle": "none", "markersize": 6, "markerfacecolor": "white", "color": INK,
@@ -30,6 +29,8 @@ def draw(found: Sequence[Found], out: Path) -> None:
     from matplotlib.patches import Patch
 
     numbered = list(enumerate(found, 1))
+    verdicts = {verdict(numbers["report"]) for _, numbers in found}
+    told = [one for one in COLOURS if one in verdicts]
     panels = [[one for one in numbered if one[1][0].kind == kind] for kind in TITLES]
     with mpl.rc_context(LOOK):
         figure, axes = pyplot.subplots(
@@ -42,8 +43,8 @@ def draw(found: Sequence[Found], out: Path) -> None:
             x=0.01, ha="left", fontsize=13, color=INK,
         )  # fmt: skip
         figure.legend(
-            [*[Patch(color=colour) for colour in COLOURS.values()], Line2D([], [], **RING)],
-            [*COLOURS, "in tenfold units, where it is another"],
+            [*[Patch(color=COLOURS[one]) for one in told], Line2D([], [], **RING)],
+            [*told, "in tenfold units, where it is another"],
             loc="outside lower left", ncols=7, frameon=False, fontsize=9,
         )  # fmt: skip
         figure.savefig(out / "signals.svg", metadata=METADATA)

@@ -20,11 +20,13 @@ COLUMNS = (
 TENFOLD = CHANGES[0]
 SHORT = {
     "Right": "right",
+    "Not yet right": "right, but what should not move its end does",
     "It ends at the optimum": "ends at the optimum, by another way",
     "Wrong: it ends short of the optimum": "ends short of the optimum",
     "Wrong: it ends with one text a prompt": "ends with one text a prompt",
     "Wrong: it ends no better than where it began": "ends no better than pi0",
     "No end was found": "no end was found",
+    "No gradient on average": "no gradient on average",
 }
 """Beginnings of a report's verdict, and what the table says."""
 TITLES = {"TRL": "TRL, as it is installed", "formula": "Published formulas"}
@@ -122,13 +124,14 @@ def moves(report: dict[str, Any]) -> str:
     told = [
         f"{one['name']} ({one['moved']:.2f})"
         for one in report["moves"]
-        if one["kind"] == "same optimum" and one["moved"] > MOVED
+        if one["kind"] == "same optimum" and one["moved"] is not None and one["moved"] > MOVED
     ]
     told += [
         f"{one['name']}: {one['score']:.3f}" + ("" if one["found"] else ", not at rest")
         for one in report["moves"]
-        if one["kind"] == "condition"
+        if one["kind"] == "condition" and one["score"] is not None
     ]
+    told += [f"{one['name']}: could not be computed" for one in report["moves"] if one["score"] is None]
     return "; ".join(told)
 
 

@@ -129,7 +129,11 @@ def trainer_of(called: Called, folder: Path, model: Any, tokenizer: Any) -> Any:
     def reward(prompts: list[str], completion_ids: list[list[int]], **more: Any) -> list[float]:
         return [paid[prompt, tuple(text)] for prompt, text in zip(prompts, completion_ids, strict=True)]
 
-    Config, Trainer = (GRPOConfig, GRPOTrainer) if called.algorithm == "GRPO" else (RLOOConfig, RLOOTrainer)
+    kinds: dict[str, tuple[Any, Any]] = {
+        "GRPO": (GRPOConfig, GRPOTrainer),
+        "RLOO": (RLOOConfig, RLOOTrainer),
+    }
+    Config, Trainer = kinds[called.algorithm]
     args = Config(
         output_dir=str(folder / "trl"),
         beta=KL_COEF,

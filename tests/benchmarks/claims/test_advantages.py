@@ -56,7 +56,7 @@ def test_a_learnt_critic_is_the_mean_over_all_draws_of_its_texts() -> None:
             for text in drawn:
                 for time in np.flatnonzero(task.mask[text]):
                     seen.setdefault(int(task.states[text, time]), []).append(returns[prompt, text, time])
-            values = np.full(known.shape[1], np.mean([returns[prompt, text, 0] for text in drawn]))
+            values = np.full(len(known[prompt]), np.mean([returns[prompt, text, 0] for text in drawn]))
             for state, after in seen.items():
                 values[state] = np.mean(after)
             known[prompt] += law[prompt, list(drawn)].prod() * values

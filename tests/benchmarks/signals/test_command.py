@@ -42,6 +42,18 @@ def test_a_line_says_what_a_row_found() -> None:
     assert line.endswith("| right |")
     assert "| 1.000 |  |  | 1.00 | right |" in page.line(1, row, numbers(moves=[]))
     assert "no sum of the known terms" in page.line(1, row, numbers(follows=None))
+    failed = {
+        "name": "every reward + 3",
+        "kind": "same optimum",
+        "moved": None,
+        "score": None,
+        "found": False,
+    }
+    told = page.moves(numbers(moves=[failed])["report"])
+    assert told == "every reward + 3: could not be computed"
+    assert page.verdict(numbers(verdict="No gradient on average: it goes nowhere.")["report"]).startswith(
+        "no g"
+    )
     with pytest.raises(ValueError, match="no words for the verdict 'Odd"):
         page.verdict(numbers(verdict="Odd.")["report"])
 
