@@ -34,6 +34,11 @@ def test_it_says_what_it_is_and_documents_its_arguments(agent: str) -> None:
 
 
 @pytest.mark.parametrize("agent", AGENTS)
+def test_it_stands_in_the_list_of_agents(agent: str) -> None:
+    assert f"`{agent}`" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 def test_it_stands_in_a_suite(agent: str) -> None:
     commands = {(each.agent, each.command.split()[:3][-1]) for each in SUITES["core"]}
     assert (agent, f"agents.{agent}") in commands
