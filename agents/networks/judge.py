@@ -37,7 +37,8 @@ class Judge(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """f [N], nats, of texts int64 [N, L], prompts included, padded."""
-        there = tokens != self.pad
+        # up to the pads at its end: a prompt may have end tokens within, as the turns of a chat do
+        there = (tokens != self.pad).flip(1).cumsum(1).flip(1) > 0
         known = tokens.clamp_max(self.vocab_size - 1)
         pair = (known[:, :-1] * self.vocab_size + known[:, 1:]) * SPREAD % PAIRS
         once, pair_once = first_of_each(tokens, there), first_of_each(pair, there[:, 1:])

@@ -66,6 +66,18 @@ def test_a_judge_begins_at_zero_and_sees_tokens_and_pairs_once() -> None:
         )
 
 
+def test_a_judge_reads_ends_within_a_text_and_none_behind_it() -> None:
+    judge = Judge(klrl_envs.make_task("Keywords-v0"))
+    pad = judge.pad
+    with torch.no_grad():
+        for part in judge.parameters():
+            part.normal_()
+    texts = torch.tensor([[3, pad, 4, pad, pad], [3, pad, 4, pad, pad], [3, 4, pad, pad, pad]])
+    found, shorter = judge(texts), judge(texts[:, :3])
+    assert found[0] == found[1] != found[2], "the turns of a chat end with the token that pads, too"
+    torch.testing.assert_close(shorter, found)
+
+
 def test_last_steps() -> None:
     mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
     assert last_steps(mask).tolist() == [[False, True, False], [False, False, True], [True, False, False]]
