@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from klrl_envs.registry import REGISTRY
-from klrl_envs.results.suites import Experiment, Suite, over_sweeps
+from dataclasses import replace
 
-RESULTS_ONLY = ("smoke", "diagnostics")
+from klrl_envs.registry import REGISTRY
+from klrl_envs.results.suites import (
+    QUICK_ENVIRONMENTS,
+    QUICK_TOKENS,
+    Experiment,
+    Suite,
+    over_sweeps,
+)
+
+RESULTS_ONLY = ("smoke", "quick", "diagnostics")
 """Suites that write results, and no leaderboard entries."""
 
 SMALL_TABLES = tuple(
@@ -28,56 +36,80 @@ RANDOM = ("klrl/GridNavigation-v0", "klrl/Dialogue-v0", "klrl/DiagnosticNoise-v0
 SAMPLED = tuple(row.gym_id for row in REGISTRY if "exact" in row.tags and row.gym_id not in RANDOM)
 """Exact environments of which a whole text may be chosen."""
 
+QUICK = ("reinforce", "ppo", "klq", "trajectory_balance", "grpo-corrected")
+"""Learners of different kinds, which minutes are enough to tell apart."""
+
+# What the leaderboard shows: every baseline on every environment; the tabular ones where states are few.
+CORE: Suite = (
+    Experiment("reference", "python -m agents.reference"),
+    Experiment("uniform", "python -m agents.uniform"),
+    Experiment("greedy", "python -m agents.greedy"),
+    Experiment("best_of_n", "python -m agents.best_of_n", SAMPLED),
+    # each text of it is the best of n: fewer of them, so that n need not be small
+    Experiment("best_of_n", "python -m agents.best_of_n --episodes 1024", "neural"),
+    Experiment("posterior", "python -m agents.posterior", "exact"),
+    # three texts a prompt: each takes a thousand draws on average
+    Experiment("posterior", "python -m agents.posterior --episodes 192", "neural"),
+    Experiment("q_learning", "python -m agents.q_learning", "grid"),
+    Experiment("sarsa", "python -m agents.sarsa", "grid"),
+    Experiment("bayesian_policy", "python -m agents.bayesian_policy", "grid"),
+    Experiment("reinforce", "python -m agents.reinforce"),
+    # the others see the automaton's state; this one has to find it in the text
+    Experiment(
+        "reinforce-tokens",
+        "python -m agents.reinforce --observe tokens --name reinforce-tokens",
+        EXACT_TEXTS,
+    ),
+    Experiment("ppo", "python -m agents.ppo"),
+    Experiment("klq", "python -m agents.klq"),
+    Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK + NEURAL),
+    Experiment("dqn", "python -m agents.dqn"),
+    Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK + NEURAL),
+    # as the field runs it, and with the KL in the reward and nothing divided
+    Experiment("grpo", "python -m agents.grpo"),
+    Experiment("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
+    Experiment("trajectory_balance", "python -m agents.trajectory_balance"),
+    # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
+    Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
+    Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
+    Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
+    Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
+    Experiment("sb3_a2c", "python -m agents.sb3_a2c"),
+    # towards pi* by the forward KL, by preferences, by imitation
+    Experiment("dpg", "python -m agents.dpg"),
+    Experiment("smc", "python -m agents.smc"),
+    Experiment("dpo", "python -m agents.dpo"),
+    Experiment("dpo-offline", "python -m agents.dpo --no-online --name dpo-offline"),
+    Experiment("expert_iteration", "python -m agents.expert_iteration"),
+    Experiment("raft", "python -m agents.expert_iteration --no-penalised --name raft"),
+    # shown texts of pi*, and no reward
+    Experiment("adversarial", "python -m agents.adversarial", ("klrl/Keywords-v0", "klrl/Sentiment-v0")),
+    Experiment("model_based", "python -m agents.model_based", "neural"),
+    Experiment(
+        "model_based-all", "python -m agents.model_based --train all --name model_based-all", "neural"
+    ),
+)
+
+
+def on_neural(suite: Suite) -> Suite:
+    """What of a suite runs on neural environments, there alone."""
+    places = [NEURAL if each.environments in ("all", "neural") else each.environments for each in suite]
+    chosen = [tuple(env_id for env_id in NEURAL if env_id in place) for place in places]
+    return tuple(replace(each, environments=place) for each, place in zip(suite, chosen) if place)
+
+
+def commands_of(suite: Suite) -> dict[str, str]:
+    """The command of each agent of a suite."""
+    return {each.agent: each.command for each in suite}
+
+
 SUITES: dict[str, Suite] = {
-    # What the leaderboard shows: every baseline on every environment; the tabular one where states are few.
-    "core": (
-        Experiment("reference", "python -m agents.reference"),
-        Experiment("uniform", "python -m agents.uniform"),
-        Experiment("greedy", "python -m agents.greedy"),
-        Experiment("best_of_n", "python -m agents.best_of_n", SAMPLED),
-        # each text of it is the best of n: fewer of them, so that n need not be small
-        Experiment("best_of_n", "python -m agents.best_of_n --episodes 1024", "neural"),
-        Experiment("posterior", "python -m agents.posterior", "exact"),
-        # three texts a prompt: each takes a thousand draws on average
-        Experiment("posterior", "python -m agents.posterior --episodes 192", "neural"),
-        Experiment("q_learning", "python -m agents.q_learning", "grid"),
-        Experiment("sarsa", "python -m agents.sarsa", "grid"),
-        Experiment("bayesian_policy", "python -m agents.bayesian_policy", "grid"),
-        Experiment("reinforce", "python -m agents.reinforce"),
-        # the others see the automaton's state; this one has to find it in the text
-        Experiment(
-            "reinforce-tokens",
-            "python -m agents.reinforce --observe tokens --name reinforce-tokens",
-            EXACT_TEXTS,
-        ),
-        Experiment("ppo", "python -m agents.ppo"),
-        Experiment("klq", "python -m agents.klq"),
-        Experiment("path_consistency", "python -m agents.path_consistency", WITHOUT_LUCK + NEURAL),
-        Experiment("dqn", "python -m agents.dqn"),
-        Experiment("q_sharp", "python -m agents.q_sharp", WITHOUT_LUCK + NEURAL),
-        # as the field runs it, and with the KL in the reward and nothing divided
-        Experiment("grpo", "python -m agents.grpo"),
-        Experiment("grpo-corrected", "python -m agents.grpo --loss corrected --name grpo-corrected"),
-        Experiment("trajectory_balance", "python -m agents.trajectory_balance"),
-        # heads on the frozen reference above; its own weights below, all of them or low-rank factors on them
-        Experiment("reinforce-all", "python -m agents.reinforce --train all --name reinforce-all", "neural"),
-        Experiment("ppo-all", "python -m agents.ppo --train all --name ppo-all", "neural"),
-        Experiment("ppo-lora", "python -m agents.ppo --train lora --name ppo-lora", "neural", (0,)),
-        Experiment("sb3_ppo", "python -m agents.sb3_ppo"),
-        Experiment("sb3_a2c", "python -m agents.sb3_a2c"),
-        # towards pi* by the forward KL, by preferences, by imitation
-        Experiment("dpg", "python -m agents.dpg"),
-        Experiment("smc", "python -m agents.smc"),
-        Experiment("dpo", "python -m agents.dpo"),
-        Experiment("dpo-offline", "python -m agents.dpo --no-online --name dpo-offline"),
-        Experiment("expert_iteration", "python -m agents.expert_iteration"),
-        Experiment("raft", "python -m agents.expert_iteration --no-penalised --name raft"),
-        # shown texts of pi*, and no reward
-        Experiment("adversarial", "python -m agents.adversarial", ("klrl/Keywords-v0", "klrl/Sentiment-v0")),
-        Experiment("model_based", "python -m agents.model_based", "neural"),
-        Experiment(
-            "model_based-all", "python -m agents.model_based --train all --name model_based-all", "neural"
-        ),
+    "core": CORE,
+    # Hours apart from the exact ones: what of the core needs a language model.
+    "neural": on_neural(CORE),
+    # Some three minutes of one core: does an agent learn at all, and which kind learns fastest?
+    "quick": tuple(
+        Experiment(agent, commands_of(CORE)[agent], QUICK_ENVIRONMENTS, (0,), QUICK_TOKENS) for agent in QUICK
     ),
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.
     "diagnostics": (

@@ -33,3 +33,17 @@ def test_the_diagnostics_suite_sweeps_every_diagnostic():
         own = [run for run in runs if run.agent == "ppo" and run.env_id == env_id]
         assert [run.env_kwargs for run in own if run.seed == 0] == list(settings)
         assert len({run.slug for run in own}) == len(settings)
+
+
+def test_the_neural_suite_is_what_the_core_runs_on_neural_environments():
+    neural = {row.gym_id for row in REGISTRY if "neural" in row.tags}
+    core = {run for run in expand(SUITES["core"]) if run.env_id in neural}
+    assert (
+        set(expand(SUITES["neural"])) >= core and {run.env_id for run in expand(SUITES["neural"])} == neural
+    )
+
+
+def test_the_quick_suite_is_quick():
+    runs = expand(SUITES["quick"])
+    assert len({run.agent for run in runs}) == 5 and len(runs) == 15
+    assert sum(run.tokens for run in runs) <= 300_000
