@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -261,13 +261,13 @@ def measure() -> list[Row]:
     """Every estimator."""
     tiny = on_tiny_tasks()
     unit = tiny[0][1][0]
-    return [
-        Row(
-            estimator, bias, tuple((np.array(spread) / unit).tolist()), score,
-            *((None,) if at_prices is None else at_prices),
-        )
-        for estimator, (bias, spread, score), at_prices in zip(ESTIMATORS, tiny, on_prices(), strict=True)
-    ]  # fmt: skip
+    rows: list[Row] = []
+    for estimator, (bias, spread, score), at_prices in zip(ESTIMATORS, tiny, on_prices(), strict=True):
+        row = Row(estimator, bias, tuple((np.array(spread) / unit).tolist()), score, None)
+        if at_prices is not None:
+            row = replace(row, ends=at_prices[0], moving=at_prices[1])
+        rows.append(row)
+    return rows
 
 
 def found(rows: list[Row]) -> list[str]:

@@ -189,7 +189,8 @@ def trainer_of(called: Called, most_tokens: int) -> Any:
         def _rest(self, texts: int) -> tuple[Any, ...]:
             return ([""] * texts,)
 
-    Config, Trainer = (GRPOConfig, GRPO) if called.algorithm == "GRPO" else (RLOOConfig, RLOO)
+    kinds: dict[str, tuple[Any, Any]] = {"GRPO": (GRPOConfig, GRPO), "RLOO": (RLOOConfig, RLOO)}
+    Config, Trainer = kinds[called.algorithm]
     with tempfile.TemporaryDirectory() as folder:
         model, tokenizer = tiny_model(Path(folder))
         args = Config(

@@ -1,5 +1,7 @@
 """Shares and chances to win: known answers. What their intervals cover is in ``test_coverage``."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -31,10 +33,10 @@ def test_a_mean_of_shares_is_bounded_by_the_value_that_is_just_not_rejected():
             return -float((sizes * (shares * np.log(theta) + (1 - shares) * np.log1p(-theta))).sum())
 
         low, high = max(0.0, 2 * mean - 1), min(1.0, 2 * mean)
-        first = optimize.minimize_scalar(
+        found: Any = optimize.minimize_scalar(
             loss, bounds=(low + 1e-9, high - 1e-9), method="bounded", options={"xatol": 1e-10}
-        ).x
-        return np.array([first, 2 * mean - first])
+        )
+        return np.array([found.x, 2 * mean - found.x])
 
     for bound in mean_share_interval(shares, sizes):
         theta = most_likely(float(bound))
