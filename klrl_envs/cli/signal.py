@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,9 +14,11 @@ from rich.console import Console
 from klrl_envs.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from klrl_envs.signals import Report
+    from klrl_envs.signals import Loss, Report
 
-CLAIM = re.compile(r"\s*(?P<name>\w+)\s*(?P<relation>[<>]=?)\s*(?P<bound>[+-]?\.?\d[\d.e+-]*)\s*")
+CLAIM = re.compile(
+    r"\s*(?P<name>\w+)\s*(?P<relation>[<>]=?)\s*(?P<bound>[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*"
+)
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -31,31 +33,29 @@ class Claim:
     relation: str
     bound: float
 
-    def value(self, report: Report) -> float:
-        """What the report has.
-
-        Raises:
-            ValueError: no such number.
-        """
-        numbers = report.numbers()
-        if self.name not in numbers:
-            raise ValueError(f"--assert knows {', '.join(numbers)}, got {self.text!r}")
-        return numbers[self.name]
+    def value(self, report: Report) -> float | None:
+        """What the report has; None where there is no such number."""
+        return report.numbers()[self.name]
 
     def holds(self, report: Report) -> bool:
-        """Whether it is so."""
-        return RELATIONS[self.relation](self.value(report), self.bound)
+        """Whether it is so: never where there is no number."""
+        value = self.value(report)
+        return value is not None and RELATIONS[self.relation](value, self.bound)
 
 
 def read_claim(text: str) -> Claim:
     """A claim as it is written.
 
     Raises:
-        ValueError: not of the form NAME>=NUMBER.
+        ValueError: not of the form NAME>=NUMBER, or no number of a report has this name.
     """
+    from klrl_envs.signals.report import NUMBERS
+
     parts = CLAIM.fullmatch(text)
     if parts is None:
         raise ValueError(f'--assert takes claims as "score>=.99", got {text!r}')
+    if parts["name"] not in NUMBERS:
+        raise ValueError(f"--assert knows {', '.join(NUMBERS)}, got {text!r}")
     return Claim(text, parts["name"], parts["relation"], float(parts["bound"]))
 
 
@@ -63,7 +63,9 @@ def signal(
     loss: Annotated[
         str,
         typer.Argument(
-            metavar="LOSS", help="A function from a batch to a loss, as module:function or file.py:function."
+            metavar="LOSS",
+            help="A function from a batch to a loss, as module:function or file.py:function, or a method, as "
+            "file.py:object.method; a class is made without arguments, and called.",
         ),
     ],
     group: Annotated[
@@ -85,8 +87,16 @@ def signal(
         typer.Option(
             "--assert",
             metavar="CLAIM",
-            help='As "score>=.99"; may be repeated. Of score, cosine, moved, padding, reward, kl, texts_left '
-            "and found. The exit code is 1 where one does not hold.",
+            help='As "score>=.99"; may be repeated. Of score, cosine, ratio, moved, padding, reward, kl, '
+            "texts_left and found. The exit code is 1 where one does not hold.",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Try this change on the end alone, by its name in the report; may be repeated, none for no "
+            "change. All by default, and each takes as long as the end.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -97,33 +107,62 @@ def signal(
     finite sum: the expected gradient of the loss, how far it is from that of
     E\\[r] - kl_coef KL, where it leads from pi0, and what moves that end
     though the optimum stays. The function is given a klrl_envs.signals.Batch
-    (log-probs, rewards, mask, groups) and returns what a trainer would call
-    backward on.
+    and returns what a trainer would call backward on. A batch has, of B
+    texts of at most T tokens, log_probs, old_log_probs (of the policy that
+    wrote), reference_log_probs, tokens and mask \\[B, T], logits and
+    reference_logits \\[B, T, V], rewards and groups \\[B], and the numbers
+    group_size and kl_coef.
 
     Examples:
       [bold]klrl signal klrl_envs.signals:reinforce[/]
-      [bold]klrl signal my_trainer.py:loss --group 4 --assert "score>=.99"[/]
+      [bold]klrl signal my_trainer.py:loss --assert "score>=.99" --assert "moved<=.01"[/]
     """
-    report_signal(loss, group, batch, sigma, [read_claim(claim) for claim in claims or []], as_json=as_json)
+    read = [read_claim(claim) for claim in claims or []]
+    tried = () if changes == ["none"] else changes
+    report_signal(loss, group, batch, sigma, read, tried, as_json=as_json)
+
+
+def loss_named(name: str) -> Loss:
+    """The function that a name stands for; of a class its instance.
+
+    Raises:
+        TypeError: no function, or a class that is not made without arguments.
+    """
+    from klrl_envs.cli.objects import object_named
+
+    found: Any = object_named(name, "LOSS takes module:function or file.py:function")
+    if isinstance(found, type):
+        try:
+            found = found()
+        except TypeError as error:
+            raise TypeError(f"{name} is a class that is not made without arguments: {error}") from error
+    if not callable(found):
+        raise TypeError(f"{name} is no function: {found!r}")
+    return found
 
 
 def report_signal(
-    loss: str, group: int, batch: int, sigma: float, claims: Sequence[Claim], *, as_json: bool
+    loss: str,
+    group: int,
+    batch: int,
+    sigma: float,
+    claims: Sequence[Claim],
+    changes: Sequence[str] | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Print the report of a loss, and exit with 1 where a claim does not hold."""
-    from klrl_envs.cli.objects import object_named
     from klrl_envs.signals import check_signal
 
-    function = object_named(loss, "LOSS takes module:function or file.py:function")
-    if not callable(function):
-        raise TypeError(f"{loss} is no function: {function!r}")
+    function = loss_named(loss)
     errors = Console(stderr=True)
     with errors.status("importing torch") as status:
         report = check_signal(
-            function,  # pyright: ignore[reportArgumentType]
+            function,
             group=group,
             batch=batch,
             sigma=sigma,
+            changes=changes,
             name=loss,
             progress=lambda done, total, what: status.update(f"{done} of {total}: {what}"),
         )
@@ -134,7 +173,9 @@ def report_signal(
         print_report(report, console)
     failed = [claim for claim in claims if not claim.holds(report)]
     for claim in failed:
-        errors.print(f"[bold red]does not hold:[/] {claim.text}: {claim.name} is {claim.value(report):.6g}")
+        value = claim.value(report)
+        told = "there is no such number" if value is None else f"{claim.name} is {value:.6g}"
+        errors.print(f"[bold red]does not hold:[/] {claim.text}: {told}")
     if failed:
         raise typer.Exit(1)
 
@@ -145,8 +186,6 @@ def print_report(report: Report, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from klrl_envs.signals.report import LEGEND
-
     console.print(report.head(), markup=False)
     for title, columns, rows in report.tables():
         table = Table(escape(title), box=SIMPLE_HEAD, pad_edge=False)
@@ -155,7 +194,8 @@ def print_report(report: Report, console: Console) -> None:
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
-    console.print(LEGEND, style="dim", markup=False)
-    if report.follows:
-        console.print(f"It is the gradient of: {report.follows}", markup=False)
-    console.print(report.verdict, style="bold", markup=False)
+    legend, *follows, verdict = report.foot()
+    console.print(legend, style="dim", markup=False)
+    for line in follows:
+        console.print(line, markup=False)
+    console.print(verdict, style="bold", markup=False)

@@ -11,13 +11,15 @@ import torch
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals import directions
 from klrl_envs.signals.batch import Loss
-from klrl_envs.signals.calls import SampledCalls
-from klrl_envs.signals.ends import End, follow
-from klrl_envs.signals.expected import Gradients, beyond_the_end
+from klrl_envs.signals.calls import SAMPLED_CALLS, SampledCalls
+from klrl_envs.signals.ends import End, end_of, follow
+from klrl_envs.signals.expected import SILENT, Gradients
 from klrl_envs.signals.known import reinforce
+from klrl_envs.signals.masks import left_out, part_of_padding
 from klrl_envs.signals.policy import optimal, random_policy
 from klrl_envs.signals.report import AtPolicy, Ending, Move, Report
 from klrl_envs.signals.tiny import TinyTask, random_task
+from klrl_envs.signals.trial import LossError
 from klrl_envs.signals.variants import Setting, Variant, variants
 
 Progress = Callable[[int, int, str], None]
@@ -27,8 +29,6 @@ STUDENT_95 = {3: 3.182, 7: 2.365}
 """Half-widths of the 95 % interval in standard errors, by degrees of freedom."""
 END_SEEDS = 4
 END_CALLS = 2_048
-SILENT = 1e-12
-"""Gradients so short are 0."""
 
 
 def check_signal(
@@ -49,12 +49,13 @@ def check_signal(
 
     Args:
         loss: (``Batch``) -> a tensor with the number that a trainer would call ``backward`` on. Where it has
-            no control flow by values and no ``.item()`` many calls are computed at once, which is fast.
+            no control flow by values and no ``.item()`` many calls are computed at once, which is fast; else
+            the report says why not.
         group: texts of one prompt that are compared with each other; 1 where none are.
         batch: groups a call: 1, or a multiple of the task's prompts, for losses that couple them (by the
             batch's mean, standard deviation or number of tokens).
         task: of one's own; else of two prompts with 7 texts of 1 or 2 tokens, or with 4 texts of 1 to 3 where
-            prompts share a call.
+            prompts share a call or the loss is called once for each.
         sigma: nats by which the sampler is off, among the harder conditions.
         changes: which of them are tried on the end, by their names in the report; all by default. Each costs
             as much as the end, so that a loss that is slow is told its gradient and end alone by ``()``.
@@ -62,14 +63,23 @@ def check_signal(
         progress: is told how far it is.
 
     Raises:
-        ValueError: the loss is no number, not finite, or has no gradient; group or batch cannot be; changes
-            has an unknown name.
+        LossError: a ValueError: the loss raises an error, is no number or not finite, has no gradient or none
+            that is finite, or is not the same when it is called again. Where that is so under a change alone,
+            the report has it.
+        ValueError: group or batch cannot be; changes has an unknown name.
     """
-    task = task or (random_task() if batch == 1 else random_task(words=1, horizon=3))
-    setting = Setting(loss, task, group, batch)
-    todo = chosen(variants(setting, sigma), changes)
     with one_thread():
+        setting = Setting(loss, task or default_task(loss, group, batch), group, batch)
+        todo = chosen(variants(setting, sigma), changes)
         return report_on(setting, todo, name, progress or (lambda done, total, what: None))
+
+
+def default_task(loss: Loss, group: int, batch: int) -> TinyTask:
+    """The small task where there are many calls, or each takes long."""
+    task, small = random_task(), random_task(words=1, horizon=3)
+    if batch > 1:
+        return small
+    return task if Setting(loss, task, group, batch).signal().vectorised else small
 
 
 @contextmanager
@@ -99,19 +109,20 @@ def chosen(every: list[Variant], names: Collection[str] | None) -> list[Variant]
 def report_on(setting: Setting, todo: list[Variant], name: str | None, told: Progress) -> Report:
     """See ``check_signal``."""
     loss, task = setting.loss, setting.task
-    total = len(todo) + 2
-    told(0, total, "expected gradients")
     signal, policies = setting.signal(), policies_of(task)
+    slow = ", one call after the other" if signal.one_by_one else ""
+    total = len(todo) + 2
+    told(0, total, f"expected gradients{slow}")
     found = {policy: signal.gradients(rows) for policy, rows in policies.items()}
+    silent = all(gradients.silent for gradients in found.values())
     ascents = {policy: -gradients.mean for policy, gradients in found.items()}
     follows = directions.followed(task, list(policies.values()), list(ascents.values()))
-    told(1, total, "its end")
-    base = follow(signal)
+    told(1, total, f"its end{slow}")
+    base = end_of(task, task.reference, task, found=True) if silent else follow(signal)
     moves: list[Move] = []
-    for done, variant in enumerate(todo, 2):
-        told(done, total, variant.name)
-        end, law = variant.ends(setting, base)
-        moves.append(Move(variant.name, variant.kind, end.at.score, moved_by(end.law, law), end.found))
+    for done, variant in enumerate([] if silent else todo, 2):
+        told(done, total, variant.name + slow)
+        moves.append(move_under(variant, setting, base))
     told(total, total, "done")
     return Report(
         name=name or getattr(loss, "__name__", type(loss).__name__),
@@ -123,22 +134,24 @@ def report_on(setting: Setting, todo: list[Variant], name: str | None, told: Pro
         calls=len(found["pi0"].drawn.weights),
         exact=signal.calls.exact,
         vectorised=signal.vectorised,
+        one_by_one=signal.one_by_one,
         gradients=[at_policy(setting, policy, rows, found[policy]) for policy, rows in policies.items()],
-        follows=None if follows is None else str(follows),
-        padding=part_of_padding(setting, policies["a random policy"]),
-        end=ending(setting, base),
+        follows=None if follows is None or silent else str(follows),
+        silent=silent,
+        padding=part_of_padding(signal, policies["a random policy"]),
+        left_out=[] if silent else left_out(signal, policies["a random policy"]),
+        end=ending(setting, base, silent=silent),
         moves=moves,
     )
 
 
-def part_of_padding(setting: Setting, rows: FloatArray) -> float:
-    """The gradient's length at padding, and how far it moves where log-probs at padding are others."""
-    signal = setting.signal()
-    first = signal.gradients(rows).mean
-    signal.beyond = beyond_the_end(setting.task, seed=2)
-    other = signal.gradients(rows).mean
-    moved = float(np.linalg.norm((first - other)[:, :-1]))
-    return float(np.linalg.norm(first[:, -1])) + (moved if moved > SILENT else 0.0)
+def move_under(variant: Variant, setting: Setting, base: End) -> Move:
+    """The end under a change; where the loss fails there, with what it says."""
+    try:
+        end, law = variant.ends(setting, base)
+    except LossError as error:
+        return Move(variant.name, variant.kind, None, None, False, str(error))
+    return Move(variant.name, variant.kind, end.at.score, moved_by(end.law, law), end.found)
 
 
 def policies_of(task: TinyTask) -> dict[str, FloatArray]:
@@ -162,29 +175,38 @@ def at_policy(setting: Setting, policy: str, rows: FloatArray, found: Gradients)
     if part > SILENT:
         other = Setting(reinforce, task, setting.group, setting.batch).signal().gradients(rows)
         variance = float((found.deviation / part / other.deviation) ** 2)
-    cosines = [cosine(-each[:, :-1], along) for each in found.parts()]
+    whole = cosine(ascent, along)
+    parts = [one for one in (cosine(-each[:, :-1], along) for each in found.parts()) if one is not None]
     return AtPolicy(
         policy=policy,
-        cosine=cosine(ascent, along),
+        cosine=whole,
         ratio=length / true if true > SILENT else None,
         cosine_reward=cosine(ascent, directions.reward(task, rows)[:, :-1]),
         cosine_covering=cosine(ascent, directions.posterior_covered(task, rows)[:, :-1]),
         length=length,
         deviation=found.deviation,
         variance=variance,
-        cosine_margin=margin([one for one in cosines if one is not None]),
+        cosine_margin=0.0 if whole is None else margin(parts, whole, len(parts)),
     )
 
 
-def ending(setting: Setting, base: End) -> Ending:
+def ending(setting: Setting, base: End, *, silent: bool) -> Ending:
     """The end as a record; where calls are sampled, with what other samples make of it."""
-    scores: list[float] = []
-    if not setting.signal().calls.exact:
+    ends: list[End] = []
+    if not silent and not setting.signal().calls.exact:
         for seed in range(END_SEEDS):
             calls = SampledCalls(setting.task.prompts, setting.group, setting.batch, END_CALLS, seed + 1)
-            scores.append(follow(setting.signal(calls=calls)).at.score)
+            ends.append(follow(setting.signal(calls=calls)))
     at = base.at
-    return Ending(at.reward, at.kl, at.score, base.found, base.texts_left, margin(scores))
+    return Ending(
+        at.reward,
+        at.kl,
+        at.score,
+        base.found,
+        base.texts_left,
+        score_margin=margin([end.at.score for end in ends], at.score, SAMPLED_CALLS / END_CALLS),
+        law_margin=max((moved_by(end.law, base.law) for end in ends), default=0.0),
+    )
 
 
 def moved_by(law: FloatArray, other: FloatArray) -> float:
@@ -198,8 +220,18 @@ def cosine(one: FloatArray, other: FloatArray) -> float | None:
     return None if min(lengths) < SILENT else float((one * other).sum() / lengths[0] / lengths[1])
 
 
-def margin(values: list[float]) -> float:
-    """Half of the 95 % interval of a mean of independent parts; 0 of one."""
+def margin(values: list[float], whole: float, larger: float) -> float:
+    """How far off a number may be that a sample gave: 0 where nothing was sampled.
+
+    Noise lowers cosines and scores near 1 by its square, in each alike: that is no scatter, but what is left
+    of it falls with the size of the sample, so that smaller samples tell it.
+
+    Args:
+        values: of smaller samples.
+        whole: the number.
+        larger: how many times as large its sample is.
+    """
     if len(values) < 2:
         return 0.0
-    return STUDENT_95[len(values) - 1] * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    mean, scatter = float(np.mean(values)), float(np.std(values, ddof=1))
+    return STUDENT_95[len(values) - 1] * scatter / len(values) ** 0.5 + abs(mean - whole) / (larger - 1)

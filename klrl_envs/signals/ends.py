@@ -57,7 +57,7 @@ def natural(task: TinyTask, rows: FloatArray, ascent: FloatArray) -> tuple[Float
     direction = np.where(seen, ascent / np.where(seen, weight, 1.0), 0.0)
     direction -= (probabilities * direction).sum(axis=2, keepdims=True)
     direction[:, -1] = 0.0
-    return direction, float(np.sqrt((weight * direction**2).sum()))
+    return direction, float(np.linalg.norm(np.sqrt(weight) * direction))
 
 
 def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray | None = None) -> End:
@@ -75,8 +75,11 @@ def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray |
     before: FloatArray | None = None
     rate, found = 0.0, False
     for _ in range(STEPS):
-        direction, size = natural(task, rows, -signal.gradients(rows).mean)
-        if size == 0:
+        here = signal.gradients(rows)
+        direction, size = natural(task, rows, -here.mean)
+        # where nothing but rounding is left of the first gradient, steps would grow until they follow that
+        nothing = before is None and signal.calls.exact and here.silent
+        if size == 0 or nothing:
             found = True
             break
         if before is None:

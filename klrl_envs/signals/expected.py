@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,13 +12,20 @@ from torch.func import grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.batch import Batch, Loss
 from klrl_envs.signals.calls import Calls, Drawn
-from klrl_envs.signals.policy import log_law, log_softmax, random_policy
+from klrl_envs.signals.policy import log_law, log_softmax
 from klrl_envs.signals.tiny import TinyTask
+from klrl_envs.signals.trial import LossError, described, raised, tried
 
 CHUNK = 4_096
 """Calls that are computed at once."""
-TRIED = 3
-"""Likely calls, and as many others, on which it is tried whether many can be computed at once."""
+ROUNDING = 1e-12
+"""Of a gradient's deviation: what its mean may be off by."""
+SILENT = 1e-12
+"""Gradients so short are 0."""
+ERRORS = 2.0
+"""Standard errors beyond which a sampled gradient is one."""
+PART = 512
+"""Calls that are made one after the other before their gradients are taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,19 @@ class Gradients:
         away = ((self.each - self.mean)[:, :, :-1] ** 2).sum(axis=(1, 2, 3))
         return float(np.sqrt(self.drawn.weights @ away))
 
+    @property
+    def error(self) -> float:
+        """Of the mean's length: what rounding makes of it, and where calls are sampled the sample."""
+        parts = np.stack(self.parts())[:, :, :-1]
+        count = len(parts)
+        sampled = float(parts.var(axis=0, ddof=1).sum() / count) ** 0.5 if count > 1 else 0.0
+        return ERRORS * sampled + ROUNDING * self.deviation
+
+    @property
+    def silent(self) -> bool:
+        """Whether the mean is 0, as far as can be told."""
+        return float(np.linalg.norm(self.mean[:, :-1])) <= max(self.error, SILENT)
+
     def parts(self) -> list[FloatArray]:
         """Means [P, S, V] of the independent parts of a sample."""
         return [
@@ -76,7 +97,10 @@ class Signal:
         sampler: how they come.
 
     Attributes:
-        vectorised: whether many calls are computed at once; else the loss is called once for each.
+        one_by_one: why the loss is called once for each call; empty where many are computed at once.
+
+    Raises:
+        LossError: see ``klrl_envs.signals.trial``.
     """
 
     def __init__(self, loss: Loss, task: TinyTask, calls: Calls, sampler: Sampler | None = None) -> None:
@@ -87,15 +111,36 @@ class Signal:
         self.rewards, self.reference = torch.as_tensor(task.rewards), torch.as_tensor(task.reference)
         self.canonical = torch.as_tensor(task.canonical)
         self.beyond = beyond_the_end(task)
-        self.vectorised = self._can_be_vectorised()
+        self.one_by_one = tried(self)
+
+    @property
+    def vectorised(self) -> bool:
+        """Whether many calls are computed at once."""
+        return not self.one_by_one
 
     def gradients(self, rows: FloatArray) -> Gradients:
-        """At a policy, float64 [P, S, V] log-probs."""
-        rows = np.concatenate([rows[:, :-1], self.beyond], axis=1)
-        written = self._writes(rows)
+        """At a policy, float64 [P, S, V] log-probs.
+
+        Raises:
+            LossError: the loss raises an error there, or its gradient is not finite.
+        """
+        now = self.table(rows)
+        written = self._writes(now.numpy())
         drawn = self.calls.drawn(np.exp(log_law(self.task, written)))
-        old = torch.as_tensor(written if self.sampler.told else rows)
-        return Gradients(self._each(torch.as_tensor(rows), old, drawn, self.vectorised), drawn)
+        old = torch.as_tensor(written) if self.sampler.told else now
+        each = self.each(now, old, drawn, vectorised=self.vectorised)
+        wrong = np.flatnonzero(~np.isfinite(each).all(axis=(1, 2, 3)))
+        each[wrong[drawn.weights[wrong] == 0]] = 0.0  # such calls never come
+        wrong = wrong[drawn.weights[wrong] > 0]
+        if len(wrong):
+            worst = wrong[drawn.weights[wrong].argmax()]
+            where = described(self.task, drawn.texts[worst], self.calls.group_size)
+            raise LossError(f"the loss's gradient is not finite on {where}")
+        return Gradients(each, drawn)
+
+    def table(self, rows: FloatArray) -> torch.Tensor:
+        """A policy, with what is said of padding in the last state [P, S, V]."""
+        return torch.as_tensor(np.concatenate([rows[:, :-1], self.beyond], axis=1))
 
     def _writes(self, rows: FloatArray) -> FloatArray:
         if self.sampler.noise is None and self.sampler.writer is None:
@@ -106,41 +151,82 @@ class Signal:
         written[:, -1] = rows[:, -1]
         return written
 
-    def _each(self, rows: torch.Tensor, old: torch.Tensor, drawn: Drawn, vectorised: bool) -> FloatArray:
+    def each(self, rows: torch.Tensor, old: torch.Tensor, drawn: Drawn, *, vectorised: bool) -> FloatArray:
+        """The gradient of each call [M, P, S, V]; of several steps on a batch the way that they go, per step.
+
+        Args:
+            rows: float64 [P, S, V], the policy.
+            old: likewise, what ``old_log_probs`` are of.
+            drawn: the calls.
+            vectorised: whether they are computed at once.
+        """
         prompts, texts = torch.as_tensor(drawn.prompts), torch.as_tensor(drawn.texts)
-
-        def moved(prompts: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-            """The way that the steps on one batch go, per step and unit of rate."""
-            now = rows
-            for _ in range(self.sampler.steps):
-                now = now - self.sampler.rate * slope(now, old, prompts, texts)
-            return (rows - now) / (self.sampler.rate * self.sampler.steps)
-
-        slope = grad(self._loss) if vectorised else self._slope
         if vectorised:
-            return vmap(moved, chunk_size=CHUNK)(prompts, texts).numpy()
-        return torch.stack([moved(*call) for call in zip(prompts, texts)]).numpy()
+            slope = grad(self.loss_of)
+            return vmap(lambda *of: self._moved(slope, rows, old, *of), chunk_size=CHUNK)(
+                prompts, texts
+            ).numpy()
+        parts = [
+            self._moved(self._slopes, rows.expand(len(part[0]), *rows.shape), old, *part)
+            for part in zip(prompts.split(PART), texts.split(PART))
+        ]
+        return torch.cat(parts).numpy()
 
-    def _slope(self, rows: torch.Tensor, *of: torch.Tensor) -> torch.Tensor:
-        rows = rows.detach().requires_grad_()
-        return torch.autograd.grad(self._loss(rows, *of), rows)[0]
+    def _moved(
+        self, slope: Callable[..., torch.Tensor], rows: torch.Tensor, *of: torch.Tensor
+    ) -> torch.Tensor:
+        """The way that the steps on one batch go, per step and unit of rate."""
+        now = rows
+        for _ in range(self.sampler.steps):
+            now = now - self.sampler.rate * slope(now, *of)
+        return (rows - now) / (self.sampler.rate * self.sampler.steps)
 
-    def _loss(
+    def loss_of(
         self, rows: torch.Tensor, old: torch.Tensor, prompts: torch.Tensor, texts: torch.Tensor
     ) -> torch.Tensor:
-        """The loss of one call: of texts [B] of prompts [B]."""
-        return self.loss(self.batch(rows.log_softmax(dim=2), old, prompts, texts))
+        """The loss of one call, of texts [B] of prompts [B], as a scalar."""
+        return self.value(self.batch(rows.log_softmax(dim=-1), old, prompts, texts))
+
+    def _slopes(
+        self, rows: torch.Tensor, old: torch.Tensor, prompts: torch.Tensor, texts: torch.Tensor
+    ) -> torch.Tensor:
+        """The gradient of each of M calls that are made one after the other; rows [M, P, S, V]."""
+        rows = rows.detach().requires_grad_()
+        whole = self.batch(rows.log_softmax(dim=-1), old, prompts, texts)
+        # no call has to do with another's rows: the gradient of the sum holds each one's
+        total = torch.stack([self.value(one) for one in apart(whole)]).sum()
+        if not total.requires_grad:
+            return torch.zeros_like(rows)
+        return torch.autograd.grad(total, rows, materialize_grads=True)[0]
+
+    def value(self, batch: Batch) -> torch.Tensor:
+        """The loss of a batch, as a scalar.
+
+        Raises:
+            LossError: it is none, or raises an error.
+        """
+        try:
+            value = self.loss(batch)
+        except Exception as error:  # the author's code: whatever it may raise
+            raise LossError(f"the loss raised {raised(error)}") from error
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise LossError(f"a loss must return a tensor with one number, got {value!r}")
+        return value.reshape(())
 
     def batch(
         self, rows: torch.Tensor, old: torch.Tensor, prompts: torch.Tensor, texts: torch.Tensor
     ) -> Batch:
-        """What the trainer has of texts [B] of prompts [B]; rows and old are log-probs [P, S, V]."""
+        """What the trainer has of texts [B] of prompts [B]; rows and old are log-probs [P, S, V].
+
+        With rows [M, P, S, V], prompts and texts [M, B] it is M batches in one, each with its own rows.
+        """
         seen = self.canonical[texts] if self.sampler.retokenised else texts
-        tokens, places = self.tokens[seen], (prompts[:, None], self.states[seen])
-        logits, before, reference = (table[places] for table in (rows, old, self.reference))
+        tokens, places = self.tokens[seen], (prompts[..., None], self.states[seen])
+        own = () if rows.dim() == 3 else (torch.arange(len(rows))[:, None, None],)
+        logits, before, reference = rows[(*own, *places)], old[places], self.reference[places]
 
         def taken(table: torch.Tensor) -> torch.Tensor:
-            return table.gather(2, tokens[:, :, None])[:, :, 0]
+            return table.gather(-1, tokens[..., None])[..., 0]
 
         size = self.calls.group_size
         return Batch(
@@ -152,44 +238,19 @@ class Signal:
             tokens=tokens,
             mask=self.mask[seen],
             rewards=self.rewards[prompts, texts],
-            groups=torch.arange(len(texts)) // size,
+            groups=torch.arange(texts.shape[-1]) // size,
             group_size=size,
             kl_coef=self.task.kl_coef,
         )
 
-    def _can_be_vectorised(self) -> bool:
-        """Whether many calls at once give what single calls give.
 
-        Raises:
-            ValueError: the loss gives no number that has a gradient.
-        """
-        rows = np.concatenate([self.task.reference[:, :-1], self.beyond], axis=1)
-        drawn = self.calls.drawn(np.exp(log_law(self.task, rows)))
-        ranked = np.argsort(-drawn.weights, kind="stable")
-        # in a likely group all texts are often one, and none has an advantage: others are tried, too
-        tried = np.unique(
-            [*ranked[:TRIED], *ranked[np.linspace(0, len(ranked) - 1, TRIED + 1)[1:].astype(int)]]
-        )
-        few = Drawn(drawn.prompts[tried], drawn.texts[tried], drawn.weights[tried], drawn.part[tried])
-        start = torch.as_tensor(rows)
-        for prompts, texts in zip(torch.as_tensor(few.prompts), torch.as_tensor(few.texts)):
-            value = self._loss(start.clone().requires_grad_(), start, prompts, texts)
-            if not isinstance(value, torch.Tensor) or value.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"a loss must return a tensor with one number, got {value!r}")
-            if not value.requires_grad:
-                raise ValueError(
-                    "the loss has no gradient in batch.log_probs or batch.logits: all is detached"
-                )
-            if not torch.isfinite(value):
-                raise ValueError(f"the loss is {value.item()} on a batch of pi0's texts")
-        elsewhere = random_policy(self.task, seed=0)  # where the KL has a gradient
-        away = torch.as_tensor(np.concatenate([elsewhere[:, :-1], self.beyond], axis=1))
-        single = self._each(away, away, few, vectorised=False)
-        try:
-            many = self._each(away, away, few, vectorised=True)
-        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
-            return False  # control flow by values, .item(), NumPy: one call after the other
-        return bool(np.allclose(many, single, rtol=1e-9, atol=1e-12))
+def apart(whole: Batch) -> Iterator[Batch]:
+    """The batches of M in one."""
+    shared = {"groups": whole.groups, "group_size": whole.group_size, "kl_coef": whole.kl_coef}
+    stacked = {one.name: getattr(whole, one.name).unbind() for one in fields(whole) if one.name not in shared}
+    for tensors in zip(*stacked.values()):
+        # copies, so that a loss may write into what it is given
+        yield Batch(**dict(zip(stacked, (one.clone() for one in tensors))), **shared)
 
 
 def beyond_the_end(task: TinyTask, seed: int = 1) -> FloatArray:

@@ -12,7 +12,7 @@ from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.signals.batch import Loss
 from klrl_envs.signals.calls import Calls, LargeGroup, calls_of
 from klrl_envs.signals.ends import End, follow
-from klrl_envs.signals.expected import Sampler, Signal
+from klrl_envs.signals.expected import SILENT, Sampler, Signal
 from klrl_envs.signals.tiny import TinyTask
 
 WORD = 1
@@ -91,8 +91,8 @@ def with_large_groups(setting: Setting, base: End) -> tuple[End, FloatArray]:
 def with_batch_steps(setting: Setting, base: End) -> tuple[End, FloatArray]:
     """Several gradient steps on one batch."""
     steepest = np.abs(setting.signal().gradients(setting.task.reference).each).max(axis=(1, 2, 3)).mean()
-    sampler = Sampler(steps=BATCH_STEPS, rate=float(BATCH_MOVE / (BATCH_STEPS * steepest)))
-    return follow(setting.signal(sampler=sampler)), base.law
+    rate = float(BATCH_MOVE / (BATCH_STEPS * steepest)) if steepest > SILENT else 1.0
+    return follow(setting.signal(sampler=Sampler(steps=BATCH_STEPS, rate=rate))), base.law
 
 
 def with_texts_of_pi0(setting: Setting, base: End) -> tuple[End, FloatArray]:

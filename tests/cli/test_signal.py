@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 
 import pytest
 
+from klrl_envs.signals import Batch
 from tests.cli.commands import klrl, refused, succeeded
 
 RIGHT = "klrl_envs.signals:reinforce"
@@ -22,7 +25,26 @@ def nothing(batch):
 
 
 answer = 42
+
+
+class Trainer:
+    def loss(self, batch):
+        return loss(batch)
+
+    __call__ = loss
+
+
+class Learnt:
+    def __init__(self, network): ...
+
+
+def misspelt(batch):
+    return batch.logprobs.sum()
+
+
+trainer = Trainer()
 """
+NONE = ("--changes", "none")
 
 
 @pytest.fixture
@@ -41,12 +63,11 @@ def test_a_loss_of_one_s_own_is_reported(file):
 
 
 def test_claims_decide_the_exit_code(file):
-    result = klrl(
-        "signal", f"{file}:loss", *QUICK, "--json", "--assert", "score>=.99", "--assert", "moved<.01"
-    )
+    right = ("--assert", "score >= 9.9e-1", "--assert", "moved<1e-2", "--assert", "ratio<2.")
+    result = klrl("signal", f"{file}:loss", *QUICK, *NONE, "--json", *right)
     report = json.loads(succeeded(result))
     assert report["numbers"]["score"] == pytest.approx(1, abs=1e-6) and report["verdict"].startswith("Right")
-    result = klrl("signal", f"{file}:loss", *QUICK, "--assert", "score>=.99", "--assert", "kl<=.01")
+    result = klrl("signal", f"{file}:loss", *QUICK, *NONE, "--assert", "score>=.99", "--assert", "kl<=.01")
     assert result.exit_code == 1
     assert "does not hold: kl<=.01: kl is 0.31" in result.stderr and "score" not in result.stderr
 
@@ -56,6 +77,10 @@ def test_claims_decide_the_exit_code(file):
     [
         ((RIGHT, "--assert", "score"), "--assert takes claims as"),
         ((RIGHT, "--assert", "score>=much"), "--assert takes claims as"),
+        ((RIGHT, "--assert", "score>=1-1e-6"), "--assert takes claims as"),
+        ((RIGHT, "--assert", "score>=1e"), "--assert takes claims as"),
+        (("no_module:loss", "--assert", "luck>1"), "--assert knows score, cosine, ratio"),
+        ((RIGHT, "--changes", "padding"), "changes must be of ['every reward + 3'"),
         (("klrl_envs.signals:nothing",), "has no 'nothing'"),
         (("reinforce",), "LOSS takes module:function or file.py:function, got 'reinforce'"),
         ((RIGHT, "--batch", "3"), "batch must be 1 or a multiple of the 2 prompts, got 3"),
@@ -68,4 +93,39 @@ def test_what_cannot_be_is_one_line(arguments, message):
 def test_what_is_no_loss_is_one_line(file):
     refused(klrl("signal", f"{file}:answer"), "is no function: 42")
     refused(klrl("signal", f"{file}:nothing", *QUICK), "the loss has no gradient")
-    refused(klrl("signal", f"{file}:loss", *QUICK, "--assert", "luck>1"), "--assert knows score, cosine")
+    refused(klrl("signal", f"{file}:Learnt"), "Learnt is a class that is not made without arguments")
+    refused(klrl("signal", f"{file}:trainer.nothing"), "has no 'trainer.nothing'")
+
+
+def test_an_error_in_the_loss_is_told_with_its_place(file, tmp_path):
+    line = LOSS[: LOSS.index("return batch.logprobs")].count("\n") + 1
+    refused(
+        klrl("signal", f"{file}:misspelt"),
+        "raised AttributeError: 'Batch' object has no attribute 'logprobs'",
+    )
+    refused(klrl("signal", f"{file}:misspelt"), f"({file}, line {line})")
+    broken = tmp_path / f"broken_{tmp_path.name}.py"
+    broken.write_text("import math\n\nloss = math.nothing\n")
+    refused(
+        klrl("signal", f"{broken}:loss"),
+        f"raised AttributeError: module 'math' has no attribute 'nothing' ({broken}, line 3)",
+    )
+
+
+@pytest.mark.parametrize("name", ["trainer.loss", "trainer", "Trainer"])
+def test_a_loss_may_be_a_method_an_object_or_a_class(file, name):
+    out = succeeded(klrl("signal", f"{file}:{name}", *QUICK, "--changes", "a word cloned"))
+    assert "Right: " in out and "a word cloned" in out and "every reward + 3" not in out
+
+
+def test_a_number_that_is_not_there_fails_its_claim(tmp_path):
+    path = tmp_path / f"{tmp_path.name}.py"
+    path.write_text("def zero(batch):\n    return 0 * batch.log_probs.sum()\n")
+    result = klrl("signal", f"{path}:zero", *QUICK, "--json", "--assert", "cosine>=-1")
+    assert result.exit_code == 1 and "cosine>=-1: there is no such number" in result.stderr
+    assert json.loads(result.stdout)["numbers"]["cosine"] is None
+
+
+def test_the_help_names_all_that_a_batch_has():
+    out = succeeded(klrl("signal", "--help"))
+    assert all(re.search(rf"\b{field.name}\b", out) for field in fields(Batch))

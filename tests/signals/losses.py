@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from klrl_envs.signals import Batch, leave_one_out
+from klrl_envs.signals import Batch, leave_one_out, reinforce
 
 
 def log_ratio(batch: Batch) -> torch.Tensor:
@@ -78,12 +80,43 @@ def uphill(batch: Batch) -> torch.Tensor:
     return -paid(batch, batch.rewards - batch.kl_coef * log_ratio(batch).sum(dim=1).detach())
 
 
+def with_mask(batch: Batch, mask: torch.Tensor) -> torch.Tensor:
+    """Leave-one-out REINFORCE with k1 in the reward, under a mask."""
+    return reinforce(replace(batch, mask=mask))
+
+
 def mask_off_by_one(batch: Batch) -> torch.Tensor:
-    """The mask one place to the left: the first token is left out, and padding comes in."""
-    mask = torch.roll(batch.mask, 1, dims=1)
-    price = ((batch.log_probs - batch.reference_log_probs) * mask).sum(dim=1).detach()
-    advantage = leave_one_out(batch.rewards - batch.kl_coef * price, batch.group_size)
-    return -(advantage * (batch.log_probs * mask).sum(dim=1)).mean()
+    """The mask one place to the right: the first token is left out, and padding comes in."""
+    return with_mask(batch, torch.roll(batch.mask, 1, dims=1))
+
+
+def last_token_left_out(batch: Batch) -> torch.Tensor:
+    """The mask one place to the left, as of the tokens to come: the last token of each text is left out."""
+    return with_mask(batch, torch.cat([batch.mask[:, 1:], 0 * batch.mask[:, :1]], dim=1))
+
+
+def first_token_left_out(batch: Batch) -> torch.Tensor:
+    return with_mask(batch, torch.cat([0 * batch.mask[:, :1], batch.mask[:, 1:]], dim=1))
+
+
+def end_token_left_out(batch: Batch) -> torch.Tensor:
+    """The end token is taken for padding, which is the same token."""
+    return with_mask(batch, batch.mask * (batch.tokens != 0))
+
+
+def last_column_left_out(batch: Batch) -> torch.Tensor:
+    return with_mask(batch, torch.cat([batch.mask[:, :-1], 0 * batch.mask[:, :1]], dim=1))
+
+
+def last_token_left_out_of_the_kl(batch: Batch) -> torch.Tensor:
+    mask = torch.cat([batch.mask[:, 1:], 0 * batch.mask[:, :1]], dim=1)
+    price = (log_ratio(batch) * mask).sum(dim=1).detach()
+    return paid(batch, batch.rewards - batch.kl_coef * price)
+
+
+def gradient_at_padding(batch: Batch) -> torch.Tensor:
+    """Right where there are texts, and a pull on what comes behind them."""
+    return reinforce(batch) + (batch.log_probs * (1 - batch.mask)).sum()
 
 
 def no_mask(batch: Batch) -> torch.Tensor:
@@ -120,3 +153,49 @@ def mean_over_tokens(batch: Batch) -> torch.Tensor:
 def coefficient_squared(batch: Batch) -> torch.Tensor:
     """kl_coef is applied twice."""
     return paid(batch, batch.rewards - batch.kl_coef**2 * log_ratio(batch).sum(dim=1).detach())
+
+
+def coefficient_of_one_s_own(batch: Batch) -> torch.Tensor:
+    """kl_coef is written into the code."""
+    return reinforce(replace(batch, kl_coef=0.3))
+
+
+def k1_alone(batch: Batch) -> torch.Tensor:
+    """Its gradient is 0 on average, though not in any one batch."""
+    return log_ratio(batch).sum(dim=1).mean()
+
+
+def group_mean(batch: Batch) -> torch.Tensor:
+    """The text's own reward is in the mean that is taken off: 1 - 1 / G of the gradient is left."""
+    price = log_ratio(batch).sum(dim=1).detach()
+    worth = (batch.rewards - batch.kl_coef * price).reshape(-1, batch.group_size)
+    advantage = (worth - worth.mean(dim=1, keepdim=True)).reshape(-1)
+    return -(advantage * text_log_prob(batch)).mean()
+
+
+def logarithm_of_the_reward(batch: Batch) -> torch.Tensor:
+    """No number where a reward is above 1.2."""
+    return reinforce(replace(batch, rewards=torch.log(1.2 - batch.rewards)))
+
+
+def slope_of_a_deviation(batch: Batch) -> torch.Tensor:
+    """Finite, but where all texts are alike the deviation's slope is not."""
+    return reinforce(batch) + 1e-3 * text_log_prob(batch).var().sqrt()
+
+
+def at_random(batch: Batch) -> torch.Tensor:
+    return reinforce(batch) + 0.1 * torch.randn(()) * text_log_prob(batch).mean()
+
+
+def by_the_number(batch: Batch) -> torch.Tensor:
+    """What no vectorising survives."""
+    value = reinforce(batch)
+    return value if value.item() < 1e9 else 2 * value
+
+
+def token_k3_in_the_reward(batch: Batch) -> torch.Tensor:
+    """Each token is worth the reward less the k3 from there on."""
+    price = k3(log_ratio(batch)) * batch.mask
+    to_go = price.flip(1).cumsum(dim=1).flip(1)
+    worth = (batch.rewards[:, None] - batch.kl_coef * to_go).detach()
+    return -(worth * batch.log_probs * batch.mask).sum(dim=1).mean()

@@ -141,15 +141,85 @@ def test_steps_on_one_batch_are_the_way_that_they_go() -> None:
     np.testing.assert_allclose(both.each[call], (first.each[call] + second) / 2, atol=1e-12)
 
 
+class Counting:
+    """A baseline that follows the batches."""
+
+    mean = 0.0
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * float(batch.rewards.mean())
+        return -((batch.rewards - self.mean) * losses.text_log_prob(batch)).mean()
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
         (lambda batch: batch.log_probs, "must return a tensor with one number"),
         (lambda batch: 1.0, "must return a tensor with one number, got 1.0"),
         (lambda batch: batch.rewards.mean(), "has no gradient in batch.log_probs or batch.logits"),
-        (lambda batch: (batch.log_probs.sum() * 0).log(), "the loss is -inf"),
+        (lambda batch: (batch.log_probs.sum() * 0).log(), "the loss is -inf on a batch of the texts "),
+        (
+            losses.slope_of_a_deviation,
+            "the loss's gradient is nan on a batch where all texts of a group are alike",
+        ),
+        (losses.at_random, "the loss is not a function of its batch: .* fix its random numbers"),
+        (Counting(), "the loss is not a function of its batch: .* keep nothing from call to call"),
+        (
+            lambda batch: batch.logprobs.sum(),
+            "the loss raised AttributeError: .*'logprobs' .*test_expected.py, ",
+        ),
+        (
+            lambda batch: batch.log_probs @ batch.tokens,
+            "the loss raised RuntimeError: .*test_expected.py, line ",
+        ),
     ],
 )
 def test_what_is_no_loss_is_refused(loss, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         signal(loss)
+
+
+def test_a_loss_that_is_no_number_on_its_way_is_refused_there() -> None:
+    def steep(batch: Batch) -> torch.Tensor:
+        """Far from pi0 the logarithm has no number."""
+        return reinforce(batch) * (1 + 1e-3 * torch.log(1.5 - losses.log_ratio(batch).abs().amax()))
+
+    each = signal(steep, 2, task=TINY)
+    with pytest.raises(ValueError, match="the loss's gradient is not finite on a batch"):
+        each.gradients(random_policy(TINY, 1, spread=3.0))
+
+
+def test_a_loss_of_one_number_in_a_list_is_computed_at_once_too() -> None:
+    one = signal(lambda batch: reinforce(batch).reshape(1), 2, task=TINY)
+    assert one.vectorised
+    rows = random_policy(TINY, 2)
+    known = signal(reinforce, 2, task=TINY).gradients(rows)
+    np.testing.assert_array_equal(one.gradients(rows).each, known.each)
+
+
+def test_a_batch_without_a_gradient_is_none_of_the_loss_s_doing() -> None:
+    """Groups of one text are left out, as some trainers do."""
+
+    def of_several(batch: Batch) -> torch.Tensor:
+        if len(set(batch.rewards.tolist())) == 1:
+            return torch.zeros(())
+        return losses.reward_alone(batch)
+
+    each, plain = signal(of_several, 2, task=TINY), signal(losses.reward_alone, 2, task=TINY)
+    assert not each.vectorised
+    rows = random_policy(TINY, 2)
+    np.testing.assert_allclose(each.gradients(rows).mean, plain.gradients(rows).mean, atol=1e-12)
+
+
+def test_a_call_s_steps_are_the_same_one_by_one_and_a_loss_may_write_into_its_batch() -> None:
+    def writing(batch: Batch) -> torch.Tensor:
+        batch.rewards.sub_(batch.rewards.mean())
+        batch.log_probs.mul_(batch.mask)
+        assert float(batch.mask.sum()) > 0
+        return losses.token_k3_weighted(batch)
+
+    sampler = Sampler(steps=3, rate=0.5)
+    slow, fast = (signal(one, 2, task=TINY, sampler=sampler) for one in (writing, losses.token_k3_weighted))
+    assert fast.vectorised and not slow.vectorised
+    rows = random_policy(TINY, 2)
+    np.testing.assert_allclose(slow.gradients(rows).each, fast.gradients(rows).each, atol=1e-12)
