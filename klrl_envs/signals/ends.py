@@ -17,14 +17,18 @@ from klrl_envs.signals.tiny import NEVER, TinyTask
 
 STEPS = 300
 FIRST_STEP = 0.05
-LONGEST_STEP = 0.5
+LONGEST_STEP = 0.1
 """Nats, root mean square over what the policy writes."""
 LARGEST_MOVE = 2.0
 """Nats of any log-prob in a step."""
 GROWTH = 1.25
 AT_REST = 1e-9
-"""A step so short is the last."""
+"""A step so short is the last; so is one of a direction that is so short beside the first."""
 SELDOM = 1e-290
+NEGLIGIBLE = 1e-12
+"""Of probability: what is written so seldom, and ever less, has no say in how long a step is."""
+LOWEST = -60.0
+"""A log-prob that falls so low is that of a token that is dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +50,40 @@ class End:
     texts_left: float
 
 
-def natural(task: TinyTask, rows: FloatArray, ascent: FloatArray) -> tuple[FloatArray, float]:
-    """The natural gradient [P, S, V] of an ascent direction in the logits, and its root mean square.
+def natural(task: TinyTask, rows: FloatArray, ascent: FloatArray) -> tuple[FloatArray, float, float]:
+    """The natural gradient [P, S, V] of an ascent direction in the logits, its root mean square, its largest.
 
-    The mean is over what the policy writes; where it never comes the direction is 0.
+    The mean is over what the policy writes; where it never comes the direction is 0. A token may fall without
+    end, and the faster the less of it is left (as with k3 in the reward): that fall is in no mean when next
+    to nothing is left, or the others would wait for it for ever.
     """
     probabilities = np.exp(rows)
     weight = visits(task, np.exp(log_law(task, rows)))[:, :, None] * probabilities / task.prompts
     seen = weight > SELDOM
     direction = np.where(seen, ascent / np.where(seen, weight, 1.0), 0.0)
-    direction -= (probabilities * direction).sum(axis=2, keepdims=True)
+    told = (weight > NEGLIGIBLE) | (direction > 0)
+    direction -= (probabilities * np.where(told, direction, 0.0)).sum(axis=2, keepdims=True)
     direction[:, -1] = 0.0
-    return direction, float(np.linalg.norm(np.sqrt(weight) * direction))
+    size = float(np.linalg.norm(np.sqrt(weight) * np.where(told, direction, 0.0)))
+    return direction, size, float(np.abs(np.where(weight > NEGLIGIBLE, direction, 0.0)).max())
+
+
+def moved_by(rows: FloatArray, step: FloatArray, *, drops: bool) -> FloatArray:
+    """The policy [P, S, V] after a step in its log-probs.
+
+    Args:
+        rows: before.
+        step: [P, S, V], of which no more than ``LARGEST_MOVE`` is made.
+        drops: whether a token of which next to nothing is left and that falls steeply, or far, is dropped:
+            where the policy writes its own texts it is never seen again, and what it cost is paid no more.
+    """
+    moved = rows + np.clip(step, -LARGEST_MOVE, LARGEST_MOVE)
+    if drops:
+        falls = (np.exp(rows) <= NEGLIGIBLE) & (step < 0)
+        moved[falls & ((step < -LARGEST_MOVE) | (moved < LOWEST))] = NEVER
+    moved = np.maximum(log_softmax(moved), NEVER)
+    moved[:, -1] = rows[:, -1]
+    return moved
 
 
 def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray | None = None) -> End:
@@ -73,26 +99,27 @@ def follow(signal: Signal, original: TinyTask | None = None, start: FloatArray |
     task = signal.task
     rows = task.reference if start is None else start
     before: FloatArray | None = None
-    rate, found = 0.0, False
+    rate, taken, first, found = 0.0, 0.0, 0.0, False
     for _ in range(STEPS):
         here = signal.gradients(rows)
-        direction, size = natural(task, rows, -here.mean)
+        direction, size, steepest = natural(task, rows, -here.mean)
         # where nothing but rounding is left of the first gradient, steps would grow until they follow that
         nothing = before is None and signal.calls.exact and here.silent
-        if size == 0 or nothing:
+        first = size if before is None else first
+        if size == 0 or nothing or (before is not None and size <= AT_REST * first):
             found = True
             break
+        most = min(LONGEST_STEP / size, LARGEST_MOVE / max(steepest, size))
         if before is None:
             rate = FIRST_STEP / size
         else:
             weight = np.exp(rows) * visits(task, np.exp(log_law(task, rows)))[:, :, None]
-            rate *= GROWTH if (weight * direction * before).sum() > 0 else 0.5
-        rate = min(rate, LONGEST_STEP / size)
-        step = np.clip(rate * direction, -LARGEST_MOVE, LARGEST_MOVE)
-        moved = log_softmax(rows + step)
-        moved[:, -1] = rows[:, -1]
-        rows, before = np.maximum(moved, NEVER), direction
-        if rate * size < AT_REST:
+            keeps = (weight * direction * before).sum() > 0
+            # where a token falls steeply one step is short, but not those that follow when it is dropped
+            rate = max(rate, min(GROWTH * rate, most)) if keeps else 0.5 * taken
+        taken = min(rate, most)
+        rows, before = moved_by(rows, taken * direction, drops=signal.sampler.writer is None), direction
+        if taken * size < AT_REST:
             found = True
             break
     return end_of(task, rows, original or task, found)

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.studies import fixed_points
+from benchmarks.studies import fixed_points, followed
 from benchmarks.studies.laws import group_normalised, of_law, sequence_forward_kl
-from klrl_envs.optima.terminal_law import terminal_law
+from klrl_envs.optima.terminal_law import TerminalLaw, terminal_law
+from klrl_envs.reward.automata import from_keywords
 from klrl_envs.signals import Batch, TinyTask, random_task, reinforce, tiny_task
 from klrl_envs.signals.calls import LargeGroup, calls_of
 from klrl_envs.signals.ends import follow
 from klrl_envs.signals.expected import Sampler, Signal
 from klrl_envs.signals.policy import log_law, optimal, standing
+from klrl_envs.tasks.diagnostics.prompt_scale import scaled_words
 from tests import oracles
 from tests.benchmarks.studies.texts import draw, written_out
 from tests.oracles import Instance
@@ -67,10 +69,10 @@ def test_what_comes_to_no_rest_is_said_to_be_on_its_way() -> None:
 
 
 def tiny(instance: Instance) -> TinyTask:
-    """An instance with one start, written out."""
-    ((state, _),) = oracles.starts(instance)
-    texts = list(oracles.written_out(instance, state))
-    rewards = np.array([[sum(pay) for _, _, pay in texts]])
+    """An instance with one start, or with several after one empty text, written out."""
+    written = [list(oracles.written_out(instance, state)) for _, state, _ in oracles.beginnings(instance)]
+    texts = written[0]
+    rewards = np.array([[sum(pay) for _, _, pay in one] for one in written])
 
     def row(prompt: int, prefix: tuple[int, ...]) -> np.ndarray:
         return np.array([instance.log_prob(prefix, token) for token in range(instance.tokens)])
@@ -84,6 +86,19 @@ def instances(terminal: bool) -> list[Instance]:
     few = [one for one in drawn if 3 <= tiny(one).texts <= 9 and np.ptp(tiny(one).rewards) > 0]
     assert len(few) >= 3
     return few[:3]
+
+
+def coefficient(seed: int, kl_coef: float) -> Instance:
+    """The pitfalls' task, tiny: the fraction of two wanted words that occurs, in texts of at most two."""
+    reference = oracles.letter_reference("eab", 0, seed).reference
+    return Instance(reference, from_keywords((1, 2), 3), 2, 0, kl_coef)
+
+
+def law_of_table(instance: Instance, table: fixed_points.TablePolicy) -> np.ndarray:
+    """Of the texts, as ``tiny`` has them."""
+    texts = written_out(instance)
+    rows = table.state_log_probs(texts.contexts, texts.states, texts.times)
+    return np.exp((rows[texts.history, texts.token] * texts.written).sum(axis=1))
 
 
 Update = Callable[[float], fixed_points.Update]
@@ -100,14 +115,47 @@ Update = Callable[[float], fixed_points.Update]
     ],
 )
 def test_ends_are_those_of_the_backward_pass(loss, update: Update) -> None:
-    for instance in instances(terminal=True):
+    for instance in [*instances(terminal=True), coefficient(0, 0.1), coefficient(1, 0.3)]:
         known = fixed_points.backward(instance.problem, update(instance.kl_coef))
-        texts = written_out(instance)
-        rows = known.state_log_probs(texts.contexts, texts.states, texts.times)
-        expected = (rows[texts.history, texts.token] * texts.written).sum(axis=1)
         found = end(loss, tiny(instance))
         assert found.found
-        np.testing.assert_allclose(found.law[0], np.exp(expected), atol=1e-5)
+        np.testing.assert_allclose(found.law[0], law_of_table(instance, known), atol=1e-5)
+
+
+@pytest.mark.parametrize("kl_coef", [0.1, 0.3])
+def test_k3_of_tokens_in_the_reward_drops_the_texts_that_the_study_drops(kl_coef: float) -> None:
+    for seed in range(6 if kl_coef == 0.3 else 2):
+        instance = coefficient(seed, kl_coef)
+        known = followed.token_k3_in_the_reward(instance.problem, kl_coef, steps=2_000, learning_rate=0.2)
+        found = end(losses.token_k3_in_the_reward, tiny(instance), group=1)
+        assert found.found and found.texts_left < 2
+        np.testing.assert_allclose(found.law[0], law_of_table(instance, known), atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_k3_of_texts_in_the_reward_drops_the_texts_that_the_study_drops(seed: int) -> None:
+    task = random_task(prompts=1, seed=seed)
+    law, order = np.exp(log_law(task, task.reference))[0], np.argsort(task.rewards[0])
+    of_rewards = TerminalLaw(np.ones(1), task.rewards[0][order], law[order][None])
+    *_, known = followed.sequence_k3_in_the_reward(of_rewards, task.kl_coef, steps=2_000, learning_rate=0.05)
+    found = end(losses.sequence_k3_in_the_reward, task, group=1)
+    assert found.found and (known[0] < 1e-12).sum() >= 3
+    np.testing.assert_allclose(found.law[0][order], known[0], atol=1e-4)
+
+
+def test_the_group_s_deviation_ends_where_the_study_says_on_prompts_of_unequal_scale() -> None:
+    """Three prompts, the words that they ask for worth .1, 1 and 10."""
+    words, features = from_keywords((1, 2), 3), np.zeros((4, 0), dtype=np.float32)
+    scaled, _ = scaled_words(words, features)
+    starts = [((), number * words.states) for number in range(3)]
+    reference = oracles.letter_reference("eab", 0, 0).reference
+    instance = Instance(reference, scaled, 2, 0, 0.2, starts)
+    law = terminal_law(instance.problem)
+    known = of_law(law, group_normalised(law, 0.2), 0.2)
+    task = tiny(instance)
+    found = follow(Signal(losses.normalised_by_the_group, task, LargeGroup(3, 1)))
+    assert found.at.reward == pytest.approx(known.expected_reward, abs=0.02)
+    assert found.at.kl == pytest.approx(known.kl, abs=0.02)
 
 
 @pytest.mark.parametrize(
