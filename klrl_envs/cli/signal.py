@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -117,8 +117,7 @@ def signal(
       [bold]klrl signal klrl_envs.signals:reinforce[/]
       [bold]klrl signal my_trainer.py:loss --assert "score>=.99" --assert "moved<=.01"[/]
     """
-    read = [read_claim(claim) for claim in claims or []]
-    tried = () if changes == ["none"] else changes
+    read, tried = [read_claim(claim) for claim in claims or []], () if changes == ["none"] else changes
     report_signal(loss, group, batch, sigma, read, tried, as_json=as_json)
 
 
@@ -138,7 +137,7 @@ def loss_named(name: str) -> Loss:
             raise TypeError(f"{name} is a class that is not made without arguments: {error}") from error
     if not callable(found):
         raise TypeError(f"{name} is no function: {found!r}")
-    return found
+    return cast("Loss", found)
 
 
 def report_signal(

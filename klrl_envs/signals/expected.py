@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,6 +99,7 @@ class Signal:
 
     Attributes:
         one_by_one: why the loss is called once for each call; empty where many are computed at once.
+        vectorised: whether they are.
 
     Raises:
         LossError: see ``klrl_envs.signals.trial``.
@@ -112,11 +114,7 @@ class Signal:
         self.canonical = torch.as_tensor(task.canonical)
         self.beyond = beyond_the_end(task)
         self.one_by_one = tried(self)
-
-    @property
-    def vectorised(self) -> bool:
-        """Whether many calls are computed at once."""
-        return not self.one_by_one
+        self.vectorised = not self.one_by_one
 
     def gradients(self, rows: FloatArray) -> Gradients:
         """At a policy, float64 [P, S, V] log-probs.
@@ -163,12 +161,15 @@ class Signal:
         prompts, texts = torch.as_tensor(drawn.prompts), torch.as_tensor(drawn.texts)
         if vectorised:
             slope = grad(self.loss_of)
-            return vmap(lambda *of: self._moved(slope, rows, old, *of), chunk_size=CHUNK)(
-                prompts, texts
-            ).numpy()
+
+            def one(prompts: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+                return self._moved(slope, rows, old, prompts, texts)
+
+            return vmap(one, chunk_size=CHUNK)(prompts, texts).numpy()
         parts = [
-            self._moved(self._slopes, rows.expand(len(part[0]), *rows.shape), old, *part)
-            for part in zip(prompts.split(PART), texts.split(PART))
+            self._moved(self._slopes, rows.expand(len(some), *rows.shape), old, some, texts[at : at + PART])
+            for at in range(0, len(texts), PART)
+            for some in (prompts[at : at + PART],)
         ]
         return torch.cat(parts).numpy()
 
@@ -246,11 +247,14 @@ class Signal:
 
 def apart(whole: Batch) -> Iterator[Batch]:
     """The batches of M in one."""
-    shared = {"groups": whole.groups, "group_size": whole.group_size, "kl_coef": whole.kl_coef}
+    shared: dict[str, Any] = {
+        "groups": whole.groups, "group_size": whole.group_size, "kl_coef": whole.kl_coef,
+    }  # fmt: skip
     stacked = {one.name: getattr(whole, one.name).unbind() for one in fields(whole) if one.name not in shared}
     for tensors in zip(*stacked.values()):
         # copies, so that a loss may write into what it is given
-        yield Batch(**dict(zip(stacked, (one.clone() for one in tensors))), **shared)
+        own: dict[str, Any] = {name: one.clone() for name, one in zip(stacked, tensors)}
+        yield Batch(**own, **shared)
 
 
 def beyond_the_end(task: TinyTask, seed: int = 1) -> FloatArray:

@@ -90,7 +90,7 @@ def instances(terminal: bool) -> list[Instance]:
 
 def coefficient(seed: int, kl_coef: float) -> Instance:
     """The pitfalls' task, tiny: the fraction of two wanted words that occurs, in texts of at most two."""
-    reference = oracles.letter_reference("eab", 0, seed).reference
+    reference = oracles.random_bigram(np.random.default_rng(seed), 3)
     return Instance(reference, from_keywords((1, 2), 3), 2, 0, kl_coef)
 
 
@@ -148,7 +148,7 @@ def test_the_group_s_deviation_ends_where_the_study_says_on_prompts_of_unequal_s
     words, features = from_keywords((1, 2), 3), np.zeros((4, 0), dtype=np.float32)
     scaled, _ = scaled_words(words, features)
     starts = [((), number * words.states) for number in range(3)]
-    reference = oracles.letter_reference("eab", 0, 0).reference
+    reference = oracles.random_bigram(np.random.default_rng(0), 3)
     instance = Instance(reference, scaled, 2, 0, 0.2, starts)
     law = terminal_law(instance.problem)
     known = of_law(law, group_normalised(law, 0.2), 0.2)
