@@ -281,7 +281,8 @@ class Report:
     def plot(self, axes: Any = None) -> Any:
         """The score of the end, and with each change, as bars on axes of matplotlib, which are returned."""
         axes = new_axes(axes)
-        scores = {"from pi0": self.end.score} | {one.name: one.score for one in self.moves}
+        moves = {one.name: one.score for one in self.moves if one.score is not None}
+        scores = {"from pi0": self.end.score} | moves
         axes.barh(list(scores)[::-1], list(scores.values())[::-1])
         axes.axvline(1.0, linestyle=":", color="grey")
         axes.set(xlabel="score: 0 pi0, 1 the optimum", title=self.name)
