@@ -73,9 +73,11 @@ def test_a_loss_has_the_gradient_of_its_formula(name: str, far: bool) -> None:
 
 def test_only_the_corrected_loss_is_the_objectives() -> None:
     right = check_signal(adapted(VARIANTS["corrected"]), group=3, changes=())
-    assert right.cosine > 1 - 1e-6 and right.score > 1 - 1e-6 and right.padding == 0
+    assert right.cosine is not None and right.cosine > 1 - 1e-6
+    assert right.score > 1 - 1e-6 and right.padding == 0
     wrong = check_signal(adapted(VARIANTS["grpo"]), group=3, changes=())
-    assert wrong.cosine < 0.99 and wrong.score < 0.9 and wrong.padding == 0
+    assert wrong.cosine is not None and wrong.cosine < 0.99
+    assert wrong.score < 0.9 and wrong.padding == 0
 
 
 def test_the_first_gradient_of_the_corrected_loss_is_the_objectives() -> None:
