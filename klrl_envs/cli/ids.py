@@ -38,12 +38,16 @@ def version_of(env_id: str) -> int:
 
 
 def completions(incomplete: str) -> list[tuple[str, str]]:
-    """What the shell offers for the beginning of an id, and what is asked there."""
-    typed = incomplete.lower()
+    """What the shell offers for the beginning of an id, and what is asked there.
+
+    Shells leave out what does not begin as it was typed: to small letters it is offered in small letters.
+    """
     rows = [(row.gym_id, row.summary) for row in all_rows()]
-    if "/" not in typed:
+    if "/" not in incomplete:
         rows = [(short_id(each), summary) for each, summary in rows]
-    return [(each, summary) for each, summary in rows if each.lower().startswith(typed)]
+    if incomplete and incomplete == incomplete.lower():
+        rows = [(each.lower(), summary) for each, summary in rows]
+    return [(each, summary) for each, summary in rows if each.startswith(incomplete)]
 
 
 def resolved_option(name: str | None) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from klrl_envs.cli.ids import completions, resolved
@@ -38,7 +42,23 @@ def test_what_is_not_there_is_refused_with_what_was_meant():
 
 
 def test_the_shell_completes_ids_with_what_is_asked():
-    found = dict(completions("key"))
+    found = dict(completions("Key"))
     assert list(found) == ["Keywords-v0"] and "eight given words" in found["Keywords-v0"]
+    assert [name for name, _ in completions("key")] == ["keywords-v0"], "shells compare letter by letter"
     assert [name for name, _ in completions("klrl/Ha")] == ["klrl/Haiku-v0"]
-    assert completions("nothing") == []
+    assert completions("nothing") == [] and len(completions("")) >= 23
+
+
+def test_the_three_shells_get_them():
+    code = "import sys; sys.argv = ['klrl']; from klrl_envs.cli.app import main; main()"
+    for shell, variables in (
+        ("bash", {"COMP_WORDS": "klrl show key", "COMP_CWORD": "2"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "klrl show key"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "klrl show key", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **variables, "_KLRL_COMPLETE": f"complete_{shell}"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "keywords-v0" in ran.stdout, (shell, ran.stderr)
