@@ -110,10 +110,13 @@ class Evaluation:
             "KL (nats)": self.kl,
             "regret": self.regret,
         }
-        return {
+        found: dict[str, Bounded | None] = {
             name: None if each is None else (each.estimate, each.lower, each.upper)
             for name, each in named.items()
         }
+        kl = self.kl  # of pi0 itself it is what rounding left, on either side of 0
+        found["KL (nats)"] = max(kl.estimate, 0.0), max(kl.lower, 0.0), max(kl.upper, 0.0)
+        return found
 
     @property
     def title(self) -> str:

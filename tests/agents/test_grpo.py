@@ -28,7 +28,8 @@ def adapted(variant: Variant) -> Loss:
 
     def loss(batch: Batch) -> torch.Tensor:
         mask = batch.mask.bool()
-        nats = ((batch.log_probs - batch.reference_log_probs) * batch.mask).sum(dim=1)
+        # the KL in the reward is that of who wrote, as of a batch that was just written
+        nats = ((batch.old_log_probs - batch.reference_log_probs) * batch.mask).sum(dim=1)
         return loss_of(
             variant, batch.log_probs, batch.old_log_probs, batch.reference_log_probs, mask,
             weights_of(variant, mask, mask.shape[1]),
@@ -37,6 +38,12 @@ def adapted(variant: Variant) -> Loss:
         )  # fmt: skip
 
     return loss
+
+
+def in_reward(batch: Batch) -> torch.Tensor:
+    """verl's use_kl_in_reward, without its second clip."""
+    advantages = formulas.standardised(batch, formulas.priced(batch))[:, None]
+    return formulas.over_tokens(batch, formulas.clipped(batch, advantages))
 
 
 PUBLISHED: dict[str, tuple[Variant, Loss]] = {
@@ -50,7 +57,7 @@ PUBLISHED: dict[str, tuple[Variant, Loss]] = {
         replace(VARIANTS["dapo"], clip_high=0.2, scale="none", kl="loss"),
         formulas.open_instruct_kl3,
     ),
-    "k1 in the reward": (replace(VARIANTS["dapo"], clip_high=0.2, kl="reward"), formulas.verl_grpo_in_reward),
+    "k1 in the reward": (replace(VARIANTS["dapo"], clip_high=0.2, kl="reward"), in_reward),
 }
 
 

@@ -94,8 +94,8 @@ def test_a_player_sees_and_writes_the_words(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(play, "optimum", not_certified)
     monkeypatch.setattr("sys.stdin", io.StringIO("Zup\nfor Zap\n"))
     console = Console(file=io.StringIO(), width=120)
-    play.play_text("slots", {}, prompt=0, choices=2, seed=0, console=console)
+    play.play_text("klrl/Sentiment-v0", {}, prompt=0, choices=2, seed=0, console=console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "'Zap'" in shown and "'Zup'" in shown and "<1>" not in shown
     assert f"{PROMPTS[0]}|Zup for Zap" in shown
-    assert "1.0000" in next(line for line in shown.splitlines() if "reward" in line)
+    assert "1.0000" in next(line for line in shown.splitlines() if line.startswith("│ reward"))
