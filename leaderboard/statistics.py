@@ -28,9 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from klrl_envs.evaluation.estimators import student
 from klrl_envs.results.record import Bounds
-from klrl_envs.results.statistics import finite_array
+from klrl_envs.results.statistics import finite_array, welch_half_width
 
 
 def mean_over_environments(
@@ -60,9 +59,5 @@ def mean_over_environments(
     mean = float(np.mean([each.mean() for each in values]))
     if min(each.size for each in values) < 2:
         return mean, None
-    variances = np.array([each.var(ddof=1) / each.size for each in values])
-    total = float(variances.sum() + (shared**2).sum())
-    spread = float((variances**2 / np.array([each.size - 1 for each in values])).sum())
-    degrees_of_freedom = total**2 / spread if spread > 0 else np.inf
-    half = student(degrees_of_freedom) * total**0.5 / len(values)
+    half = welch_half_width(values, float((shared**2).sum())) / len(values)
     return mean, (mean - half, mean + half)

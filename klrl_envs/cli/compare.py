@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from klrl_envs.cli.options import print_json
-from klrl_envs.cli.score import policy_by_name
+from klrl_envs.cli.score import is_saved, policy_by_name
 from klrl_envs.cli.waiting import waiting
 from klrl_envs.envs.lookup import evaluation_task
 from klrl_envs.evaluation.estimators import Interval
 from klrl_envs.evaluation.evaluate import optimal_policy
 from klrl_envs.evaluation.paired import Paired, Shown, compare_policies
 from klrl_envs.evaluation.shown_texts import ShownText, policy_texts
-from klrl_envs.networks.files import SUFFIXES, load_policy
+from klrl_envs.networks.files import load_policy
 from klrl_envs.optima.optimum import optimum_of
 from klrl_envs.registry import find_row
 from klrl_envs.results.outcome import Outcome, outcomes_of, shown_score
@@ -73,9 +73,8 @@ def compare(
 
 def policy_named(name: str, task: Task) -> Shown:
     """A policy as `klrl evaluate` takes it: a file, a folder, a name or module:object."""
-    path = Path(name)
-    if path.suffix in SUFFIXES or path.is_dir():
-        return Shown(*load_policy(policy_file(path), task))
+    if is_saved(name):
+        return Shown(*load_policy(policy_file(Path(name)), task))
     policy = policy_by_name(name)
     ideal = isinstance(policy, str) and policy == "optimal"
     return Shown(optimal_policy(task, optimum_of(task)) if ideal else policy)

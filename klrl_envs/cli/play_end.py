@@ -117,7 +117,6 @@ def kept_best(game: Game, score: float) -> list[dict[str, Any]]:
     played.append({"score": score, "reward": game.sums.reward, "nats": game.nats, "text": game.text})
     best = {each["text"]: each for each in sorted(played, key=lambda each: each["score"])}
     kept = sorted(best.values(), key=lambda each: -each["score"])[:KEPT]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(kept, indent=1, ensure_ascii=False))
     return kept
 

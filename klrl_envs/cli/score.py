@@ -39,7 +39,7 @@ def score_policy(
     as_json: bool,
 ) -> None:
     """Evaluate a policy, by its name or from its file or folder, and print the result."""
-    if Path(name).suffix in SUFFIXES or Path(name).is_dir():
+    if is_saved(name):
         policy, features = load_policy(name, evaluation_task(env_id, arguments))
         row = find_row(env_id)
         env_id = row.gym_features_id if features else row.gym_id
@@ -51,6 +51,11 @@ def score_policy(
         print_json(result.to_json(), console)
     else:
         console.print(evaluation_table(result))
+
+
+def is_saved(name: str) -> bool:
+    """Whether a name is that of a policy's file or folder."""
+    return Path(name).suffix in SUFFIXES or Path(name).is_dir()
 
 
 def policy_by_name(name: str) -> PolicyObject | PolicyName:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ class RayProcesses(Processes):
                 address=address, include_dashboard=False, log_to_driver=False, logging_level="warning", **made
             )
         self._started: set[Any] = set()
-        self._guard = threading.Lock()
 
     @property
     def cores(self) -> int:
@@ -54,19 +52,19 @@ class RayProcesses(Processes):
     def run(self, words: list[str], folder: Path, log: Path, *, threads: int) -> int | None:
         """Have a worker run a command, wait for it, and leave its files in ``folder``."""
         task = self._ray.remote(run_here).options(num_cpus=threads, max_retries=RETRIES)
-        with self._guard:
+        with self._lock:
             if self._stopped:
                 return None
             handle = task.remote(words, sys.executable, str(folder), log.name, threads, os.getcwd())
             self._started.add(handle)
         try:
             code, files = self._ray.get(handle)
-        except (self._ray.exceptions.RayError, self._ray.exceptions.TaskCancelledError) as error:
+        except self._ray.exceptions.RayError as error:
             if self._stopped:
                 return None
             raise OSError(f"the cluster lost it: {' '.join(str(error).split())[:300]}") from None
         finally:
-            with self._guard:
+            with self._lock:
                 self._started.discard(handle)
         for name, content in files.items():
             path = folder / name
@@ -77,7 +75,7 @@ class RayProcesses(Processes):
 
     def stop(self) -> None:
         """End the commands that run; no other is started."""
-        with self._guard:
+        with self._lock:
             self._stopped = True
             for handle in self._started:
                 self._ray.cancel(handle, force=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -72,14 +72,23 @@ def difference_interval(first: npt.ArrayLike, second: npt.ArrayLike) -> Bounds:
     samples = [finite_array(name, each) for name, each in (("first", first), ("second", second))]
     if any(each.ndim != 1 or each.size < 2 for each in samples):
         raise ValueError("first and second must each hold at least two seeds on one axis")
-    errors = np.array([each.var(ddof=1) / each.size for each in samples])
-    difference, total = float(samples[1].mean() - samples[0].mean()), float(errors.sum())
-    if total == 0.0:
-        return difference, difference
-    # Welch and Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34)
-    degrees = total**2 / float(sum(error**2 / (each.size - 1) for error, each in zip(errors, samples)))
-    half = student(degrees) * total**0.5
+    difference, half = float(samples[1].mean() - samples[0].mean()), welch_half_width(samples)
     return difference - half, difference + half
+
+
+def welch_half_width(samples: Sequence[FloatArray], known: float = 0.0) -> float:
+    """Half of the 95 % interval of a sum, or a difference, of the means of samples.
+
+    Student's law has Welch and Satterthwaite's degrees of freedom (Welch 1947, Biometrika 34).
+
+    Args:
+        samples: float64[n] each, n at least two.
+        known: a variance to add that is known from elsewhere, and brings no degrees of its own.
+    """
+    variances = np.array([each.var(ddof=1) / each.size for each in samples])
+    total = float(variances.sum()) + known
+    spread = float((variances**2 / np.array([each.size - 1 for each in samples])).sum())
+    return student(total**2 / spread if spread > 0 else math.inf) * total**0.5
 
 
 def shared_error_on(env_id: str, score: float) -> float:
