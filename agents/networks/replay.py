@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.networks.stored import restored, stored
 from agents.networks.trajectories import Trajectories, Visited
-from agents.networks.writing import WrittenTexts
 
 WHOLE = ("tokens", "first")
 """Columns that have no steps."""
@@ -156,22 +156,12 @@ class Replay:
 
     def state(self) -> list[dict[str, Any]]:
         """For a checkpoint."""
-        return [
-            {"written": isinstance(batch, WrittenTexts), "prompts": prompts, "batch": as_state(batch)}
-            for batch, prompts in self._batches
-        ]
+        return [{"prompts": prompts, **stored(batch)} for batch, prompts in self._batches]
 
     def restore(self, state: Sequence[Mapping[str, Any]], device: torch.device) -> None:
         """Put a state back."""
         self._batches.clear()
-        for one in state:
-            values = {name: moved(value, device) for name, value in one["batch"].items()}
-            if values["visited"] is not None:
-                values["visited"] = Visited(
-                    **{name: moved(value, device) for name, value in values["visited"].items()}
-                )
-            kind = WrittenTexts if one["written"] else Trajectories
-            self._batches.append((kind(**values), one["prompts"]))
+        self._batches.extend(zip(restored(state, device), (one["prompts"] for one in state), strict=True))
 
 
 def with_tables_of(trajectories: Trajectories, other: Trajectories) -> Trajectories:
@@ -182,15 +172,3 @@ def with_tables_of(trajectories: Trajectories, other: Trajectories) -> Trajector
     if not torch.equal(visited.base, others.base):
         return trajectories
     return replace(trajectories, visited=replace(visited, base=others.base, changed=others.changed))
-
-
-def as_state(value: Any) -> Any:
-    """A dataclass, and one that it holds, as a dictionary."""
-    if isinstance(value, (Trajectories, Visited)):
-        return {item.name: as_state(getattr(value, item.name)) for item in fields(value)}
-    return value
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """A tensor on a device, and anything else as it is."""
-    return value.to(device) if isinstance(value, Tensor) else value

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import klrl_envs
 from agents.checkpoints import load_state, save_state
@@ -45,10 +46,14 @@ def test_what_a_checkpoint_holds_is_learnt_from_alike(
         torch.testing.assert_close(found.rewards, kept.rewards)
 
 
-def test_tables_of_a_task_are_stored_once() -> None:
+def test_tables_of_a_task_are_stored_once(tmp_path: Path) -> None:
     task = klrl_envs.make_task("DiagnosticReference-v0")
     policy = make_network(task)
     engine, generator, replay = policy.engine(task, 2, 0), torch.Generator(), KeptBatches(5, CPU)
     for _ in range(3):
         replay.add(policy.write(engine, np.zeros(2, dtype=np.int64), generator))
-    assert len(replay.state()["tables"]) == 2  # of probabilities, and of their change
+    save_state({"format": "klrl-checkpoint-1", "replay": replay.state()}, tmp_path / "state")
+    contexts = task.exact.reference.contexts if task.exact is not None else 0
+    shape = (contexts, task.vocab_size)
+    tables = [array for array in load_file(tmp_path / "state").values() if array.shape == shape]
+    assert len(tables) == 2  # of probabilities, and of their change
