@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from klrl_envs.registry import REGISTRY
@@ -12,6 +13,7 @@ from klrl_envs.results.suites import (
     Suite,
     over_sweeps,
 )
+from klrl_envs.tasks.row import Row
 
 RESULTS_ONLY = ("smoke", "quick", "diagnostics")
 """Suites that write results, and no leaderboard entries."""
@@ -21,6 +23,8 @@ SMALL_TABLES = tuple(
     for name in ("ZeroReward", "Length", "Sparsity", "Coefficient", "Reference", "Gold", "Modes")
 )
 """Diagnostics without prompts, luck or thousands of states, which a table of states and tokens fits."""
+
+MAIN = tuple(row.gym_id for row in REGISTRY if "diagnostic" not in row.tags)
 
 WITHOUT_LUCK = tuple(row.gym_id for row in REGISTRY if "exact" in row.tags and row.task_id != "Dialogue-v0")
 """Exact environments in which the next state follows from the token."""
@@ -39,8 +43,23 @@ SAMPLED = tuple(row.gym_id for row in REGISTRY if "exact" in row.tags and row.gy
 QUICK = ("reinforce", "ppo", "klq", "trajectory_balance", "grpo-corrected")
 """Learners of different kinds, which minutes are enough to tell apart."""
 
-# What the leaderboard shows: every baseline on every environment; the tabular ones where states are few.
-CORE: Suite = (
+
+def within(suite: Suite, env_ids: Sequence[str]) -> Suite:
+    """What of a suite runs on some environments, there alone."""
+    chosen = [
+        tuple(row.gym_id for row in REGISTRY if row.gym_id in env_ids and _is_named(row, each.environments))
+        for each in suite
+    ]
+    return tuple(replace(each, environments=place) for each, place in zip(suite, chosen) if place)
+
+
+def _is_named(row: Row, named: str | tuple[str, ...]) -> bool:
+    """Whether an experiment's environments, ids or a tag or "all", hold one."""
+    return row.gym_id in named if isinstance(named, tuple) else named == "all" or named in row.tags
+
+
+# What the leaderboard shows: every baseline on every task; the tabular ones where states are few.
+EVERYWHERE: Suite = (
     Experiment("reference", "python -m agents.reference"),
     Experiment("uniform", "python -m agents.uniform"),
     Experiment("greedy", "python -m agents.greedy"),
@@ -91,11 +110,7 @@ CORE: Suite = (
 )
 
 
-def on_neural(suite: Suite) -> Suite:
-    """What of a suite runs on neural environments, there alone."""
-    places = [NEURAL if each.environments in ("all", "neural") else each.environments for each in suite]
-    chosen = [tuple(env_id for env_id in NEURAL if env_id in place) for place in places]
-    return tuple(replace(each, environments=place) for each, place in zip(suite, chosen) if place)
+CORE = within(EVERYWHERE, MAIN)
 
 
 def commands_of(suite: Suite) -> dict[str, str]:
@@ -106,7 +121,7 @@ def commands_of(suite: Suite) -> dict[str, str]:
 SUITES: dict[str, Suite] = {
     "core": CORE,
     # Hours apart from the exact ones: what of the core needs a language model.
-    "neural": on_neural(CORE),
+    "neural": within(CORE, NEURAL),
     # Some three minutes of one core: does an agent learn at all, and which kind learns fastest?
     "quick": tuple(
         Experiment(agent, commands_of(CORE)[agent], QUICK_ENVIRONMENTS, (0,), QUICK_TOKENS) for agent in QUICK

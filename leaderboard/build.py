@@ -29,8 +29,10 @@ from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out,
 from leaderboard.history import ABOUT as HISTORY
 from leaderboard.history import History, extended, history_table
 from leaderboard.markers import has_part, with_part
+from leaderboard.matrix import ABOUT as MATRIX
+from leaderboard.matrix import Asked, load_asked, matrix
 from leaderboard.page import page_text
-from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, SHORT, Doubted, entry_table, markdown
+from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Doubted, entry_table, markdown
 
 README = FOLDER.parent / "README.md"
 OLDER = FOLDER / "older.txt"
@@ -92,21 +94,19 @@ def folded(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def readme_text(text: str, entries: Sequence[Entry], aggregated: Aggregate, doubts: Doubted) -> str:
+def readme_text(text: str, entries: Sequence[Entry], asked: Asked, doubts: Doubted) -> str:
     """The README with its tables brought up to date; what has no markers is left alone.
 
     Raises:
         ValueError: only one of two markers is there, or they are in the wrong order.
     """
     more = (
-        "Who beats whom, what each agent observes and trains, hardware, versions and commits: "
-        "[leaderboard/TABLE.md](leaderboard/TABLE.md)."
+        "Ranks, intervals, rewards and KL, who beats whom, what each agent observes and trains, hardware, "
+        "versions and commits: [leaderboard/TABLE.md](leaderboard/TABLE.md)."
     )
     parts = {
         "environments": environment_list(),
-        "leaderboard": "\n\n".join(
-            [*headline_parts(aggregated), entry_table(entries, SHORT, "", doubts), more]
-        ),
+        "leaderboard": "\n\n".join([MATRIX, markdown(*matrix(entries, asked, doubts)), more]),
     }
     for name, part in parts.items():
         if has_part(text, name):
@@ -204,7 +204,7 @@ def build(
     }
     if readme.exists():
         doubts = doubted(entries, challenges)
-        wanted[readme] = readme_text(readme.read_text(encoding="utf-8"), entries, shown, doubts)
+        wanted[readme] = readme_text(readme.read_text(encoding="utf-8"), entries, load_asked(folder), doubts)
     for target, text in wanted.items():
         current = target.read_text(encoding="utf-8") if target.exists() else ""
         if current != text and check:

@@ -9,7 +9,6 @@ from collections.abc import Set as AbstractSet
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.outcome import shown_score
 from klrl_envs.results.record import NOT_SAID
-from klrl_envs.tasks.row import short_id
 from leaderboard.aggregate import is_final
 
 NO_ENTRIES = "No entries yet."
@@ -59,10 +58,6 @@ KL: Column = ("KL (nats)", lambda entry: number(entry.mean("kl")))
 TOKENS: Column = ("tokens", lambda entry: f"{entry.mean('tokens'):,.0f}")
 TIER: Column = ("tier", lambda entry: standing(entry.tier, final=is_final(entry)))
 
-SHORT: tuple[Column, ...] = (
-    ("environment", lambda entry: short_id(entry.env_id)), AGENT, SCORE, REWARD, KL, TOKENS, TIER,
-)  # fmt: skip
-"""What the README shows."""
 SCORES: tuple[Column, ...] = (
     AGENT,
     SCORE,

@@ -124,7 +124,7 @@ def _rows(experiment: Experiment, registry: Sequence[Row]) -> list[Row]:
     """The registry's rows that an experiment names."""
     named = experiment.environments
     if named == "all":
-        return [row for row in registry if row.namespace == NAMESPACE]
+        return [row for row in registry if row.namespace == NAMESPACE and "diagnostic" not in row.tags]
     if isinstance(named, str) and "/" not in named:
         tagged = [row for row in registry if named in row.tags]
         chosen = [row for row in tagged if row.namespace == NAMESPACE] or tagged

@@ -32,7 +32,8 @@ class Experiment:
     Attributes:
         agent: its name on the leaderboard.
         command: what starts it, before the runner's own arguments.
-        environments: ids, or a tag of the registry (`"exact"`, `"neural"`, `"grid"`, `"text"`), or `"all"`.
+        environments: ids, or a tag of the registry (`"exact"`, `"neural"`, `"grid"`, `"text"`), or `"all"`:
+            every task that is no diagnostic.
         seeds: the seeds, or None for five on exact environments and three on neural ones.
         tokens: the token budget, or None for the environment's own.
         settings: arguments of the environments, what JSON can hold; its runs are no leaderboard entries.
@@ -50,7 +51,7 @@ Suite = tuple[Experiment, ...]
 
 
 def core(agent: str, command: str) -> Suite:
-    """An agent on every environment of the suite, with all seeds and the whole budget: what the leaderboard
+    """An agent on every task that is no diagnostic, with all seeds and the whole budget: what the leaderboard
     shows.
     """
     return (Experiment(agent, command),)

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.asked import asked
 from benchmarks.suites import SUITES
 from klrl_envs.registry import REGISTRY, make_task, sweeps
 from klrl_envs.results.plan import expand
+from klrl_envs.results.suites import core
+from leaderboard.folder import FOLDER
+from leaderboard.matrix import load_asked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +45,22 @@ def test_the_neural_suite_is_what_the_core_runs_on_neural_environments():
     assert (
         set(expand(SUITES["neural"])) >= core and {run.env_id for run in expand(SUITES["neural"])} == neural
     )
+
+
+def test_the_core_is_the_tasks_and_no_diagnostic():
+    main = {row.gym_id for row in REGISTRY if "diagnostic" not in row.tags}
+    runs = expand(SUITES["core"])
+    assert {run.env_id for run in runs} == main
+    assert {run.env_id for run in runs if run.agent == "posterior"} == main
+    assert {run.env_id for run in expand(core("mine", "run mine"))} == main
+
+
+def test_what_the_board_is_to_show_is_what_the_core_asks_for():
+    committed = load_asked(FOLDER)
+    assert committed == asked()
+    assert {(agent, place) for agent, places in committed.agents.items() for place in places} == {
+        (run.agent, run.env_id) for run in expand(SUITES["core"])
+    }
 
 
 def test_the_quick_suite_is_quick():

@@ -9,9 +9,10 @@ from klrl_envs.results.entry import Entry, load_entries
 from klrl_envs.results.look import styles
 from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
-from leaderboard.build import EMPTY, build, of_an_older, problems, readme_text
+from leaderboard.build import build, of_an_older, problems, readme_text
 from leaderboard.folder import ENTRIES
 from leaderboard.history import History
+from leaderboard.matrix import Asked
 from leaderboard.page import page_text
 from leaderboard.plots import draw_all
 from tests.leaderboard.entries import better, made, write
@@ -29,7 +30,7 @@ def test_an_entry_of_a_task_that_moved_is_refused():
 
 def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    readme.write_text(f"# Title\n\n{BEGIN}\nof yesterday\n{END}\n\nafter\n")
     write(tmp_path, entry(), better())
     aggregate(load_entries(tmp_path / "entries")).save(tmp_path / "aggregate.json")
     stale = build(tmp_path, readme, verifier=lambda entries: None)
@@ -58,9 +59,10 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     assert table.index("[better](../agents/better.py)") < table.index("[toy](https://example.org/toy)")
     assert "0.500 [0.400, 0.600]" in table and "0123456789 " in table and "a\\|cpu, 2 cores" in table
     shown = readme.read_text()
-    assert shown.startswith("# Title") and shown.endswith("after\n") and "old" not in shown
+    assert shown.startswith("# Title") and shown.endswith("after\n") and "of yesterday" not in shown
     assert "[better](agents/better.py)" in shown and "a\\|cpu" not in shown
-    assert shown.index("| 1 | better | 0.540") < shown.index("| (2) | toy | 0.500") < shown.index("[better]")
+    assert "| [better](agents/better.py) | **0.54**\\* |" in shown
+    assert table.index("| 1 | better | 0.540") < table.index("| (2) | toy | 0.500") < table.index("[better]")
     page = (tmp_path / "index.html").read_text()
     assert "figures/GridNavigation-v0.svg" in page and 'href="../agents/better.py"' in page
 
@@ -90,9 +92,9 @@ def test_no_entries_make_an_empty_table(tmp_path: Path):
 
 
 def test_a_readme_without_markers_is_left_alone():
-    assert readme_text("# Title\n", [entry()], EMPTY, frozenset()) == "# Title\n"
+    assert readme_text("# Title\n", [entry()], Asked(agents={}), frozenset()) == "# Title\n"
     with pytest.raises(ValueError, match="needs both"):
-        readme_text(f"{END} {BEGIN}", [entry()], EMPTY, frozenset())
+        readme_text(f"{END} {BEGIN}", [entry()], Asked(agents={}), frozenset())
 
 
 def test_the_committed_leaderboard_is_up_to_date():

@@ -1,6 +1,6 @@
 """Numbers and tables."""
 
-from leaderboard.tables import RUNS, SCORES, SHORT, entry_table, evaluated, markdown, number
+from leaderboard.tables import RUNS, SCORES, entry_table, evaluated, markdown, number
 from tests.leaderboard.entries import made
 from tests.results.records import EVALUATION
 
@@ -33,10 +33,10 @@ def test_a_row_says_what_may_be_trusted():
 
 def test_bounds_are_called_so():
     floor = made("floor", GRID, [0.5] * 5, kind="bound")
-    assert "| [floor](agents/floor.py) (bound) |" in entry_table([floor], SHORT, "")
-    assert "| submitted |" in entry_table([floor], SHORT, "")
-    assert entry_table([], SHORT, "") == "No entries yet."
+    assert "| [floor](agents/floor.py) (bound) |" in entry_table([floor], SCORES, "")
+    assert "| submitted |" in entry_table([floor], SCORES, "")
+    assert entry_table([], SCORES, "") == "No entries yet."
 
 
-def test_the_short_table_is_narrow_and_the_others_lead_with_the_agent():
-    assert len(SHORT) == 7 and SCORES[0][0] == RUNS[0][0] == "agent"
+def test_tables_lead_with_the_agent():
+    assert SCORES[0][0] == RUNS[0][0] == "agent"
