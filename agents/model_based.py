@@ -285,7 +285,7 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
         tokens[np.flatnonzero(cut), lengths[cut] - 1] = task.end_token
     rewards, metrics = task.score(tokens[:count], lengths[:count])
     training.count(int(written[:count].sum()))
-    nats = texts.log_ratios.sum(1).tolist()
+    nats, log_probs = texts.log_ratios.sum(1).tolist(), texts.log_probs.sum(1).tolist()
     episodes = [
         Episode(
             episode=place,
@@ -295,6 +295,7 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
             paid=float(rewards[place]) - (0.0 if cut[place] else task.kl_coef * nats[place]),
             length=int(lengths[place] - texts.first[place]),
             k1=None if cut[place] else nats[place],
+            log_prob=None if cut[place] else log_probs[place],
             lane=place,
             metrics={name: values[place] for name, values in metrics.items() if name != "text"},
         )

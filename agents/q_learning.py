@@ -103,26 +103,28 @@ def train(args: QArguments) -> Evaluation:
     env, every = VectorStateIndex(made), np.arange(args.lanes)
     index, _ = env.reset(seed=args.seed)
     episodes: list[Episode] = []
-    steps: list[list[tuple[Any, Any, float, float]]] = [[] for _ in range(args.lanes)]
+    steps: list[list[tuple[Any, Any, float, float, float]]] = [[] for _ in range(args.lanes)]
     while training.left:
         strength = strength_at(training.progress, first, last)
         reference = cast(Any, made.unwrapped).reference_log_probs()
         behaviour = explore(table.log_rows(index)[0], reference, table.visits[index], strength)
         actions = sample_rows(behaviour, rng)
-        nats = (behaviour - reference)[every, actions]
+        log_probs, nats = behaviour[every, actions], (behaviour - reference)[every, actions]
         following, rewards, terminated, _, infos = env.step(actions)
         training.count(args.lanes)
         for lane in range(args.lanes):
-            steps[lane].append((index[lane], actions[lane], float(rewards[lane]), float(nats[lane])))
+            step = float(rewards[lane]), float(nats[lane]), float(log_probs[lane])
+            steps[lane].append((index[lane], actions[lane], *step))
         index = following
         for lane in np.flatnonzero(terminated).tolist():
-            states, taken, paid, k1 = zip(*steps[lane])
+            states, taken, paid, k1, log_prob = zip(*steps[lane])
             table.learn(np.array(states), np.array(taken), np.array(paid))
             reward, length = sum(paid), len(paid)
             episodes.append(
                 Episode(
                     episode=len(episodes), tokens=training.tokens, text=infos["text"][lane], lane=lane,
                     task_reward=reward, paid=reward, length=length, k1=sum(k1),
+                    log_prob=sum(log_prob),
                 )
             )  # fmt: skip
             steps[lane] = []

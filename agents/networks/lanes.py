@@ -27,6 +27,7 @@ class StateEpisodes:
         actions: int64 [N, T].
         rewards: float64 [N, T], of the task alone, zero after the end.
         log_ratios: float64 [N, T], log mu - log pi0 of the tokens taken, nats, zero after the end.
+        log_probs: float64 [N, T], log mu of the tokens taken, nats, zero after the end.
         mask: bool [N, T], the steps that were taken.
         texts: of the episodes.
     """
@@ -37,6 +38,7 @@ class StateEpisodes:
     actions: NDArray[np.int64]
     rewards: NDArray[np.float64]
     log_ratios: NDArray[np.float64]
+    log_probs: NDArray[np.float64]
     mask: NDArray[np.bool_]
     texts: list[str]
 
@@ -48,7 +50,7 @@ class StateEpisodes:
     def episodes(self, tokens: int, kl_coef: float) -> list[Episode]:
         """The episodes as they go on record; ``tokens`` were written in training, these among them."""
         rewards, lengths = self.rewards.sum(axis=1).tolist(), self.mask.sum(axis=1).tolist()
-        nats = self.log_ratios.sum(axis=1).tolist()
+        nats, log_probs = self.log_ratios.sum(axis=1).tolist(), self.log_probs.sum(axis=1).tolist()
         return [
             Episode(
                 episode=place,
@@ -58,6 +60,7 @@ class StateEpisodes:
                 paid=rewards[place] - kl_coef * nats[place],
                 length=lengths[place],
                 k1=nats[place],
+                log_prob=log_probs[place],
                 lane=place,
             )
             for place, text in enumerate(self.texts)
@@ -77,11 +80,12 @@ def write_episodes(engine: Engine, behaviour: Behaviour, rng: np.random.Generato
         context, state = engine.context.copy(), engine.state.copy()
         rows = behaviour(context, state, time)
         actions = sample_rows(rows, rng)
+        log_prob = np.where(active, rows[every, actions], 0.0)
         log_ratio = (rows - engine.reference_log_probs())[every, actions]
         result = engine.step(actions, active)
         for lane, text in zip(result.finished.tolist(), result.metrics.get("text", ()), strict=True):
             texts[lane] = str(text)
         nats = np.where(active, log_ratio, 0.0)
-        columns.append((context, state, engine.state.copy(), actions, result.reward, nats, active))
+        columns.append((context, state, engine.state.copy(), actions, result.reward, nats, log_prob, active))
     stacked: list[Any] = [np.stack(column, axis=1) for column in zip(*columns)]
     return StateEpisodes(*stacked, texts=texts)

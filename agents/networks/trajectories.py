@@ -103,6 +103,7 @@ class Trajectories:
         """
         rewards, lengths = self.rewards.sum(1).tolist(), self.mask.sum(1).tolist()
         k1, kl = self.log_ratios.sum(1).tolist(), self.kl.sum(1).tolist()
+        log_probs = self.log_probs.sum(1).tolist()
         return [
             Episode(
                 episode=place,
@@ -113,6 +114,7 @@ class Trajectories:
                 length=lengths[place],
                 k1=k1[place],
                 kl=kl[place],
+                log_prob=log_probs[place],
                 lane=place,
                 metrics={name: values[place] for name, values in self.metrics.items() if values.ndim == 1},
             )

@@ -102,7 +102,7 @@ class KLCallback(BaseCallback):
                 raise ValueError(f"the environments must share one kl_coef, got {sorted(declared)}")
             self.kl_coef = check_kl_coef(declared.pop())
         lanes = self.training_env.num_envs
-        self._nats, self._rewards = np.zeros(lanes), np.zeros(lanes)
+        self._nats, self._log_probs, self._rewards = np.zeros((3, lanes))
         self._lengths = np.zeros(lanes, dtype=np.int64)
         self._prompts = [info.get("prompt") for info in self.training_env.reset_infos]
 
@@ -117,14 +117,16 @@ class KLCallback(BaseCallback):
             raise KeyError(
                 "infos lack 'reference_log_prob': make the environment with reference_log_prob='step'"
             ) from None
-        log_ratio = self.locals["log_probs"].double().cpu().numpy() - reference
+        log_probs = self.locals["log_probs"].double().cpu().numpy()
+        log_ratio = log_probs - reference
         self._rewards += rewards
         self._nats += log_ratio
+        self._log_probs += log_probs
         self._lengths += 1
         rewards -= self.kl_coef * log_ratio
         ended = np.asarray(self.locals["dones"])
         self.ended = [self._episode(lane, infos[lane]) for lane in np.flatnonzero(ended).tolist()]
-        for sums in (self._nats, self._rewards, self._lengths):
+        for sums in (self._nats, self._log_probs, self._rewards, self._lengths):
             sums[ended] = 0
         for episode in self.ended:
             self._in_rollout.append(float(episode.k1 or 0.0))
@@ -146,6 +148,7 @@ class KLCallback(BaseCallback):
             paid=reward - self.kl_coef * nats,
             length=int(self._lengths[lane]),
             k1=nats,
+            log_prob=float(self._log_probs[lane]),
             lane=lane,
             prompt=prompt,
             metrics=metrics_of(info),

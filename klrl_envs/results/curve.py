@@ -35,6 +35,8 @@ class Recorded(NamedTuple):
     tokens: IntArray
     reward: FloatArray
     k1: FloatArray
+    kl: FloatArray
+    log_prob: FloatArray
     generation: int
     """Tokens of the longest episode in every lane."""
 
@@ -52,6 +54,8 @@ class Curve:
         episodes: int64 [W], that were recorded in it.
         reward: of the task, without KL.
         kl: the mean of log pi - log pi0 of whole texts (k1), nats.
+        exact_kl: the mean of KL(pi(.|s) || pi0(.|s)) summed along texts, nats: the same in expectation.
+        entropy: less the mean of log pi of whole texts, nats.
         objective: reward - kl_coef k1, by episode.
         score: (objective - J0) / (J* - J0); None where J* = J0, or where no optimum is known.
         approximate: the task has prompts, and the episodes are of those of training: J0 and J* are those of
@@ -66,6 +70,8 @@ class Curve:
     episodes: IntArray
     reward: Means
     kl: Means
+    exact_kl: Means
+    entropy: Means
     objective: Means
     score: Means | None
     approximate: bool
@@ -135,6 +141,8 @@ def learning_curve(
         episodes=np.bincount(place)[kept],
         reward=windowed(recorded.reward, place, kept),
         kl=windowed(recorded.k1, place, kept),
+        exact_kl=windowed(recorded.kl, place, kept),
+        entropy=windowed(-recorded.log_prob, place, kept),
         objective=windowed(objective, place, kept),
         score=score,
         approximate=bool(task.prompt_length),
@@ -173,21 +181,23 @@ def read_episodes(path: Path) -> Recorded:
         FileNotFoundError: there is no such file.
         ValueError: a line of another form.
     """
-    rows: list[tuple[int, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     lanes, longest = {None}, 0
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             said = json.loads(line)
-            k1 = np.nan if said["k1"] is None else float(said["k1"])
-            rows.append((int(said["tokens"]), float(said["task_reward"]), k1))
+            # lines of before 0.2 do not know entropies
+            nats = (said["k1"], said.get("kl"), said.get("log_prob"))
+            known = (np.nan if value is None else float(value) for value in nats)
+            rows.append((int(said["tokens"]), float(said["task_reward"]), *known))
             lanes.add(said["lane"])
             longest = max(longest, int(said["length"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: no line of a recorder: {line[:80]!r}") from error
     rows.sort(key=lambda row: row[0])  # several processes may share a file
-    tokens, reward, k1 = zip(*rows) if rows else ((), (), ())
+    tokens, *numbers = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     generation = max(len(lanes) - 1, 1) * longest
-    return Recorded(np.array(tokens, dtype=np.int64), np.array(reward), np.array(k1), generation)
+    return Recorded(tokens.astype(np.int64), *numbers, generation)
 
 
 def windowed(values: FloatArray, place: IntArray, kept: IntArray) -> Means:

@@ -1,4 +1,4 @@
-"""The figure of learning curves: the score against tokens, and below it reward and KL."""
+"""The figure of learning curves: the score against tokens, and below it reward, KL and entropy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOWEST = -0.5
 def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
     """One figure of all curves: a column for each environment, a line for each run, a colour for each agent.
 
-    Bands are one standard error. Reward and KL have the scales of their environment.
+    Bands are one standard error. Reward, KL and entropy have the scales of their environment.
 
     Args:
         curves: at least one.
@@ -44,14 +44,14 @@ def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
     colours = {name: colour for name, (colour, _) in styles(curve.agent for curve in curves).items()}
     with plots.rc_context(LOOK):
         figure, grid = plots.subplots(
-            3, len(titles), figsize=(1.5 + 5 * len(titles), 7.5), squeeze=False, sharex="col",
-            layout="constrained", height_ratios=(2, 1, 1),
+            4, len(titles), figsize=(1.5 + 5 * len(titles), 9), squeeze=False, sharex="col",
+            layout="constrained", height_ratios=(2, 1, 1, 1),
         )  # fmt: skip
         for column, title in enumerate(titles):
             chosen = [curve for curve in curves if title_of(curve) == title]
             panels(grid[:, column], chosen, colours)
             grid[0, column].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
-        for axes, label in zip(grid[:, 0], ("score", "reward", "KL (nats)")):
+        for axes, label in zip(grid[:, 0], ("score", "reward", "KL (nats)", "entropy (nats)")):
             axes.set_ylabel(label, color=INK)
         metadata = {".png": {"Software": None}, ".svg": METADATA}.get(Path(out).suffix)
         figure.savefig(out, dpi=150, metadata=metadata)
@@ -59,9 +59,9 @@ def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
 
 
 def panels(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -> None:
-    """The curves of one environment: score, reward and KL from top to bottom."""
+    """The curves of one environment: score, reward, KL and entropy from top to bottom."""
     for curve in curves:
-        for place, means in zip(axes, (curve.score, curve.reward, curve.kl)):
+        for place, means in zip(axes, (curve.score, curve.reward, curve.kl, curve.entropy)):
             if means is not None:
                 line(place, curve, means, colours[curve.agent])
     score = axes[0]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SUMMED = ("kl", "k1", "task_reward")
-PER_TOKEN = ("reference_log_prob", "log_prob", "k2", "k3")
+SUMMED = ("kl", "k1", "log_prob", "task_reward")
+PER_TOKEN = ("reference_log_prob", "k2", "k3")
 NO_METRICS = {
     *SUMMED, *PER_TOKEN, "text", "prompt", "environment_tokens", "episode", "terminal_observation",
     "TimeLimit.truncated",
@@ -32,6 +32,7 @@ class Episode:
         length: tokens that the agent wrote.
         k1: log pi - log pi0 of its tokens, nats; None where nobody knows the policy's log-probs.
         kl: the exact KL(pi(.|s) || pi0(.|s)), summed over its states, nats; None likewise.
+        log_prob: log pi of its tokens, nats; None likewise. Less its mean over texts is their entropy.
         seconds: that it took; None where nobody looked at a clock.
         lane, seed, prompt: where it was written, the seed of the reset, and the number of its prompt; None
             where there is none.
@@ -46,6 +47,7 @@ class Episode:
     length: int
     k1: float | None = None
     kl: float | None = None
+    log_prob: float | None = None
     seconds: float | None = None
     lane: int | None = None
     seed: int | None = None

@@ -18,8 +18,8 @@ class Recorder(gym.Wrapper[Any, np.int64, Any, np.int64], gym.utils.RecordConstr
     """Appends a line for every finished episode: see ``Episode``.
 
     `tokens` is what the environment has written since it was made, unfinished episodes too. `task_reward`
-    and, with ``KLReward`` underneath, `kl` and `k1` are sums over the episode; `return` is what is paid by
-    what is wrapped. ``klrl_envs.results.curve.learning_curve`` reads the file.
+    and, with ``KLReward`` underneath, `kl`, `k1` and `log_prob` are sums over the episode; `return` is what
+    is paid by what is wrapped. ``klrl_envs.results.curve.learning_curve`` reads the file.
 
     Args:
         env: an environment of klrl_envs.

@@ -180,5 +180,6 @@ def test_the_callback_records_episodes_as_the_recorder_does(native: bool, tmp_pa
         assert line["task_reward"] == pytest.approx(task.text_rewards([prompt], [written])[0], abs=1e-6)
         assert line["return"] == pytest.approx(line["task_reward"] - task.kl_coef * line["k1"], abs=1e-6)
         assert 1 <= line["length"] <= task.horizon and line["kl"] is None
+        assert line["log_prob"] < 0 and line["log_prob"] - line["k1"] < 1e-6, "log pi, and log pi0"
     with pytest.raises(FileNotFoundError, match="is not there"):
         KLCallback(record=tmp_path / "none" / "episodes.jsonl")

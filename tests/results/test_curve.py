@@ -64,6 +64,11 @@ def test_the_reference_and_the_optimum_lie_where_they_must(tmp_path: Path):
     task = klrl_envs.make_task(MODES)
     best = klrl_envs.optimum(MODES)
     assert best.policy is not None
+    known = {
+        name: (found.kl, found.comparison.entropy.estimate)
+        for name in ("reference", "optimal")
+        if (found := klrl_envs.evaluate_exactly(name, MODES)).comparison is not None
+    }
     for name, target in (("reference", 0.0), ("optimal", 1.0)):
         env: Any = TokenVectorEnv(task, 64)
         engine, solution = env.engine, best.policy
@@ -82,7 +87,17 @@ def test_the_reference_and_the_optimum_lie_where_they_must(tmp_path: Path):
         curve = learning_curve(tmp_path / f"{name}.jsonl", env_id=MODES)
         assert curve.score is not None and len(curve.tokens) > 5
         assert curve.tokens[-1] <= engine.taken < curve.tokens[-1] + curve.window + 64
+        kl, entropy = known[name]
+        for means, expected in ((curve.kl, kl), (curve.exact_kl, kl), (curve.entropy, entropy)):
+            assert np.abs(means.mean - expected).max() < 5 * means.stderr.max() + 1e-9
         assert np.abs(curve.score.mean - target).max() < 5 * curve.score.stderr.max() + 1e-9
+
+
+def test_lines_that_do_not_know_an_entropy_give_none(tmp_path: Path):
+    path = lines(tmp_path / "x.jsonl", range(1, 101), np.ones(100), [0.5] * 100)
+    curve = learning_curve(path, env_id=MODES, window=50)
+    assert np.isnan(curve.entropy.mean).all() and np.isnan(curve.exact_kl.mean).all()
+    assert curve.kl.mean.tolist() == [0.5, 0.5]
 
 
 def test_a_folder_says_whose_curve_it_is(tmp_path: Path):
@@ -134,7 +149,8 @@ def made(agent: str, scores: Any, **changes: Any) -> Curve:
     parts: dict[str, Any] = {
         "env_id": MODES, "agent": agent, "kl_coef": 0.18, "window": 10,
         "tokens": np.arange(1, len(scores) + 1) * 10, "episodes": np.full(len(scores), 5),
-        "reward": means, "kl": means, "objective": means, "score": means, "approximate": False,
+        "reward": means, "kl": means, "exact_kl": means, "entropy": means, "objective": means,
+        "score": means, "approximate": False,
     }  # fmt: skip
     return Curve(**{**parts, **changes})
 

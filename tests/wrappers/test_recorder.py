@@ -42,7 +42,7 @@ def test_recorder_writes_a_line_an_episode(tmp_path):
     assert first["return"] == pytest.approx(paid) and first["length"] == 2
     assert first["task_reward"] == pytest.approx(1.3)
     assert first["return"] == pytest.approx(first["task_reward"] - 0.5 * first["k1"])
-    assert first["seconds"] >= 0 and "log_prob" not in first
+    assert first["seconds"] >= 0 and first["log_prob"] < 0 and "k2" not in first
     assert first["kl"] > 0 and first["lane"] is None
     assert (first["tokens"], second["tokens"]) == (2, 7), "the token of the unfinished episode counts"
     with pytest.raises(FileNotFoundError, match="is not there"):

@@ -33,6 +33,9 @@ def test_episodes_follow_the_automaton_and_are_paid_as_it_pays() -> None:
     assert not written.log_ratios[~mask].any() and not written.rewards[~mask].any()
     episodes = written.episodes(100, task.kl_coef)
     assert [episode.length for episode in episodes] == mask.sum(axis=1).tolist()
+    np.testing.assert_allclose(written.log_probs[mask], rows[written.actions[mask]])
+    assert not written.log_probs[~mask].any()
+    assert episodes[0].log_prob == written.log_probs[0].sum()
     first = episodes[0]
     assert first.k1 is not None and first.paid == first.task_reward - task.kl_coef * first.k1
 
