@@ -294,8 +294,7 @@ def pay(training: Training, learner: ModelBased, texts: SelfWritten) -> dict[str
             task_reward=float(rewards[place]),
             paid=float(rewards[place]) - (0.0 if cut[place] else task.kl_coef * nats[place]),
             length=int(lengths[place] - texts.first[place]),
-            k1=None if cut[place] else nats[place],
-            log_prob=None if cut[place] else log_probs[place],
+            **({} if cut[place] else {"k1": nats[place], "log_prob": log_probs[place]}),
             lane=place,
             metrics={name: values[place] for name, values in metrics.items() if name != "text"},
         )
