@@ -115,7 +115,7 @@ def texts_behind(prompt: str, texts: Mapping[str, Written]) -> dict[str, Any]:
     """
 
     def shown(text: str) -> str:
-        return f"…{text}" if prompt[-1:].isalnum() and text[:1].isalnum() else text
+        return f"…{text}" if prompt[-1:].isalnum() and text[:1].isalnum() else text.strip()
 
     told = [(name, (number(each.reward), shown(each.text))) for name, each in texts.items()]
     return {"prompt": prompt, "texts": told}

@@ -1,7 +1,7 @@
 """Build the tables and the pages of the leaderboard from its entries.
 
     python -m leaderboard.build               write TABLE.md, index.html and the tables in the README
-    python -m leaderboard.build --check       write nothing; exit code 1 where one of them, or a figure, is stale
+    python -m leaderboard.build --check       write nothing; exit code 1 where something is stale
     python -m leaderboard.build --site DIR    write the whole board too, a page an entry and an environment
 
 Figures come from `python -m leaderboard.plots`, cards from `python -m leaderboard.cards`, which need the

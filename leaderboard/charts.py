@@ -24,7 +24,7 @@ from leaderboard.profiles import LEAST, MOST, profile
 from leaderboard.tables import number
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 66, 704, 14, 364
+LEFT, RIGHT, TOP, BOTTOM = 66, 704, 34, 366
 """Of the part between the axes."""
 PROFILE_POINTS = 131
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from klrl_envs.results.look import Style
-from leaderboard.charts import HEIGHT, WIDTH
+from leaderboard.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from leaderboard.folder import FOLDER
 
 TEMPLATES = FOLDER / "templates"
@@ -92,6 +92,6 @@ def _environment() -> Any:
         policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         shapes=SHAPES,
-        box=f"0 0 {WIDTH} {HEIGHT}",
+        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
     )
     return environment
