@@ -51,7 +51,8 @@ class Axis:
         """Round values, each with its place and its text."""
         from matplotlib.ticker import EngFormatter, MaxNLocator
 
-        values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high).tolist()
+        locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+        values = [float(value) for value in locator.tick_values(self.low, self.high)]
         shown = EngFormatter(sep="") if self.high >= 10_000 else "{:g}".format
         slack = 1e-9 * (self.high - self.low)
         inside = [value for value in values if self.low - slack <= value <= self.high + slack]

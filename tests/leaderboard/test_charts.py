@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.leaderboard.entries import board_of, card, made
 GRID = "klrl/GridNavigation-v0"
 
 
-def plane(*names_and_changes: tuple[str, dict[str, float]]) -> Plane:
+def plane(*names_and_changes: tuple[str, dict[str, Any]]) -> Plane:
     entries = [made(name, GRID, [0.5, 0.6], **changes) for name, changes in names_and_changes]
     board = board_of(*entries, cards={GRID: card()})
     return plane_of(card(), board.entries, board.style, board.facets)
