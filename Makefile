@@ -8,10 +8,10 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format record leaderboard clean
+.PHONY: help demo test test-all browser quick check format record leaderboard board clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # Threads that wait asleep: spinning ones slow each other down tenfold where another process has a core.
 demo: export OMP_WAIT_POLICY = PASSIVE
@@ -22,12 +22,19 @@ demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the opti
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
 	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
+
+# What test-all has beside make test, a line each.
+test-all: test ## make test, and the slower rest: pages in a browser
+test-all: browser
+
+browser: $(VENV)/test.stamp ## the pages in a headless Chromium, which must be there (apt-get install chromium)
+	$(BIN)/python -m pytest -m browser
 
 quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
 	$(BIN)/ruff check
-	$(PYTEST) -q -m "not slow"
+	$(PYTEST) -q -m "not slow and not browser"
 
 check: $(VENV)/test.stamp ## ruff and pyright only
 	$(BIN)/ruff check
@@ -38,13 +45,18 @@ format: $(VENV)/test.stamp ## lay out the code and mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-record: $(VENV)/test.stamp ## after something was added: golden transcripts and fingerprints, the README's lists
+record: $(VENV)/test.stamp ## after something was added: golden transcripts and fingerprints, cards, the README's lists
 	$(BIN)/python -m tests.golden.transcript
+	$(BIN)/python -m leaderboard.cards
 	$(BIN)/python -m leaderboard.build
 
 leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the page and the README's table
 	$(BIN)/python -m leaderboard.plots
+	$(BIN)/python -m leaderboard.cards
 	$(BIN)/python -m leaderboard.build
+
+board: $(VENV)/demo.stamp ## the whole board, a page an entry and an environment, in build/board
+	$(BIN)/python -m leaderboard.build --site build/board
 
 clean: ## remove .venv and the caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,17 +1,20 @@
-"""Build the tables and the page of the leaderboard from its entries.
+"""Build the tables and the pages of the leaderboard from its entries.
 
-    python -m leaderboard.build            write TABLE.md, index.html and the tables in the README
-    python -m leaderboard.build --check    write nothing; exit code 1 where one of them, or a figure, is stale
+    python -m leaderboard.build               write TABLE.md, index.html and the tables in the README
+    python -m leaderboard.build --check       write nothing; exit code 1 where something is stale
+    python -m leaderboard.build --site DIR    write the whole board too, a page an entry and an environment
 
-Figures come from `python -m leaderboard.plots`, which needs the optima; this needs the entries only. Nothing
-that is written depends on the day, the machine or the order of files. Nothing is built where an entry
-contradicts itself, its task or a rule (``klrl_envs.results.guard``): each such number is named. An entry that
-was made up as a whole and fits together is caught by verification alone.
+Figures come from `python -m leaderboard.plots`, cards from `python -m leaderboard.cards`, which need the
+optima; this needs their files and the entries only. Nothing that is written depends on the day, the machine
+or the order of files. Nothing is built where an entry contradicts itself, its task or a rule
+(``klrl_envs.results.guard``): each such number is named. An entry that was made up as a whole and fits
+together is caught by verification alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import sys
 from collections.abc import Callable, Sequence
@@ -21,10 +24,13 @@ from klrl_envs.results.document import write_atomically
 from klrl_envs.results.entry import Entry, digest_of_entries, entry_path, read_entries
 from klrl_envs.results.guard import problems_of_entry
 from leaderboard.aggregate import Aggregate
+from leaderboard.board import Board
+from leaderboard.cards import Card, load_cards, uncarded
 from leaderboard.challenge import ABOUT as CHALLENGES
 from leaderboard.challenge import Challenge, challenge_table, doubted, load_challenges
 from leaderboard.environments import environment_list
-from leaderboard.folder import ENTRIES, FOLDER, environments_of, figure_path, profiles_path
+from leaderboard.exhibits import load_exhibits
+from leaderboard.folder import ENTRIES, FOLDER, card_path, environments_of, figure_path, profiles_path
 from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, winners
 from leaderboard.history import ABOUT as HISTORY
 from leaderboard.history import History, extended, history_table
@@ -32,6 +38,7 @@ from leaderboard.markers import has_part, with_part
 from leaderboard.matrix import ABOUT as MATRIX
 from leaderboard.matrix import Asked, load_asked, matrix
 from leaderboard.page import page_text
+from leaderboard.site import write_site
 from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Doubted, entry_table, markdown
 
 README = FOLDER.parent / "README.md"
@@ -114,8 +121,10 @@ def readme_text(text: str, entries: Sequence[Entry], asked: Asked, doubts: Doubt
     return text
 
 
-def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path) -> list[str]:
-    """Where figures and aggregate are not those of the entries."""
+def problems(
+    entries: Sequence[Entry], aggregate: Aggregate | None, cards: dict[str, Card], folder: Path
+) -> list[str]:
+    """Where figures, cards and aggregate are not those of the entries."""
     found: list[str] = []
     if aggregate is None or aggregate.entries_digest != digest_of_entries(entries):
         found.append("aggregate.json is stale: run `python -m leaderboard.plots`")
@@ -129,6 +138,9 @@ def problems(entries: Sequence[Entry], aggregate: Aggregate | None, folder: Path
         drawn = figure.exists() and figure.with_suffix(".png").exists()
         if not drawn or digest_of_entries(shown) not in figure.read_text(encoding="utf-8"):
             found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")
+    for env_id in uncarded(entries, cards):
+        name = card_path(env_id, folder).name
+        found.append(f"cards/{name} is stale: run `python -m leaderboard.cards`")
     return found
 
 
@@ -170,6 +182,26 @@ def read_checked(folder: Path, verifier: Callable[[Sequence[Entry]], None]) -> l
     return entries
 
 
+def read_board(folder: Path, verifier: Callable[[Sequence[Entry]], None]) -> tuple[Board, list[str]]:
+    """The board of a folder, and where figures, cards and aggregate are stale, a line each.
+
+    Raises:
+        ValueError: see ``build``.
+    """
+    entries = read_checked(folder / ENTRIES.name, verifier)
+    aggregate, cards = load_aggregate(folder / "aggregate.json"), load_cards(folder)
+    past = folder / "history.json"
+    board = Board(
+        entries=entries,
+        aggregate=aggregate or EMPTY,
+        history=extended(History.load(past) if past.exists() else History(), entries),
+        challenges=load_challenges(folder),
+        cards=cards,
+        exhibits=load_exhibits(folder, entries),
+    )
+    return board, problems(entries, aggregate, cards, folder) if entries or aggregate else []
+
+
 def build(
     folder: Path = FOLDER,
     readme: Path = README,
@@ -191,20 +223,17 @@ def build(
     Returns:
         What is stale, one line or diff each. With `check` false, only what this command cannot mend: figures.
     """
-    entries = read_checked(folder / ENTRIES.name, verifier)
-    aggregate = load_aggregate(folder / "aggregate.json")
-    stale = problems(entries, aggregate, folder) if entries or aggregate else []
-    shown, challenges = aggregate or EMPTY, load_challenges(folder)
-    past = folder / "history.json"
-    history = extended(History.load(past) if past.exists() else History(), entries)
+    board, stale = read_board(folder, verifier)
     wanted = {
-        past: history.to_json(),
-        folder / "TABLE.md": table_text(entries, shown, folder, history, challenges),
-        folder / "index.html": page_text(entries, shown, folder, history, challenges),
+        folder / "history.json": board.history.to_json(),
+        folder / "TABLE.md": table_text(
+            board.entries, board.aggregate, folder, board.history, board.challenges
+        ),
+        folder / "index.html": page_text(board),
     }
     if readme.exists():
-        doubts = doubted(entries, challenges)
-        wanted[readme] = readme_text(readme.read_text(encoding="utf-8"), entries, load_asked(folder), doubts)
+        current = readme.read_text(encoding="utf-8")
+        wanted[readme] = readme_text(current, board.entries, load_asked(folder), board.doubts)
     for target, text in wanted.items():
         current = target.read_text(encoding="utf-8") if target.exists() else ""
         if current != text and check:
@@ -226,9 +255,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m leaderboard.build", description="Build the leaderboard.")
     parser.add_argument("--check", action="store_true", help="write nothing, fail where something is stale")
+    parser.add_argument("--site", type=Path, metavar="DIR", help="write the board with all its pages there")
+    parser.add_argument(
+        "--code", default="", metavar="URL", help="of the repository's files, which the site links to then"
+    )
     options = parser.parse_args(arguments)
+    if options.check and options.site:
+        parser.error("--check writes nothing, and --site writes: give one of them")
+    if options.code and not options.code.startswith(("http://", "https://")):
+        parser.error(f"--code must begin with http:// or https://, got {options.code!r}")
     try:
         stale = build(check=options.check)
+        if options.site:
+            board, _ = read_board(FOLDER, verify)
+            code = options.code and options.code.rstrip("/") + "/"
+            write_site(dataclasses.replace(board, pages=True, code=code), options.site)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from klrl_envs.results.entry import Entry, file_id
+from klrl_envs.results.entry import Entry, file_id, file_stem
 
 FOLDER = Path(__file__).resolve().parent
 ENTRIES = FOLDER / "entries"
@@ -14,6 +14,16 @@ ENTRIES = FOLDER / "entries"
 def figure_path(env_id: str, folder: Path) -> Path:
     """Where the figure of an environment lies; a PNG lies beside the SVG."""
     return folder / "figures" / f"{file_id(env_id)}.svg"
+
+
+def card_path(env_id: str, folder: Path) -> Path:
+    """Where the card of an environment lies."""
+    return folder / "cards" / f"{file_id(env_id)}.json"
+
+
+def exhibit_path(env_id: str, agent: str, folder: Path) -> Path:
+    """Where the exhibit of an entry lies."""
+    return folder / "exhibits" / f"{file_stem(env_id, agent)}.json"
 
 
 def profiles_path(folder: Path) -> Path:

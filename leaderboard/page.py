@@ -1,90 +1,108 @@
-"""index.html: the leaderboard as a page that needs no other file but the figures."""
+"""index.html: the board as a page that needs no other file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from klrl_envs.results.entry import Entry
-from leaderboard.aggregate import Aggregate
+from klrl_envs.registry import REGISTRY
+from klrl_envs.results.entry import file_id
+from klrl_envs.results.outcome import shown_score
+from klrl_envs.tasks.row import short_id
+from leaderboard.board import Board, environment_page
 from leaderboard.challenge import ABOUT as CHALLENGES
-from leaderboard.challenge import Challenge, challenge_table, doubted
-from leaderboard.folder import FOLDER, environments_of, figure_path, profiles_path
-from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, winners
+from leaderboard.challenge import challenge_table
+from leaderboard.charts import plane_of, profiles_of
+from leaderboard.facets import FACETS, choices
+from leaderboard.folder import environments_of
+from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, shown_chance, winners
 from leaderboard.history import ABOUT as HISTORY
-from leaderboard.history import History, history_table
-from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Column, Doubted, link, mark
+from leaderboard.history import history_table
+from leaderboard.render import render, style_of
+from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Table
 
 
-def page_text(
-    entries: Sequence[Entry],
-    aggregated: Aggregate,
-    folder: Path,
-    history: History,
-    challenges: Sequence[Challenge],
-) -> str:
+def page_text(board: Board) -> str:
     """The text of the page."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError("leaderboard.build needs jinja2: pip install 'klrl-envs[plots]'") from error
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("page.html.jinja").render(
+    aggregated = board.aggregate
+    return render(
+        "index.html.jinja",
+        pages=board.pages,
         no_entries=NO_ENTRIES,
+        facets={name: (FACETS[name], values) for name, values in choices(board.facets).items()},
         ranks=RANKS,
         left_out=left_out(aggregated),
-        headline=headline(aggregated),
-        apart=apart(aggregated),
+        headline=by_agent(board, headline(aggregated), 1),
+        apart=by_agent(board, apart(aggregated), 0),
         apart_note=APART,
-        profiles=_relative(profiles_path(folder), folder) if aggregated.ranked else None,
+        profiles=profiles_of(board.entries, aggregated, board.style),
         pairs_note=PAIRS,
         pairs=winners(aggregated) if aggregated.pairs else None,
-        pairs_on=[(env_id, winners(aggregated, env_id)) for env_id in aggregated.environments],
-        sections=[
-            _section(
-                env_id,
-                [entry for entry in entries if entry.env_id == env_id],
-                folder,
-                doubted(entries, challenges),
-            )
-            for env_id in environments_of(entries)
-        ],
+        pairs_on=[(short_id(each), winners(aggregated, each)) for each in aggregated.environments],
+        compared=compared(board),
+        environments=[(row.task_id, environment_page(row.gym_id), row.summary) for row in REGISTRY],
+        sections=[section(board, env_id) for env_id in environments_of(board.entries)],
         history_note=HISTORY,
-        history=history_table(history, entries) if history.records else None,
+        history=history_table(board.history, board.entries) if board.history.records else None,
         challenges_note=CHALLENGES,
-        challenges=challenge_table(challenges) if challenges else None,
+        challenges=challenge_table(board.challenges) if board.challenges else None,
     )
 
 
-def _section(env_id: str, entries: Sequence[Entry], folder: Path, doubts: Doubted) -> dict[str, Any]:
-    """An environment: its figure, and its tables of scores and of runs."""
+def by_agent(board: Board, table: Table, place: int) -> dict[str, Any]:
+    """A table of agents over all environments; `place` is the column with their names."""
+    headings, rows = table
     return {
-        "env_id": env_id,
-        "figure": _relative(figure_path(env_id, folder), folder),
-        "scores": _linked(entries, SCORES, doubts),
-        "runs": _linked(entries, RUNS, doubts),
+        "headings": headings,
+        "rows": [
+            {
+                "cells": row,
+                "agent": place,
+                "facets": board.facets.get(row[place], {}),
+                "style": style_of(board.style[row[place]]) if row[place] in board.style else None,
+            }
+            for row in rows
+        ],
     }
 
 
-def _linked(entries: Sequence[Entry], columns: Sequence[Column], doubts: Doubted) -> dict[str, Any]:
-    """A table of entries whose first column, the agent, is a link."""
-    rows = [
-        {
-            "name": entry.agent.name,
-            "mark": mark(entry, doubts),
-            "url": link(entry, "../"),
-            "cells": [cell(entry) for _, cell in columns[1:]],
-        }
-        for entry in entries
+def section(board: Board, env_id: str) -> dict[str, Any]:
+    """An environment: its plane, and its tables of scores and of runs."""
+    entries, card = board.on(env_id), board.card(env_id)
+    return {
+        "name": short_id(env_id),
+        "anchor": file_id(env_id),
+        "url": environment_page(env_id) if board.pages else None,
+        "kl_coef": f"{entries[0].kl_coef:g}",
+        "plane": None if card is None else plane_of(card, entries, board.style, board.facets_on(env_id)),
+        "scores": board.table(entries, SCORES, ""),
+        "runs": board.table(entries, RUNS, ""),
+    }
+
+
+def compared(board: Board) -> dict[str, Any]:
+    """What the script compares any two agents by: words as the tables have them.
+
+    `agents`: name, and what its row says. `scores`: agent, environment, score. `chances`: two agents, and the
+    chance that the first wins: in the mean, and on each environment.
+    """
+    rows = board.aggregate.rows
+    chances = [
+        [
+            pair.first,
+            pair.second,
+            shown_chance(pair.chance, pair.interval),
+            [[short_id(on.env_id), shown_chance(on.chance, on.interval)] for on in pair.environments],
+        ]
+        for one in board.aggregate.pairs
+        for pair in (one, one.reversed())
     ]
-    return {"headings": [heading for heading, _ in columns], "rows": rows}
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+    told = {name: [", ".join(values) for values in facets.values()] for name, facets in board.facets.items()}
+    return {
+        "facts": list(FACETS.values()),
+        "agents": [[row.agent, told.get(row.agent, [])] for row in rows],
+        "scores": [
+            [entry.agent.name, short_id(entry.env_id), shown_score(entry.score, entry.score_interval)]
+            for entry in board.entries
+        ],
+        "chances": chances,
+    }

@@ -34,7 +34,11 @@ def test_the_optimum_moves_little_along_the_sweep() -> None:
     assert len({round(klrl_envs.optimum(row.gym_id, **settings).value, 1) for settings in row.sweep}) <= 2
 '''
 
-COMMANDS = [["tests.golden.transcript", "DiagnosticRhyme-v0"], ["leaderboard.build"]]
+COMMANDS = [
+    ["tests.golden.transcript", "DiagnosticRhyme-v0"],
+    ["leaderboard.cards", "DiagnosticRhyme-v0"],
+    ["leaderboard.build"],
+]
 TESTS = [
     "-k", "Rhyme or rhyme or last_word or on_record or capability or sweep",
     "tests/envs", "tests/tasks", "tests/test_registry.py", "tests/results",

@@ -86,7 +86,7 @@ def test_the_last_word_is_the_first() -> None:
     assert_exact(evaluation_task("Rhyme-v0"), lambda text, _: float(text[0] == text[-1]))
 '''
 
-COMMANDS = [["tests.golden.transcript", "Rhyme-v0"], ["leaderboard.build"]]
+COMMANDS = [["tests.golden.transcript", "Rhyme-v0"], ["leaderboard.cards", "Rhyme-v0"], ["leaderboard.build"]]
 TESTS = [
     "-k", "Rhyme or rhyme or last_word or on_record",
     "tests/envs", "tests/tasks/test_golden_tasks.py", "tests/tasks/test_rhyme.py", "tests/test_registry.py",

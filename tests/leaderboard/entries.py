@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from klrl_envs.results.entry import Entry, entry_path, merge
+from klrl_envs.results.entry import Entry, entry_path, merge, rank
+from leaderboard.aggregate import aggregate
+from leaderboard.board import Board
+from leaderboard.cards import Card, load_cards
+from leaderboard.folder import FOLDER
+from leaderboard.history import History
 from tests.results.records import COMMAND, record
 
 
@@ -45,3 +50,31 @@ def made(
     known = [score for score in scores if score is not None]
     bounds = (min(known), max(known)) if known else None
     return merge(seeds, command=COMMAND, tier=tier, score_interval=bounds)
+
+
+EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}<!--"
+"""What somebody may write wherever words are free."""
+
+
+def hostile(env_id: str = "klrl/GridNavigation-v0", url: str = "javascript:alert(1)") -> Entry:
+    """An entry of a stranger with ``EVIL`` in each field that takes it, and an address that no record has."""
+    honest = made("constructor", env_id, [0.3, 0.4])
+    agent = honest.agent.model_copy(
+        update={"url": url, **dict.fromkeys(("license", "observes", "trains", "tuned"), EVIL)}
+    )
+    hardware = honest.hardware.model_copy(update={"cpu": EVIL})
+    versions = honest.versions.model_copy(update={"python": EVIL, "torch": EVIL})
+    told = {"command": f"{EVIL} {{seed}} {{out}}", "commit": EVIL}
+    return honest.model_copy(update={"agent": agent, "hardware": hardware, "versions": versions, **told})
+
+
+def board_of(*entries: Entry, **changes: Any) -> Board:
+    """A board of entries alone, with changes."""
+    ordered = sorted(entries, key=rank)
+    nothing: dict[str, Any] = {"history": History(), "challenges": [], "cards": {}, "exhibits": {}}
+    return Board(**{"entries": ordered, "aggregate": aggregate(ordered), **nothing, **changes})
+
+
+def card(env_id: str = "klrl/GridNavigation-v0") -> Card:
+    """The committed card of an environment, as of the task of entries that are ``made``."""
+    return load_cards(FOLDER)[env_id].model_copy(update={"task_sha256": "a" * 64})

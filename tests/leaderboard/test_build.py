@@ -11,11 +11,9 @@ from leaderboard import build as builder
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.build import build, of_an_older, problems, readme_text
 from leaderboard.folder import ENTRIES
-from leaderboard.history import History
 from leaderboard.matrix import Asked
-from leaderboard.page import page_text
 from leaderboard.plots import draw_all
-from tests.leaderboard.entries import better, made, write
+from tests.leaderboard.entries import better, card, write
 from tests.results.records import entry
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -37,6 +35,7 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     assert stale == [
         "figures/GridNavigation-v0.svg is stale: run `python -m leaderboard.plots`",
         "figures/profiles.svg is stale: run `python -m leaderboard.plots`",
+        "cards/GridNavigation-v0.json is stale: run `python -m leaderboard.cards`",
     ]
     table = (tmp_path / "TABLE.md").read_text()
     for heading in (
@@ -64,7 +63,7 @@ def test_what_is_built_is_complete_sorted_and_deterministic(tmp_path: Path):
     assert "| [better](agents/better.py) | **0.54**\\* |" in shown
     assert table.index("| 1 | better | 0.540") < table.index("| (2) | toy | 0.500") < table.index("[better]")
     page = (tmp_path / "index.html").read_text()
-    assert "figures/GridNavigation-v0.svg" in page and 'href="../agents/better.py"' in page
+    assert "Performance profiles" in page and 'href="../agents/better.py"' in page
 
     before = {path: path.read_bytes() for path in (tmp_path / "TABLE.md", tmp_path / "index.html", readme)}
     build(tmp_path, readme, verifier=lambda entries: None)
@@ -119,21 +118,26 @@ def test_a_profile_of_other_entries_is_stale(tmp_path: Path):
     write(tmp_path, *entries)
     aggregated = aggregate(load_entries(tmp_path / "entries"))
     draw_all(entries, aggregated, styles(["better", "toy"]), tmp_path)
-    assert not [line for line in problems(entries, aggregated, tmp_path) if "profiles" in line]
-    assert [line for line in problems(entries[:1], aggregated, tmp_path) if "profiles.svg is stale" in line]
+    assert not [line for line in problems(entries, aggregated, {}, tmp_path) if "profiles" in line]
+    stale = problems(entries[:1], aggregated, {}, tmp_path)
+    assert [line for line in stale if "profiles.svg is stale" in line]
 
 
-def test_the_page_shows_every_table(tmp_path: Path):
-    grid, keywords = "klrl/GridNavigation-v0", "klrl/Keywords-v0"
-    entries = [
-        made("ours", grid, [0.6, 0.7]),
-        made("ours", keywords, [0.5, 0.6]),
-        made("theirs", keywords, [0.1, 0.2]),
-    ]
-    text = page_text(entries, aggregate(entries), tmp_path, History(), [])
-    for part in ("Apart", "figures/profiles.svg", "Which of two wins", "1 of 2: Keywords-v0", "<td>(1)</td>"):
-        assert part in text
-    assert text.count("<details") == 3
+def test_a_card_of_another_task_is_stale():
+    line = "cards/GridNavigation-v0.json is stale: run `python -m leaderboard.cards`"
+    assert line not in problems([entry()], None, {card().env_id: card()}, ENTRIES)
+    other = card().model_copy(update={"task_sha256": "b" * 64})
+    assert line in problems([entry()], None, {other.env_id: other}, ENTRIES)
+
+
+def test_the_site_is_written_beside_what_is_committed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert builder.main(["--site", str(tmp_path / "site"), "--code", "https://example.org/klrl"]) == 0
+    page = (tmp_path / "site" / "entries" / "Keywords-v0--klq.html").read_text()
+    assert 'href="https://example.org/klrl/agents/klq.py"' in page
+    for wrong in (["--site", "x", "--check"], ["--code", "javascript:alert(1)"]):
+        with pytest.raises(SystemExit):
+            builder.main(wrong)
+    assert "--code must begin with http" in capsys.readouterr().err
 
 
 def test_nobody_enters_as_older():

@@ -1,0 +1,112 @@
+"""Charts as geometry: what is drawn lies where its numbers say."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from klrl_envs.results.look import styles
+from leaderboard.charts import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axis,
+    Plane,
+    bars_of,
+    curves_of,
+    path_of,
+    plane_of,
+    profiles_of,
+)
+from leaderboard.exhibits import Exhibit, SeedCurve
+from tests.leaderboard.entries import board_of, card, made
+
+GRID = "klrl/GridNavigation-v0"
+
+
+def plane(*names_and_changes: tuple[str, dict[str, Any]]) -> Plane:
+    entries = [made(name, GRID, [0.5, 0.6], **changes) for name, changes in names_and_changes]
+    board = board_of(*entries, cards={GRID: card()})
+    return plane_of(card(), board.entries, board.style, board.facets)
+
+
+def test_an_axis_is_straight_and_its_ticks_are_round() -> None:
+    axis = Axis("x", -2.0, 8.0, 100.0, 200.0)
+    assert (axis(-2.0), axis(8.0), axis(3.0)) == (100.0, 200.0, 150.0)
+    assert axis.ticks == [(100.0, "-2"), (120.0, "0"), (140.0, "2"), (160.0, "4"), (180.0, "6"), (200.0, "8")]
+    thousands = Axis("tokens", 0, 2_000_000, 0.0, 100.0).ticks
+    assert (50.0, "1M") in thousands and (25.0, "500k") in thousands
+
+
+def test_the_optimum_lies_on_the_frontier_and_the_reference_at_its_end() -> None:
+    shown = plane(("ours", {}))
+    places = re.findall(r"([-\d.]+),([-\d.]+)", shown.frontier)
+    reference, optimum = shown.landmarks
+    assert tuple(map(float, places[0])) == pytest.approx(reference.at, abs=0.11)
+    assert min(
+        abs(float(x) - optimum.at[0]) + abs(float(y) - optimum.at[1]) for x, y in places
+    ) < 0.3  # fmt: skip
+    rising = [float(y) for _, y in places]
+    assert all(later <= earlier for earlier, later in pairwise(rising)), "reward grows with KL"
+    assert f"{card().expected_reward:.1f}" in optimum.tip
+    assert shown.on_frontier and all(LEFT <= mark.at[0] <= RIGHT for mark in shown.on_frontier)
+
+
+def test_an_agent_lies_where_its_means_say_and_tells_them() -> None:
+    [mark] = plane(("ours", {})).agents
+    shown = plane(("ours", {}))
+    assert mark.at == (shown.x(2.0), shown.y(66.0)) and mark.seeds == (mark.at, mark.at)
+    assert mark.tip == ("1. ours: score 0.550 [0.500, 0.600], expected reward 66.0 at 2.00 nats, seeds: 2")
+    assert mark.facets["kind"] == ["learner"] and mark.number == 1
+
+
+def test_an_agent_far_away_stands_at_the_edge_and_says_so() -> None:
+    shown = plane(("far", {"kl": 500.0, "objective": -3934.0, "regret": 4015.0}))
+    [mark] = shown.agents
+    assert LEFT < mark.at[0] < RIGHT and TOP < mark.at[1] < BOTTOM
+    assert "at 500 nats, beyond the edge" in mark.tip
+
+
+def test_a_law_is_drawn_as_pairs_of_bars() -> None:
+    law = card().law
+    drawn = bars_of(law)
+    assert len(drawn.bars) == len(law.rewards)
+    for bar, before, after in zip(drawn.bars, law.reference, law.optimal):
+        (left, top, wide, high), (second, _, _, higher) = bar.reference, bar.optimal
+        assert top + high == pytest.approx(BOTTOM, abs=0.11) and second == pytest.approx(
+            left + wide, abs=0.11
+        )
+        assert (high > higher) == (before > after) or abs(high - higher) < 0.2
+        assert left >= LEFT and second + wide <= RIGHT + 0.11
+    edges = [bar.optimal[0] + bar.optimal[2] for bar in drawn.bars]
+    assert all(bar.reference[0] >= edge - 0.11 for edge, bar in zip(edges, drawn.bars[1:])), "none overlap"
+
+
+def test_profiles_begin_at_one_and_curves_end_where_their_runs_did() -> None:
+    board = board_of(made("ours", GRID, [0.6, 0.7]), made("theirs", GRID, [0.2, 0.3]))
+    shown = profiles_of(board.entries, board.aggregate, board.style)
+    assert shown is not None and [line.name for line in shown.lines] == ["ours: 0.650", "theirs: 0.250"]
+    assert shown.lines[0].path.startswith(path_of([(shown.x(shown.x.low), shown.y(1.0))]))
+    assert profiles_of([], board_of().aggregate, {}) is None
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_curves_show_scores_or_rewards(scored: bool) -> None:
+    curve = SeedCurve(
+        seed=3, spent=200, tokens=(100, 200), score=(0.25, None) if scored else None,
+        expected_reward=(2.0, 4.0), kl=(None, 1.0),
+    )  # fmt: skip
+    exhibit = Exhibit(
+        env_id=GRID, agent="ours", task_sha256="a" * 64, approximate=False, curves=(curve,), texts_seed=None,
+        texts=(),
+    )  # fmt: skip
+    shown = curves_of(exhibit, styles(["ours"])["ours"][0])
+    assert shown is not None
+    expected = "seed 3: 0.250 after 100 tokens" if scored else "seed 3: 4.00 after 200 tokens"
+    assert [line.name for line in shown.lines] == [expected]
+    assert (shown.level is not None) == scored
+    assert curves_of(exhibit.model_copy(update={"curves": ()}), "#000") is None
