@@ -116,18 +116,58 @@ class Decoder:
                 f"the network's context has {context}"
             )
         self._weights = weights
-        shape = (2, count, weights.heads, length, weights.rotation.shape[1])
-        self._lay([weights.rotation.new_zeros(shape) for _ in weights.blocks])
+        self._shared: list[Tensor] = []
+        self._read_by_all: list[Tensor] = []
         device = weights.embedding.device
         self._lengths = torch.zeros(count, dtype=torch.int64, device=device)
         self._every = torch.arange(count, device=device)
         self._positions = torch.arange(length, device=device)
         self._fixed = device.type != "cpu" if fixed is None else fixed
+        self._lay(self._blank(length if self._fixed else 0))
+
+    def _blank(self, places: int) -> list[Tensor]:
+        """Keys and values of so many positions: zeros [2, N, heads, places, size / 2], complex."""
+        rotation = self._weights.rotation
+        shape = (2, len(self._every), self._weights.heads, places, rotation.shape[1])
+        return [rotation.new_zeros(shape) for _ in self._weights.blocks]
 
     def _lay(self, pairs: list[Tensor]) -> None:
-        """Take these as keys and values [2, N, heads, L, size / 2], complex, a block each."""
+        """Take these as keys and values, as ``_blank`` has them."""
         self._pairs = pairs
         self._read = [torch.view_as_real(each).flatten(-2).flatten(1, 2) for each in pairs]
+
+    def _have(self, places: int) -> None:
+        """Have room for so many positions of each lane's own; where it grows, at least twofold."""
+        room = self._pairs[0].shape[3]
+        if places <= room:
+            return
+        pairs = self._blank(min(max(places, 2 * room), len(self._positions) - self._offset))
+        for larger, smaller in zip(pairs, self._pairs, strict=True):
+            larger[:, :, :, :room] = smaller
+        self._lay(pairs)
+
+    def _share(self, shared: list[Tensor]) -> None:
+        """Begin anew behind what all lanes share: keys and values [2, heads, S, size / 2], complex, a block
+        each; nothing where it is empty.
+        """
+        self._shared = shared
+        self._read_by_all = [torch.view_as_real(each).flatten(-2) for each in shared]
+        self._lay(self._blank(0))
+
+    @property
+    def _offset(self) -> int:
+        """Positions S that all lanes share."""
+        return self._shared[0].shape[2] if self._shared else 0
+
+    def _part(self) -> None:
+        """Give each lane its own copy of what all shared."""
+        known = zip(self._pairs, self._shared, strict=True)
+        own = [
+            torch.cat((shared[:, None].expand(-1, len(self._every), -1, -1, -1), pairs), dim=3)
+            for pairs, shared in known
+        ]
+        self._share([])
+        self._lay(own)
 
     def start(
         self, tokens: Tensor, lengths: Tensor, *, lanes: Tensor | None = None, rows: Tensor | None = None
@@ -135,10 +175,16 @@ class Decoder:
         """Put lanes [K] at texts tokens [U, T], start token included: lane k at row rows[k], of lengths[k].
 
         Returns the states [K, width] of their last tokens. Without ``lanes`` all are meant, in their order,
-        and without ``rows`` each row once, in their order.
+        and without ``rows`` each row once, in their order. Where all are put at one row, they share what is
+        known of it.
         """
         weights = self._weights
+        if lanes is None and rows is not None and len(tokens) == 1 and not self._fixed:
+            return self._start_together(tokens, lengths)
+        if self._shared:
+            self._share([]) if lanes is None else self._part()
         count, length = tokens.shape
+        self._have(length)
         rotation = weights.rotation[:length, None]
         x = F.embedding(tokens.flatten(), weights.embedding)
         last = (self._every[: len(lengths)] if rows is None else rows) * length + lengths - 1
@@ -160,6 +206,14 @@ class Decoder:
         self._lengths[slice(None) if lanes is None else lanes] = lengths
         return self._normalised(x)
 
+    def _start_together(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """All lanes at the one text tokens [1, T], of lengths [N], which are equal: ``start``, at once."""
+        one, length = Decoder(self._weights, 1, int(lengths[0]), fixed=False), int(lengths[0])
+        states = one.start(tokens[:, :length], lengths[:1])
+        self._share([pairs[:, 0] for pairs in one._pairs])
+        self._lengths[:] = length
+        return states.expand(len(self._every), -1).contiguous()
+
     def step(self, tokens: Tensor, active: Tensor | None = None) -> Tensor:
         """Append tokens [N]; lanes that are not ``active`` bool [N] keep their length.
 
@@ -170,31 +224,49 @@ class Decoder:
         if not self._fixed:
             seen, together = self._extent(active)
         # a lane that is full rests, and what is written to its last place is never read
+        offset = self._offset
+        self._have(seen - offset)
         where = seen - 1 if together else self._lengths.clamp_max(len(self._positions) - 1)
         rotation = weights.rotation[where] if together else weights.rotation[where, None]
         later = None
         if not together:
-            later = self._positions[:seen] > self._lengths[:, None]
+            later = self._positions[offset:seen] > self._lengths[:, None]
             later = later.repeat_interleave(weights.heads, dim=0)[:, None]
         x = F.embedding(tokens, weights.embedding)
-        for block, pairs, read in zip(weights.blocks, self._pairs, self._read, strict=True):
+        for number, (block, pairs, read) in enumerate(
+            zip(weights.blocks, self._pairs, self._read, strict=True)
+        ):
             query, key, value = self._project(x, block, tokens.shape).unbind(dim=1)
             query = torch.view_as_real(query * rotation).view(read.shape[1], 1, -1)
             if together:
-                place = pairs.select(3, seen - 1)
+                place = pairs.select(3, seen - 1 - offset)
                 torch.mul(key, rotation, out=place[0])
                 place[1] = value
             else:
-                pairs[0, self._every, :, where] = key * rotation
-                pairs[1, self._every, :, where] = value
-            keys, values = read[:, :, :seen]
+                pairs[0, self._every, :, where - offset] = key * rotation
+                pairs[1, self._every, :, where - offset] = value
+            keys, values = read[:, :, : seen - offset]
             scores = torch.bmm(query, keys.transpose(1, 2))
             if later is not None:
                 scores.masked_fill_(later, -torch.inf)
-            attended = torch.bmm(scores.softmax(dim=2), values)
+            if self._shared:
+                attended = self._attend(query, scores, values, *self._read_by_all[number])
+            else:
+                attended = torch.bmm(scores.softmax(dim=2), values)
             x = self._merge(x, attended.view(x.shape), block)
         self._lengths += 1 if active is None else active.long()
         return self._normalised(x)
+
+    def _attend(self, query: Tensor, scores: Tensor, values: Tensor, keys: Tensor, shared: Tensor) -> Tensor:
+        """What queries [N heads, 1, size] get from their own values, whose scores [N heads, 1, M] are known,
+        and from those that all lanes share, keys and values [heads, S, size]: one product for all lanes.
+        """
+        heads, size = keys.shape[0], keys.shape[2]
+        together = torch.bmm(query.view(-1, heads, size).transpose(0, 1), keys.transpose(1, 2))
+        both = torch.cat((together.transpose(0, 1).reshape(len(query), 1, -1), scores), dim=2).softmax(dim=2)
+        weight, own = both.split((keys.shape[1], values.shape[1]), dim=2)
+        seen = torch.bmm(weight.view(-1, heads, keys.shape[1]).transpose(0, 1), shared)
+        return torch.baddbmm(seen.transpose(0, 1).reshape(len(query), 1, size), own, values)
 
     def keep(self, lanes: Tensor) -> None:
         """Go on with lanes [K] alone, in this order."""

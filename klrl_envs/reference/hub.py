@@ -242,6 +242,16 @@ class HubLanes:
         self._logits = torch.where(going[:, None], logits, self._logits)
         self._rows = None
 
+    def keep(self, lanes: IntArray) -> None:
+        """See ``ReferenceLanes.keep``."""
+        chosen = self._tensor(lanes)
+        if self._cache is not None:
+            self._cache.batch_select_indices(chosen)
+        self._mask, self._hidden, self._logits = (
+            each[chosen] for each in (self._mask, self._hidden, self._logits)
+        )
+        self._rows = None
+
     def log_probs(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.log_probs``; float32."""
         return self.rows().cpu().numpy()

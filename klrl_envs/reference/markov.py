@@ -215,6 +215,10 @@ class MarkovLanes:
         """See ``ReferenceLanes.step``."""
         self.context = np.where(active, self._reference.next_context(self.context, tokens), self.context)
 
+    def keep(self, lanes: IntArray) -> None:
+        """See ``ReferenceLanes.keep``."""
+        self.context = self.context[lanes]
+
     def log_probs(self) -> FloatArray:
         """See ``ReferenceLanes.log_probs``."""
         return self._reference.rows(self.context)

@@ -24,6 +24,10 @@ class ReferenceLanes(Protocol):
         """Append tokens [N] to the lanes where active [N]; the others stay as they are."""
         ...
 
+    def keep(self, lanes: IntArray) -> None:
+        """Go on with the sequences of lanes [K] alone, in this order."""
+        ...
+
     def log_probs(self) -> LogProbs:
         """log pi0(.|s) [N, V] in nats at the current sequences; computed once and cached."""
         ...

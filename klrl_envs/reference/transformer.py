@@ -196,6 +196,15 @@ class TransformerLanes:
                 states = torch.where(going[:, None], states, self._states)
             self._become(states)
 
+    def keep(self, lanes: IntArray) -> None:
+        """See ``ReferenceLanes.keep``."""
+        import torch
+
+        with torch.no_grad():
+            chosen = torch.as_tensor(lanes, device=self._device)
+            self._decoder.keep(chosen)
+            self._become(self._states[chosen])
+
     def log_probs(self) -> NDArray[np.float32]:
         """See ``ReferenceLanes.log_probs``; float32."""
         return self.rows().cpu().numpy()
