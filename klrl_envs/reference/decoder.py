@@ -264,9 +264,9 @@ class Decoder:
         heads, size = keys.shape[0], keys.shape[2]
         together = torch.bmm(query.view(-1, heads, size).transpose(0, 1), keys.transpose(1, 2))
         both = torch.cat((together.transpose(0, 1).reshape(len(query), 1, -1), scores), dim=2).softmax(dim=2)
-        weight, own = both.split((keys.shape[1], values.shape[1]), dim=2)
-        seen = torch.bmm(weight.view(-1, heads, keys.shape[1]).transpose(0, 1), shared)
-        return torch.baddbmm(seen.transpose(0, 1).reshape(len(query), 1, size), own, values)
+        count = keys.shape[1]
+        seen = torch.bmm(both[:, 0, :count].view(-1, heads, count).transpose(0, 1), shared)
+        return torch.baddbmm(seen.transpose(0, 1).reshape(len(query), 1, size), both[:, :, count:], values)
 
     def keep(self, lanes: Tensor) -> None:
         """Go on with lanes [K] alone, in this order."""
