@@ -8,10 +8,10 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format record leaderboard clean
+.PHONY: help demo test quick check format record leaderboard docs linkcheck test-all test-docs clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # Threads that wait asleep: spinning ones slow each other down tenfold where another process has a core.
 demo: export OMP_WAIT_POLICY = PASSIVE
@@ -22,12 +22,15 @@ demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the opti
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(PYTEST)
+	$(PYTEST) -m "not docs"
 	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
 
 quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
 	$(BIN)/ruff check
 	$(PYTEST) -q -m "not slow"
+
+test-all: test ## all of test, and what takes its time: the site, and every cell of its pages
+test-all: test-docs
 
 check: $(VENV)/test.stamp ## ruff and pyright only
 	$(BIN)/ruff check
@@ -46,8 +49,20 @@ leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the
 	$(BIN)/python -m leaderboard.plots
 	$(BIN)/python -m leaderboard.build
 
-clean: ## remove .venv and the caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+# -W: a warning is an error. What a page's cells print is kept in build/docs, and computed again where they moved.
+SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
+docs: $(VENV)/docs.stamp ## build the documentation into build/docs/html, and check the links within it
+	$(SPHINX) -b html docs build/docs/html
+	$(BIN)/python -m docs.links build/docs/html
+
+linkcheck: $(VENV)/docs.stamp ## ask every address that the documentation names whether it is there
+	$(SPHINX) -b linkcheck docs build/docs/linkcheck
+
+test-docs: $(VENV)/test.stamp docs
+	$(PYTEST) tests/docs
+
+clean: ## remove .venv, the caches and the built documentation
+	rm -rf $(VENV) .pytest_cache .ruff_cache build/docs docs/api docs/environments docs/repository
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -64,3 +79,7 @@ $(VENV)/current-gymnasium.stamp: | $(BIN)/python
 $(VENV)/test.stamp: $(INPUTS) | $(BIN)/python
 	$(PIP) -e '.[agents,build,plots,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/docs.stamp: $(INPUTS) | $(BIN)/python
+	$(PIP) -e '.[agents,plots,docs]'
+	@touch $@

@@ -1,0 +1,59 @@
+"""Docstrings for Sphinx: they are written for people who read code, with Markdown's indented examples.
+
+Signs as in pi* and log pi(.|s) stand in them, which reStructuredText would take for its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+CODE = re.compile(r"(``.+?``|`[^`]+`)")
+SIGNS = re.compile(r"(?<!\\)([*|])")
+
+
+def indentation(line: str) -> int:
+    """Spaces before a line."""
+    return len(line) - len(line.lstrip())
+
+
+def mark_examples(lines: list[str]) -> list[str]:
+    """Indented blocks behind a paragraph that is not indented, as literal blocks."""
+    result: list[str] = []
+    last = ""
+    for line in lines:
+        begins = bool(line.strip()) and indentation(line) > 0 and result[-1:] == [""]
+        if begins and indentation(last) == 0 and last and not last.endswith("::"):
+            result += ["::", ""]
+        result.append(line)
+        last = line if line.strip() else last
+    return result
+
+
+def escape_signs(lines: list[str]) -> list[str]:
+    """Signs escaped outside code and literal blocks."""
+    result: list[str] = []
+    literal, opener = False, 0
+    for line in lines:
+        if literal and line.strip() and indentation(line) <= opener:
+            literal = False
+        result.append(line if literal else escaped(line))
+        if not literal and line.rstrip().endswith("::") and not line.lstrip().startswith(".."):
+            literal, opener = True, indentation(line)
+    return result
+
+
+def escaped(line: str) -> str:
+    """A line with its signs escaped outside code."""
+    parts = CODE.split(line)
+    return "".join(part if part.startswith("`") else SIGNS.sub(r"\\\1", part) for part in parts)
+
+
+def before_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Sphinx's event ``autodoc-process-docstring``, before sections are read."""
+    lines[:] = mark_examples(lines)
+
+
+def after_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """The same event, when sections have become fields."""
+    lines[:] = escape_signs(lines)
