@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections import defaultdict
 from pathlib import Path
@@ -26,7 +27,7 @@ TITLES = {
 """Title of the names of each room, in the order of the table of contents."""
 OPTIONS = {
     "class": "   :members:\n   :show-inheritance:\n",
-    "module": "   :members:\n   :imported-members:\n",
+    "module": "   :members:\n",
     "data": "   :no-value:\n",
     "function": "",
 }
@@ -84,7 +85,17 @@ def directive(name: str) -> str:
         kind = "function"
     else:
         kind = "module" if value is None or isinstance(value, ModuleType) else "data"
-    return f".. auto{kind}:: {name}\n{OPTIONS[kind]}"
+    return f".. auto{kind}:: {name}\n{OPTIONS[kind]}{imported(name) if kind == 'module' else ''}"
+
+
+def imported(name: str) -> str:
+    """The options of a module that lists names of others: all of them, but for classes that the facade has."""
+    module = importlib.import_module(name)
+    listed = getattr(module, "__all__", None)
+    if listed is None:
+        return ""
+    known = [each for each in listed if each in klrl_envs.__all__ and inspect.isclass(getattr(module, each))]
+    return "   :imported-members:\n" + (f"   :exclude-members: {', '.join(known)}\n" if known else "")
 
 
 def page(title: str, directives: list[str]) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
 SIGNS = re.compile(r"(?<!\\)([*|])")
+PLURAL = re.compile(r"(``.+?``|`[^`]+`)(?=\w)")
+"""Code that a letter follows."""
 
 
 def indentation(line: str) -> int:
@@ -17,12 +19,15 @@ def indentation(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def mark_examples(lines: list[str]) -> list[str]:
-    """Indented blocks behind a paragraph that is not indented, as literal blocks."""
+def mark_blocks(lines: list[str]) -> list[str]:
+    """Indented blocks behind a paragraph that is not indented, as literal blocks; lists apart from what is above."""
     result: list[str] = []
     last = ""
     for line in lines:
         begins = bool(line.strip()) and indentation(line) > 0 and result[-1:] == [""]
+        above = result[-1] if result else ""
+        if line.startswith("- ") and above and indentation(above) == 0 and not above.startswith("- "):
+            result.append("")
         if begins and indentation(last) == 0 and last and not last.endswith("::"):
             result += ["::", ""]
         result.append(line)
@@ -45,13 +50,13 @@ def escape_signs(lines: list[str]) -> list[str]:
 
 def escaped(line: str) -> str:
     """A line with its signs escaped outside code."""
-    parts = CODE.split(line)
+    parts = CODE.split(PLURAL.sub(r"\1\\ ", line))
     return "".join(part if part.startswith("`") else SIGNS.sub(r"\\\1", part) for part in parts)
 
 
 def before_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Sphinx's event ``autodoc-process-docstring``, before sections are read."""
-    lines[:] = mark_examples(lines)
+    lines[:] = mark_blocks(lines)
 
 
 def after_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:

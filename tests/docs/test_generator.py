@@ -94,12 +94,13 @@ def test_signs_are_escaped_outside_code() -> None:
     assert docstrings.escape_signs(["pi* and (.|s), ``a*b``, `c|d`", "x::", "", "    a * b", "", "b*"]) == [
         r"pi\* and (.\|s), ``a*b``, `c|d`", "x::", "", "    a * b", "", r"b\*",
     ]  # fmt: skip
-    assert docstrings.escape_signs([r"\*\*kwargs"]) == [r"\*\*kwargs"]
+    assert docstrings.escape_signs([r"\*\*kwargs", "`part`s"]) == [r"\*\*kwargs", r"`part`\ s"]
 
 
 def test_indented_examples_become_literal_blocks() -> None:
     text = ["So:", "", "    x = 1", "    y = 2", "", "Args:", "    x: is", "", "    z"]
-    assert docstrings.mark_examples(text) == [*text[:2], "::", "", *text[2:]]
+    assert docstrings.mark_blocks(["These:", "- a", "  b", "- c"]) == ["These:", "", "- a", "  b", "- c"]
+    assert docstrings.mark_blocks(text) == [*text[:2], "::", "", *text[2:]]
 
 
 def test_the_citation_has_what_the_file_says() -> None:
