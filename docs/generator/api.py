@@ -89,7 +89,7 @@ def directive(name: str) -> str:
 
 
 def imported(name: str) -> str:
-    """The options of a module that lists names of others: all of them, but for classes that the facade has."""
+    """The options of a module that lists names of others: all, but for classes that the facade has."""
     module = importlib.import_module(name)
     listed = getattr(module, "__all__", None)
     if listed is None:

@@ -20,7 +20,7 @@ def indentation(line: str) -> int:
 
 
 def mark_blocks(lines: list[str]) -> list[str]:
-    """Indented blocks behind a paragraph that is not indented, as literal blocks; lists apart from what is above."""
+    """Indented blocks behind a paragraph that is not indented, as literal blocks; lists apart from it."""
     result: list[str] = []
     last = ""
     for line in lines:
