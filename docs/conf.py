@@ -36,11 +36,13 @@ html_title = f"klrl {version}"
 html_static_path = ["_static"]
 html_css_files = ["klrl.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # parts of the README begin below the title
+# Parts of the README begin below the title; names of fields are looked up in every class.
+suppress_warnings = ["myst.header", "ref.python"]
 
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "docs" / "cells")

@@ -78,10 +78,10 @@ def pages_of(path: Path, root: Path, docs: Path) -> Iterator[Path]:
 def sections(text: str) -> dict[str, str]:
     """A page by its sections, each under a name made of its title, and what stands before them as "top"."""
     top, *rest = re.split(r"^## ", text, flags=re.MULTILINE)
-    parts = {"top": top.partition("\n")[2].strip() + "\n"}
+    parts = {"top": top.partition("\n")[2].strip("\n") + "\n"}
     for part in rest:
         title, _, body = part.partition("\n")
-        parts[re.sub(r"\W+", "-", title.lower()).strip("-")] = body.strip() + "\n"
+        parts[re.sub(r"\W+", "-", title.lower()).strip("-")] = body.strip("\n") + "\n"
     return parts
 
 

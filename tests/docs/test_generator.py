@@ -45,7 +45,7 @@ def test_every_environment_has_a_transcript_to_show(row: klrl_envs.Row) -> None:
 
 def test_links_of_the_repository_become_links_of_the_site(tmp_path: Path) -> None:
     root, docs = tmp_path / "root", tmp_path / "docs"
-    write(root / "README.md", "# t\n\nhello\n\n## Two parts\n\n[a](deep/a.md#x) [code](deep/code.py)\n")
+    write(root / "README.md", "# t\n\nhello\n\n## Two parts\n\n    make it\n\n[a](deep/a.md#x) [code](deep/code.py)\n")
     write(
         root / "deep" / "a.md",
         "# a\n\n[up](../README.md) [web](https://example.org) ![p](p.png) [here](#x)\n",
@@ -55,7 +55,7 @@ def test_links_of_the_repository_become_links_of_the_site(tmp_path: Path) -> Non
     stale = write(docs / "repository" / "stale.md", "")
     repository.write_pages(root, docs, starts=("README.md",))
     part = (docs / "repository" / "README" / "two-parts.md").read_text()
-    assert "[a](/repository/deep/a.md#x) [code](/repository/deep/code.py.md)" in part
+    assert part == "    make it\n\n[a](/repository/deep/a.md#x) [code](/repository/deep/code.py.md)\n"
     page = (docs / "repository" / "deep" / "a.md").read_text()
     assert "[up](/index.md) [web](https://example.org) ![p](/repository/deep/p.png) [here](#x)" in page
     assert "`````python" in (docs / "repository" / "deep" / "code.py.md").read_text()
