@@ -26,7 +26,7 @@ TITLES = {
 }
 """Title of the names of each room, in the order of the table of contents."""
 OPTIONS = {
-    "class": "   :members:\n   :show-inheritance:\n",
+    "class": "   :members:\n",
     "module": "   :members:\n",
     "data": "   :no-value:\n",
     "function": "",

@@ -14,6 +14,10 @@ PLURAL = re.compile(r"(``.+?``|`[^`]+`)(?=\w)")
 """Code that a letter follows."""
 
 
+SEVERAL = re.compile(r"^:(?P<kind>ivar|param) (?P<names>\w+(?:, \w+)+):")
+"""A field of several names, whose spaces Sphinx would take for the end of a type."""
+
+
 def indentation(line: str) -> int:
     """Spaces before a line."""
     return len(line) - len(line.lstrip())
@@ -61,4 +65,9 @@ def before_napoleon(app: Any, what: str, name: str, value: Any, options: Any, li
 
 def after_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """The same event, when sections have become fields."""
-    lines[:] = escape_signs(lines)
+    lines[:] = [SEVERAL.sub(joined, line) for line in escape_signs(lines)]
+
+
+def joined(match: re.Match[str]) -> str:
+    """A field's names without spaces."""
+    return f":{match['kind']} {match['names'].replace(', ', ',')}:"

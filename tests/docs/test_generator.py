@@ -45,7 +45,10 @@ def test_every_environment_has_a_transcript_to_show(row: klrl_envs.Row) -> None:
 
 def test_links_of_the_repository_become_links_of_the_site(tmp_path: Path) -> None:
     root, docs = tmp_path / "root", tmp_path / "docs"
-    write(root / "README.md", "# t\n\nhello\n\n## Two parts\n\n    make it\n\n[a](deep/a.md#x) [code](deep/code.py)\n")
+    write(
+        root / "README.md",
+        "# t\n\nhello\n\n## Two parts\n\n    make it\n\n[a](deep/a.md#x) [code](deep/code.py)\n",
+    )
     write(
         root / "deep" / "a.md",
         "# a\n\n[up](../README.md) [web](https://example.org) ![p](p.png) [here](#x)\n",
@@ -95,6 +98,12 @@ def test_signs_are_escaped_outside_code() -> None:
         r"pi\* and (.\|s), ``a*b``, `c|d`", "x::", "", "    a * b", "", r"b\*",
     ]  # fmt: skip
     assert docstrings.escape_signs([r"\*\*kwargs", "`part`s"]) == [r"\*\*kwargs", r"`part`\ s"]
+
+
+def test_a_field_of_several_names_stays_one() -> None:
+    lines = [":ivar lower, upper: bounds", ":ivar value: pi*"]
+    docstrings.after_napoleon(None, "class", "", None, None, lines)
+    assert lines == [":ivar lower,upper: bounds", r":ivar value: pi\*"]
 
 
 def test_indented_examples_become_literal_blocks() -> None:
