@@ -10,10 +10,6 @@ from typing import Any
 
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
 SIGNS = re.compile(r"(?<!\\)([*|])")
-PLURAL = re.compile(r"(``.+?``|`[^`]+`)(?=\w)")
-"""Code that a letter follows."""
-
-
 SEVERAL = re.compile(r"^:(?P<kind>ivar|param) (?P<names>\w+(?:, \w+)+):")
 """A field of several names, whose spaces Sphinx would take for the end of a type."""
 
@@ -53,9 +49,14 @@ def escape_signs(lines: list[str]) -> list[str]:
 
 
 def escaped(line: str) -> str:
-    """A line with its signs escaped outside code."""
-    parts = CODE.split(PLURAL.sub(r"\1\\ ", line))
-    return "".join(part if part.startswith("`") else SIGNS.sub(r"\\\1", part) for part in parts)
+    """A line with its signs escaped outside code, and code that a letter follows, as in a plural, ended."""
+    parts = CODE.split(line)
+    for place, part in enumerate(parts):
+        if not part.startswith("`"):
+            parts[place] = SIGNS.sub(r"\\\1", part)
+        elif parts[place + 1][:1].isalnum():
+            parts[place] += "\\ "
+    return "".join(parts)
 
 
 def before_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
