@@ -24,7 +24,6 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "docs.generator.extension",
 ]
@@ -50,6 +49,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_merge_streams = True
+nb_output_stderr = "remove"  # warnings of other libraries; what fails stops the build
 # Where TRL is not installed its page has no output; the test of the page says so, too.
 nb_execution_excludepatterns = [] if find_spec("trl") else ["tutorials/trl.md"]
 
