@@ -33,7 +33,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-SETTINGS = {"svg.hashsalt": "klrl", "font.size": 10, "savefig.bbox": "tight"}
+SETTINGS: dict[Any, Any] = {"svg.hashsalt": "klrl", "font.size": 10, "savefig.bbox": "tight"}
 
 
 def write_pages(docs: Path = DOCS, rows: tuple[Row, ...] = REGISTRY) -> set[Path]:
