@@ -52,7 +52,7 @@ def escaped(line: str) -> str:
     """A line with its signs escaped outside code, and code that a letter follows, as in a plural, ended."""
     parts = CODE.split(line)
     for place, part in enumerate(parts):
-        if not part.startswith("`"):
+        if place % 2 == 0:
             parts[place] = SIGNS.sub(r"\\\1", part)
         elif parts[place + 1][:1].isalnum():
             parts[place] += "\\ "

@@ -98,6 +98,7 @@ def test_signs_are_escaped_outside_code() -> None:
         r"pi\* and (.\|s), ``a*b``, `c|d`", "x::", "", "    a * b", "", r"b\*",
     ]  # fmt: skip
     assert docstrings.escape_signs([r"\*\*kwargs", "`part`s"]) == [r"\*\*kwargs", r"`part`\ s"]
+    assert docstrings.escape_signs(["`open* ``", "``a``b*"]) == [r"`open* ``", r"``a``\ b\*"]
 
 
 def test_a_field_of_several_names_stays_one() -> None:
