@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser quick check format record leaderboard board clean
+.PHONY: help demo test test-all browser test-docs quick check format record leaderboard board docs linkcheck clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,19 +22,20 @@ demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the opti
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(PYTEST) -m "not browser"
+	$(PYTEST) -m "not browser and not docs"
 	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
 
 # What test-all has beside make test, a line each.
-test-all: test ## make test, and the slower rest: pages in a browser
+test-all: test ## make test, and the slower rest: pages in a browser, the documentation and its cells
 test-all: browser
+test-all: test-docs
 
 browser: $(VENV)/test.stamp ## the pages in a headless Chromium, which must be there (apt-get install chromium)
 	$(BIN)/python -m pytest -m browser
 
 quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
 	$(BIN)/ruff check
-	$(PYTEST) -q -m "not slow and not browser"
+	$(PYTEST) -q -m "not slow and not browser and not docs"
 
 check: $(VENV)/test.stamp ## ruff and pyright only
 	$(BIN)/ruff check
@@ -58,8 +59,21 @@ leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the
 board: $(VENV)/demo.stamp ## the whole board, a page an entry and an environment, in build/board
 	$(BIN)/python -m leaderboard.build --site build/board
 
-clean: ## remove .venv and the caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+# -W: a warning is an error. What a page's cells print is kept in build/docs, and computed again where they moved.
+SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
+docs: $(VENV)/docs.stamp ## build the documentation and the board into build/docs/html, and check the links within it
+	$(SPHINX) -b html docs build/docs/html
+	$(BIN)/python -m docs.links build/docs/html
+	$(BIN)/python -m leaderboard.build --site build/docs/html/board
+
+linkcheck: $(VENV)/docs.stamp ## ask every address that the documentation names whether it is there
+	$(SPHINX) -b linkcheck docs build/docs/linkcheck
+
+test-docs: $(VENV)/test.stamp docs
+	$(PYTEST) -m docs tests/docs
+
+clean: ## remove .venv, the caches and what was built
+	rm -rf $(VENV) .pytest_cache .ruff_cache build/board build/docs docs/api docs/environments docs/repository
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("klrl needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -76,3 +90,7 @@ $(VENV)/current-gymnasium.stamp: | $(BIN)/python
 $(VENV)/test.stamp: $(INPUTS) | $(BIN)/python
 	$(PIP) -e '.[agents,build,plots,dev]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/docs.stamp: $(INPUTS) | $(BIN)/python
+	$(PIP) -e '.[agents,plots,docs]'
+	@touch $@

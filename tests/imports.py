@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("klrl_envs", "agents", "benchmarks", "leaderboard", "examples")
+FOLDERS = ("klrl_envs", "agents", "benchmarks", "leaderboard", "examples", "docs")
 
 
 def module_name(path: Path, root: Path = ROOT) -> str:

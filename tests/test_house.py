@@ -43,6 +43,7 @@ ALLOWED_OUTSIDE = {
     "benchmarks": {"benchmarks", "klrl_envs", "leaderboard"},
     "leaderboard": {"leaderboard", "klrl_envs"},
     "examples": {"examples", "klrl_envs"},
+    "docs": {"docs", "klrl_envs"},
     "klrl_envs": {"klrl_envs"},
 }
 
@@ -121,7 +122,7 @@ def test_every_module_lies_in_a_room() -> None:
 
 
 def test_outside_packages_have_an_empty_init() -> None:
-    for folder in ("agents", "benchmarks", "leaderboard", "examples"):
+    for folder in ("agents", "benchmarks", "leaderboard", "examples", "docs"):
         init = ROOT / folder / "__init__.py"
         assert init.exists() and init.read_text() == "", f"{init} must be there and empty"
 

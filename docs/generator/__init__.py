@@ -1,0 +1,1 @@
+"""What the site shows that nobody writes by hand: made anew for each build, and not in git."""
