@@ -21,9 +21,9 @@ from unittest import mock
 
 import gymnasium as gym
 
-import klrl_envs
 from examples.common import ENV_ID, KL_COEF, LANES, STEPS, main
 from klrl_envs.policies import TorchPolicy
+from klrl_envs.wrappers import KLReward
 
 PAID_ID = "examples/PaidGridNavigation-v0"
 
@@ -46,7 +46,7 @@ def paid_env(**kwargs: Any) -> gym.Env[Any, Any]:
     def log_prob(features: Any) -> Any:
         return TorchPolicy(vars(sys.modules["__main__"])["agent"].actor).log_probs(features)
 
-    return klrl_envs.KLReward(gym.make(ENV_ID, **kwargs), KL_COEF, log_prob)
+    return KLReward(gym.make(ENV_ID, **kwargs), KL_COEF, log_prob)
 
 
 def train(tokens: int, seed: int) -> TorchPolicy:

@@ -11,6 +11,7 @@ import gymnasium as gym
 
 import klrl_envs
 from klrl_envs.policies import Policy
+from klrl_envs.wrappers import VectorKLReward
 
 ENV_ID = "klrl/GridNavigationFeatures-v0"
 """An exact environment whose reference is uniform: a network of any library begins close to it."""
@@ -28,7 +29,7 @@ def vector_env(log_prob: Callable[[Any], Any]) -> Any:
         log_prob: features [N, F] -> log pi(.|s) [N, V] of the policy that acts.
     """
     env = gym.make_vec(ENV_ID, LANES, "vector_entry_point", autoreset_mode="SameStep")
-    return klrl_envs.VectorKLReward(env, KL_COEF, log_prob)
+    return VectorKLReward(env, KL_COEF, log_prob)
 
 
 def main(train: Callable[[int, int], Policy], description: str | None, argv: list[str] | None = None) -> None:

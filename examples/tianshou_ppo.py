@@ -2,6 +2,9 @@
 
     pip install 'klrl-envs[tianshou]'
     python -m examples.tianshou_ppo
+
+Its trainer takes an info that only some steps have for missing values, and stops: the text of an episode, which
+its last step tells, is left out here.
 """
 
 from __future__ import annotations
@@ -19,9 +22,18 @@ from tianshou.trainer import OnPolicyTrainerParams
 from tianshou.utils.net.common import Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 
-import klrl_envs
 from examples.common import ENV_ID, KL_COEF, LANES, STEPS, main
 from klrl_envs.policies import TorchPolicy
+from klrl_envs.wrappers import KLReward
+
+
+class WithoutText(gym.Wrapper[Any, Any, Any, Any]):
+    """An episode's text is not told."""
+
+    def step(self, action: Any) -> Any:
+        """As the environment's."""
+        *result, info = self.env.step(action)
+        return *result, {name: value for name, value in info.items() if name != "text"}
 
 
 def train(tokens: int, seed: int) -> TorchPolicy:
@@ -44,7 +56,7 @@ def train(tokens: int, seed: int) -> TorchPolicy:
     )
 
     def paid_env() -> gym.Env[Any, Any]:
-        return klrl_envs.KLReward(gym.make(ENV_ID), KL_COEF, policy.log_probs)
+        return WithoutText(KLReward(gym.make(ENV_ID), KL_COEF, policy.log_probs))
 
     env = DummyVectorEnv([paid_env] * LANES)
     env.seed(seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from tensordict.nn import TensorDictModule
-from torchrl.collectors import SyncDataCollector
+from torchrl.collectors import Collector
 from torchrl.envs.libs.gym import GymWrapper
 from torchrl.modules import MLP, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
@@ -39,7 +39,7 @@ def train(tokens: int, seed: int) -> TorchPolicy:
     advantage = GAE(gamma=1.0, lmbda=0.95, value_network=critic)
     loss_of = ClipPPOLoss(actor, critic, entropy_bonus=False, normalize_advantage=False)
     optimizer = torch.optim.Adam(loss_of.parameters(), 1e-3)
-    for batch in SyncDataCollector(env, actor, frames_per_batch=LANES * STEPS, total_frames=tokens):
+    for batch in Collector(env, actor, frames_per_batch=LANES * STEPS, total_frames=tokens):
         for _ in range(EPOCHS):
             advantage(batch)
             for rows in torch.randperm(LANES * STEPS).split(MINIBATCH):
