@@ -38,7 +38,8 @@ def train(tokens: int, seed: int) -> CallablePolicy:
     )  # fmt: skip
     ongoing: list[Any] = [None] * 4
     for _ in range(max(tokens // (LANES * STEPS), 1)):
-        _, *ongoing = collect_rollouts(agent, env, STEPS, *ongoing)
+        names = ("last_obs", "last_done", "last_scores", "last_info")
+        _, *ongoing = collect_rollouts(agent, env, STEPS, **dict(zip(names, ongoing)))
         agent.learn()
     return CallablePolicy(log_probs)
 
