@@ -1,7 +1,7 @@
 """AgileRL's PPO on GridNavigation-v0, one agent of its population, with the KL in the rewards.
 
-    pip install 'klrl-envs[agilerl]'
-    python -m examples.agilerl_ppo
+pip install 'klrl-envs[agilerl]'
+python -m examples.agilerl_ppo
 """
 
 from __future__ import annotations

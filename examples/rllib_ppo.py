@@ -1,7 +1,7 @@
 """RLlib's PPO on GridNavigation-v0: a learner connector pays the KL, from the episodes' own log-probs.
 
-    pip install 'klrl-envs[rllib]'
-    python -m examples.rllib_ppo
+pip install 'klrl-envs[rllib]'
+python -m examples.rllib_ppo
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """sb3-contrib's TRPO on GridNavigation-v0, with the callback of Stable-Baselines3's own algorithms.
 
-    pip install 'klrl-envs[sb3-contrib]'
-    python -m examples.sb3_contrib_trpo
+pip install 'klrl-envs[sb3-contrib]'
+python -m examples.sb3_contrib_trpo
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stable-Baselines3's PPO on GridNavigation-v0: a callback pays the KL, from the rollout's own log-probs.
 
-    pip install 'klrl-envs[agents]'
-    python -m examples.sb3_ppo
+pip install 'klrl-envs[agents]'
+python -m examples.sb3_ppo
 """
 
 from __future__ import annotations

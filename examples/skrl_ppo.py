@@ -1,7 +1,7 @@
 """skrl's PPO on GridNavigation-v0, in lanes side by side, with the KL in their rewards.
 
-    pip install 'klrl-envs[skrl]'
-    python -m examples.skrl_ppo
+pip install 'klrl-envs[skrl]'
+python -m examples.skrl_ppo
 """
 
 from __future__ import annotations

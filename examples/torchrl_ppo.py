@@ -1,13 +1,14 @@
 """TorchRL's PPO loss on GridNavigation-v0, in lanes side by side, with the KL in their rewards.
 
-    pip install 'klrl-envs[torchrl]'
-    python -m examples.torchrl_ppo
+pip install 'klrl-envs[torchrl]'
+python -m examples.torchrl_ppo
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import torch
 from tensordict.nn import TensorDictModule
 from torchrl.collectors import Collector
@@ -16,7 +17,7 @@ from torchrl.modules import MLP, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from examples.common import LANES, STEPS, main, vector_env
+from examples.common import ENV_ID, LANES, STEPS, main, vector_env
 from klrl_envs.policies import TorchPolicy
 
 EPOCHS, MINIBATCH = 10, 256
@@ -25,12 +26,12 @@ EPOCHS, MINIBATCH = 10, 256
 def train(tokens: int, seed: int) -> TorchPolicy:
     """What PPO has learnt from so many tokens."""
     torch.manual_seed(seed)
-    plain = vector_env(lambda features: policy.log_probs(features))
-    env: Any = GymWrapper(plain, categorical_action_encoding=True)
-    env.set_seed(seed)
-    size, vocab = plain.single_observation_space.shape[0], plain.single_action_space.n
-    network = MLP(size, int(vocab), num_cells=[64, 64])
+    plain: Any = gym.make(ENV_ID)
+    size = plain.observation_space.shape[0]
+    network = MLP(size, int(plain.action_space.n), num_cells=[64, 64])
     policy = TorchPolicy(network)
+    env: Any = GymWrapper(vector_env(policy.log_probs), categorical_action_encoding=True)
+    env.set_seed(seed)
     actor = ProbabilisticActor(
         TensorDictModule(network, ["observation"], ["logits"]), in_keys=["logits"],
         distribution_class=torch.distributions.Categorical, return_log_prob=True,

@@ -1,7 +1,7 @@
 """Which libraries were tried, with which versions: the table of ``examples/README.md``.
 
-    python -m examples.tried sb3_ppo    # runs an example in this environment, notes versions, tokens and score
-    python -m examples.tried            # the table, from what was noted in examples/tried.json
+python -m examples.tried sb3_ppo    # runs an example in this environment, notes versions, tokens and score
+python -m examples.tried            # the table, from what was noted in examples/tried.json
 """
 
 from __future__ import annotations

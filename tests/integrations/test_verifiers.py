@@ -52,7 +52,15 @@ class AsksOnce(vf.Harness[vf.HarnessConfig]):
     EXECUTES_CODE = NEEDS_CONTAINER = False
 
     async def launch(
-        self, ctx: Any, trace: Any, runtime: Any, endpoint: str, secret: str, mcp_urls: Any, data: Any, *_: Any
+        self,
+        ctx: Any,
+        trace: Any,
+        runtime: Any,
+        endpoint: str,
+        secret: str,
+        mcp_urls: Any,
+        data: Any,
+        *_: Any,
     ) -> vf.ProgramResult:
         body = {"model": ctx.model, "messages": [{"role": "user", "content": data.prompt}]}
         async with httpx.AsyncClient(trust_env=False) as client:
