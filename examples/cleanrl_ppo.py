@@ -4,8 +4,8 @@
     git clone --depth 1 https://github.com/vwxyzjn/cleanrl     # single files, which no registry has
     CLEANRL=cleanrl python -m examples.cleanrl_ppo
 
-The script asks Gymnasium for an id. This one is the environment's, with the KL in its reward; the policy whose
-KL is paid is what the script calls ``agent``.
+The script asks Gymnasium for an id. This one is the environment's, with the KL in its reward; the policy
+whose KL is paid is what the script calls ``agent``.
 """
 
 from __future__ import annotations
@@ -57,9 +57,12 @@ def train(tokens: int, seed: int) -> TorchPolicy:
         f"--env-id {PAID_ID} --total-timesteps {tokens} --seed {seed} --num-envs {LANES} --num-steps {STEPS} "
         "--learning-rate 1e-3 --gamma 1 --ent-coef 0 --no-clip-vloss --no-norm-adv --no-cuda"
     )
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # TensorBoard's files
-        with mock.patch.object(sys, "argv", [str(file), *words.split()]):
-            names = runpy.run_path(str(file), run_name="__main__")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),  # TensorBoard's files
+        mock.patch.object(sys, "argv", [str(file), *words.split()]),
+    ):
+        names = runpy.run_path(str(file), run_name="__main__")
     return TorchPolicy(names["agent"].actor)
 
 

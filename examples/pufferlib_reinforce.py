@@ -1,4 +1,4 @@
-"""REINFORCE on GridNavigation-v0 through PufferLib's emulation, in its serial lanes, with the KL in the rewards.
+"""REINFORCE on GridNavigation-v0 through PufferLib's emulation, with the KL in the rewards.
 
 pip install cython setuptools gym==0.23.1 gym-notices
 pip install --no-deps --no-build-isolation pufferlib==1.0.1 shimmy pettingzoo==1.24.1

@@ -3,8 +3,8 @@
     pip install 'klrl-envs[tianshou]'
     python -m examples.tianshou_ppo
 
-Its trainer takes an info that only some steps have for missing values, and stops: the text of an episode, which
-its last step tells, is left out here.
+Its trainer takes an info that only some steps have for missing values, and stops: the text of an episode,
+which its last step tells, is left out here.
 """
 
 from __future__ import annotations

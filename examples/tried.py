@@ -1,6 +1,6 @@
 """Which libraries were tried, with which versions: the table of ``examples/README.md``.
 
-python -m examples.tried sb3_ppo    # runs an example in this environment, notes versions, tokens and score
+python -m examples.tried sb3_ppo    # runs an example here, notes versions, tokens and score
 python -m examples.tried            # the table, from what was noted in examples/tried.json
 """
 
@@ -126,7 +126,7 @@ def note(library: Library) -> Note:
 def table() -> str:
     """The rows of the page, in Markdown."""
     rows = [
-        "| library | version | example | installs with | the KL is paid by | score after tokens | tried with |",
+        "| library | version | example | install | the KL is paid by | score after tokens | tried with |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     noted = notes()

@@ -1,4 +1,4 @@
-"""Adapters to other libraries, imported when they are asked for: ``sb3``, ``trainer``, ``trl`` and ``verifiers``."""
+"""Adapters to other libraries, imported when asked for: ``sb3``, ``trainer``, ``trl``, ``verifiers``."""
 
 from __future__ import annotations
 

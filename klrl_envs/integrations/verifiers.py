@@ -1,4 +1,4 @@
-"""verifiers: an environment's prompts and reward as a taskset, for its evaluations and for trainers that read it.
+"""verifiers: an environment's prompts and reward as a taskset, for evaluations and for trainers that read it.
 
     import verifiers.v1 as vf
     from klrl_envs.integrations.verifiers import EnvironmentConfig, EnvironmentTaskset
@@ -7,11 +7,11 @@
     trace = await vf.Agent(vf.AgentConfig(model=..., client=...)).run(next(iter(taskset)))
     trace.rewards  # the environment's, of the model's last reply
 
-Its command line finds a taskset by the name of a module without dots: a file ``klrl_taskset.py`` that imports the
-class and has ``__all__ = ["EnvironmentTaskset"]`` is ``klrl-taskset`` there.
+Its command line finds a taskset by the name of a module without dots: a file ``klrl_taskset.py`` that imports
+the class and has ``__all__ = ["EnvironmentTaskset"]`` is ``klrl-taskset`` there.
 
-A reply is the text that follows the prompt. The KL is not in the reward: the trainer takes it, at the ``kl_coef``
-that the task's data name, and pi0 is the environment's reference.
+A reply is the text that follows the prompt. The KL is not in the reward: the trainer takes it, at the
+``kl_coef`` that the task's data name, and pi0 is the environment's reference.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class EnvironmentTask(vf.Task[EnvironmentData, vf.State, vf.TaskConfig]):
 
     @vf.reward
     async def environment_reward(self, task: EnvironmentData, trace: vf.Trace) -> float:
-        """Of the last reply, up to the horizon; of a text that the environment cannot write what it pays for one."""
+        """What the last reply is worth, up to the horizon."""
         [paid] = reward_function(task.env_id, json.dumps(task.arguments))([task.begun], [trace.last_reply])
         return paid
 

@@ -63,7 +63,7 @@ class TokenVectorWrapper(VectorWrapper):
 
     @property
     def autoreset_mode(self) -> AutoresetMode:
-        """The environment's: trainers look for it on what they are given, and Gymnasium's wrappers hide it."""
+        """The environment's: trainers look for it on what they are given; Gymnasium's wrappers hide it."""
         return self._token_env.autoreset_mode
 
 

@@ -1,4 +1,4 @@
-"""The examples of libraries: those that are installed train and are scored, and the page says what was tried."""
+"""The examples of libraries: those that are installed train and are scored; the page says what was tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment as a taskset of verifiers: one rollout by its own machinery, with a model that says its lines."""
+"""An environment as a taskset of verifiers: a rollout by its own machinery, with a scripted model."""
 
 from __future__ import annotations
 
