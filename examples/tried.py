@@ -131,10 +131,13 @@ def table() -> str:
     ]
     noted = notes()
     for each in LIBRARIES:
-        if each.example not in noted:
-            continue
-        found = noted[each.example]
         install = f"`klrl-envs[{each.extra}]`" if each.extra else "commands of its own"
+        found = noted.get(each.example)
+        if found is None:
+            rows.append(
+                f"| {each.name} | | [{each.example}]({each.example}.py) | {install} | {each.kl} | | not yet |"
+            )
+            continue
         rows.append(
             f"| {each.name} | {found.version} | [{each.example}]({each.example}.py) | {install} "
             f"| {each.kl} | {found.score:.3f} after {found.tokens:,} "
