@@ -19,7 +19,7 @@ KL_COEF = klrl_envs.find_row(ENV_ID).kl_coef
 LANES = 16
 STEPS = 64
 """Tokens of a lane between two updates."""
-TOKENS = 4_096
+TOKENS = 32_768
 
 
 def vector_env(log_prob: Callable[[Any], Any]) -> Any:
