@@ -1,7 +1,7 @@
 """REINFORCE on GridNavigation-v0 through PufferLib's emulation, with the KL in the rewards.
 
-pip install cython setuptools gym==0.23.1 gym-notices
-pip install --no-deps --no-build-isolation pufferlib==1.0.1 shimmy pettingzoo==1.24.1
+    pip install cython setuptools && pip install --no-deps --no-build-isolation gym==0.23.1 gym-notices
+    pip install --no-deps --no-build-isolation pufferlib==1.0.1 shimmy==2.0.1 pettingzoo==1.24.1
 python -m examples.pufferlib_reinforce
 """
 
