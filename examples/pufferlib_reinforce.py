@@ -1,8 +1,8 @@
 """REINFORCE on GridNavigation-v0 through PufferLib's emulation, with the KL in the rewards.
 
-    pip install cython setuptools && pip install --no-deps --no-build-isolation gym==0.23.1 gym-notices
-    pip install --no-deps --no-build-isolation pufferlib==1.0.1 shimmy==2.0.1 pettingzoo==1.24.1
-    python -m examples.pufferlib_reinforce
+pip install cython setuptools && pip install --no-deps --no-build-isolation gym==0.23.1 gym-notices
+pip install --no-deps --no-build-isolation pufferlib==1.0.1 shimmy==2.0.1 pettingzoo==1.24.1
+python -m examples.pufferlib_reinforce
 """
 
 from __future__ import annotations
