@@ -1,11 +1,11 @@
-"""Adapters to other libraries, imported when they are asked for: ``sb3``, ``trainer`` and ``trl``."""
+"""Adapters to other libraries, imported when asked for: ``sb3``, ``trainer``, ``trl``, ``verifiers``."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-__all__ = ["sb3", "trainer", "trl"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["sb3", "trainer", "trl", "verifiers"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -61,6 +61,11 @@ class TokenVectorWrapper(VectorWrapper):
         self._token_env = vector(env, type(self).__name__)
         super().__init__(env)  # pyright: ignore[reportUnknownMemberType]
 
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """The environment's: trainers look for it on what they are given; Gymnasium's wrappers hide it."""
+        return self._token_env.autoreset_mode
+
 
 def refuse_same_step(env: TokenVectorEnv, wrapper: str, instead: str) -> None:
     """Raise ValueError where the last state of an episode is gone before a wrapper sees it."""

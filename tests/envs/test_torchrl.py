@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 import klrl_envs  # noqa: F401  (registers the ids)
+from klrl_envs.wrappers import VectorKLReward
 
 pytest.importorskip("torchrl", reason="TorchRL is not installed: pip install torchrl")
 
@@ -35,3 +37,11 @@ def test_lanes_side_by_side(mode: str) -> None:
     steps = env.rollout(100, break_when_any_done=False)
     assert tuple(steps.batch_size) == (3, 100)
     assert steps["next", "terminated"].sum() >= 6  # 40 actions at most
+
+
+def test_lanes_whose_reward_a_wrapper_pays() -> None:
+    plain = gym.make_vec("klrl/GridNavigation-v0", num_envs=3, autoreset_mode="SameStep")
+    env: Any = GymWrapper(VectorKLReward(plain, 8.0, lambda seen: np.full((len(seen), 4), -np.log(4))))
+    assert plain.unwrapped.autoreset_mode is env._env.autoreset_mode
+    check_env_specs(env)
+    assert tuple(env.rollout(5, break_when_any_done=False).batch_size) == (3, 5)

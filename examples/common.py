@@ -1,0 +1,55 @@
+"""What the examples of libraries share: the environment, the command line, the score of what was trained."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+
+import klrl_envs
+from klrl_envs.policies import Policy
+from klrl_envs.wrappers import VectorKLReward
+
+ENV_ID = "klrl/GridNavigationFeatures-v0"
+"""An exact environment whose reference is uniform: a network of any library begins close to it."""
+KL_COEF = klrl_envs.find_row(ENV_ID).kl_coef
+LANES = 16
+STEPS = 64
+"""Tokens of a lane between two updates."""
+TOKENS = 32_768
+
+
+def vector_env(log_prob: Callable[[Any], Any]) -> Any:
+    """Lanes side by side, with the KL in their rewards; an ended lane begins anew in the same step.
+
+    Args:
+        log_prob: features [N, F] -> log pi(.|s) [N, V] of the policy that acts.
+    """
+    env = gym.make_vec(ENV_ID, LANES, "vector_entry_point", autoreset_mode="SameStep")
+    return VectorKLReward(env, KL_COEF, log_prob)
+
+
+def main(train: Callable[[int, int], Policy], description: str | None, argv: list[str] | None = None) -> None:
+    """Train, evaluate, and say in a line what the policy is worth.
+
+    Args:
+        train: (tokens to write, seed) -> a policy for ``klrl_envs.evaluate``, on ``ENV_ID``.
+        description: of ``--help``, the example's docstring.
+        argv: the command line's words.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tokens", type=int, default=TOKENS, help=f"to write in training ({TOKENS:,})")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
+    args = parser.parse_args(argv)
+    mark, began = klrl_envs.ledger.mark(), time.perf_counter()
+    policy = train(args.tokens, args.seed)
+    seconds = time.perf_counter() - began
+    written = (klrl_envs.ledger.counts() - mark.counts).tokens
+    score = klrl_envs.evaluate(policy, ENV_ID, episodes=256, seed=args.seed).score
+    assert score is not None
+    print(f"score {score.estimate:.3f} after {written} tokens in {seconds:.1f} s")
