@@ -21,7 +21,8 @@ def load(name: str, *, allowed: Sequence[str] | None = None, **parameters: Any) 
 
     Args:
         name: of the catalogue ("uniform", "words", "words-trigram", "code", "hinted", "scale", "shop",
-            "nano", "sums"), or the folder of a causal language model, or a hub id that is in the local cache.
+            "nano", "sums", "prose"), or the folder of a causal language model, or a hub id that is in the
+            local cache.
         allowed: the names that a task can be played on, and ``OWN`` for folders and hub ids; all where None.
         **parameters: of a reference of the catalogue: ``words`` of "uniform" (the tokens' strings; "0" and
             "1" by default), ``kept`` and ``ends`` of "words" (some of the words, and whether the end token
@@ -128,6 +129,13 @@ def _sums() -> LanguageModel:
     return LanguageModel(sums_reference(), sums_vocabulary(), END_TOKEN)
 
 
+def _prose() -> LanguageModel:
+    from klrl_envs.reference.prose import prose_reference, prose_vocabulary
+
+    vocabulary = prose_vocabulary()
+    return LanguageModel(prose_reference(), vocabulary, vocabulary.end_token)
+
+
 CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
     "uniform": _uniform,
     "words": _words,
@@ -138,4 +146,5 @@ CATALOGUE: dict[str, Callable[..., LanguageModel]] = {
     "shop": _shop,
     "nano": _nano,
     "sums": _sums,
+    "prose": _prose,
 }

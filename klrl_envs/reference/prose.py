@@ -1,18 +1,42 @@
-"""``prose``, the transformer that summarises, translates and answers, from its file of float16 weights."""
+"""``prose``, the transformer that summarises, translates and answers: its vocabulary and its weights."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from klrl_envs.assets import file_digest
+from klrl_envs.assets import asset_digest, asset_path, file_digest
+from klrl_envs.reference.slot_words import SlotVocabulary
 from klrl_envs.reference.transformer import TransformerReference, network_of
 
 if TYPE_CHECKING:
     from klrl_envs.reference.nano import Nano
 
+VOCABULARY = "prose.vocabulary.json"
+WEIGHTS = "prose.safetensors"
+WIDTH = 256
 HEADS = 4
 CONTEXT = 192
+
+
+@lru_cache(maxsize=1)
+def prose_vocabulary() -> SlotVocabulary:
+    """The vocabulary that ships; it has yet to be told of prompts."""
+    return SlotVocabulary.load(asset_path(VOCABULARY))
+
+
+@lru_cache(maxsize=1)
+def prose_reference() -> TransformerReference:
+    """The shipped reference."""
+    return TransformerReference(
+        lambda: read_network(asset_path(WEIGHTS)),
+        name="prose",
+        fingerprint=asset_digest(WEIGHTS),
+        vocab_size=prose_vocabulary().size,
+        width=WIDTH,
+        context=CONTEXT,
+    )
 
 
 def read_network(path: Path, heads: int = HEADS, context: int = CONTEXT) -> Nano:

@@ -30,7 +30,7 @@ The end token, or ``horizon`` tokens; both terminate, and the reward is the same
 written; ``copied``, the share of them that the description has, too; ``perplexity`` under the reference.
 
 ## Arguments
-``kl_coef`` (.05), ``horizon`` (24), ``reference`` ("prose", a folder, or a hub id), ``prompts`` ("train" or
+``kl_coef`` (.1), ``horizon`` (24), ``reference`` ("prose", a folder, or a hub id), ``prompts`` ("train" or
 "evaluation"), ``template``, of a reference of one's own: "plain" or "chat" (a user's turn in the model's
 own chat template that asks for a line). What a template adds is prompt.
 

@@ -32,7 +32,7 @@ that BLEU adds up. An evaluation has ``bleu`` in [0, 1], too: that of all its te
 computes it of a corpus.
 
 ## Arguments
-``kl_coef`` (.05), ``horizon`` (24), ``language`` ("fr", "it" or "de"), ``reference`` ("prose", a folder, or
+``kl_coef`` (.08), ``horizon`` (24), ``language`` ("fr", "it" or "de"), ``reference`` ("prose", a folder, or
 a hub id), ``prompts`` ("train" or "evaluation"), ``template``, of a reference of one's own: "plain" or
 "chat" (a user's turn in the model's own chat template that asks for a translation). What a template adds is
 prompt.

@@ -8,7 +8,6 @@ from pathlib import Path
 from klrl_envs.assets import FOLDER
 from klrl_envs.assets.build.__main__ import recipes
 from klrl_envs.assets.build.cards import HEAD, card_text, read_measurements, update_manifest, write_card
-from tests.assets.shipped import SHIPPED
 
 
 def test_card_and_manifest_come_from_the_build(tmp_path: Path) -> None:
@@ -23,7 +22,7 @@ def test_card_and_manifest_come_from_the_build(tmp_path: Path) -> None:
 
 
 def test_the_shipped_cards_are_those_of_the_builders() -> None:
-    for recipe in SHIPPED.values():
+    for recipe in recipes().values():
         for asset in recipe.assets:
             shipped = (FOLDER / "cards" / f"{asset.name}.md").read_text("utf-8")
             rows = shipped.partition(HEAD)[2].partition("\n\n")[0]

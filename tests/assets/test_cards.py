@@ -9,15 +9,15 @@ import pytest
 
 import klrl_envs
 import klrl_envs.assets as assets
+from klrl_envs.assets.build.__main__ import recipes
 from klrl_envs.assets.build.cards import read_measurements
 from klrl_envs.reference.lexicon import word_lexicon
 from klrl_envs.reference.words import words_bigram, words_trigram
-from tests.assets.shipped import SHIPPED
 
 CARDS = assets.FOLDER / "cards"
 
 
-FILES = {asset.name: asset.files for recipe in SHIPPED.values() for asset in recipe.assets}
+FILES = {asset.name: asset.files for recipe in recipes().values() for asset in recipe.assets}
 
 
 @pytest.mark.parametrize("asset", FILES)

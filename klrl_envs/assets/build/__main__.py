@@ -93,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known[chosen.name] = reading(chosen.tokens)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.name == "manifest":
-        files = (name for recipe in known.values() for name in recipe.files)
+        files = [name for recipe in known.values() for name in recipe.files]
+        certificates = sorted((chosen.out / "certificates").glob("*.safetensors"))
+        files += [f"certificates/{path.name}" for path in certificates]
         update_manifest(chosen.out, [name for name in files if (chosen.out / name).is_file()])
         return 0
     chosen.work.mkdir(parents=True, exist_ok=True)

@@ -23,17 +23,15 @@ from klrl_envs.assets.build.prose_measures import quality
 from klrl_envs.assets.build.prose_training import Run, Settings, held_out_losses
 from klrl_envs.assets.build.recipe import Asset, Recipe
 from klrl_envs.reference.nano import NanoConfig
-from klrl_envs.reference.prose import CONTEXT, HEADS, reference_of
+from klrl_envs.reference.prose import CONTEXT, HEADS, VOCABULARY, WEIGHTS, WIDTH, reference_of
 from klrl_envs.reference.slot_words import SlotVocabulary
 
 SEED = 0
-TOKENS = 20_000_000
-VOCABULARY = "prose.vocabulary.json"
-WEIGHTS = "prose.safetensors"
+TOKENS = 10_000_000
 HELD_OUT = "prose.held_out.json"
 MEASURED = 512
 """Held-out examples of each kind that the card's nats are of."""
-SHAPE = NanoConfig(vocab_size=8_192, width=256, layers=4, heads=HEADS, hidden=704, context=CONTEXT)
+SHAPE = NanoConfig(vocab_size=8_192, width=WIDTH, layers=4, heads=HEADS, hidden=704, context=CONTEXT)
 
 
 def prepared(lists: Lists, out: Path, work: Path, size: int) -> tuple[SlotVocabulary, Encoded]:
@@ -148,7 +146,7 @@ def recipe(tokens: int = TOKENS) -> Recipe:
     return Recipe(
         name="prose",
         assets=(Asset("prose", (VOCABULARY, WEIGHTS), CARD),),
-        takes=f"{TOKENS:,} tokens take about 2 hours on 2 CPU cores",
+        takes=f"{TOKENS:,} tokens take about an hour and a half on 2 CPU cores",
         reads=(),
         build=lambda out, work: {"prose": build(out, work, tokens)},
         reading=recipe,
