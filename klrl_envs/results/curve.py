@@ -195,9 +195,9 @@ def read_episodes(path: Path) -> Recorded:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: no line of a recorder: {line[:80]!r}") from error
     rows.sort(key=lambda row: row[0])  # several processes may share a file
-    tokens, *numbers = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    tokens, reward, k1, kl, log_prob = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     generation = max(len(lanes) - 1, 1) * longest
-    return Recorded(tokens.astype(np.int64), *numbers, generation)
+    return Recorded(tokens.astype(np.int64), reward, k1, kl, log_prob, generation)
 
 
 def windowed(values: FloatArray, place: IntArray, kept: IntArray) -> Means:

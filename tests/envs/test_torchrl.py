@@ -42,6 +42,7 @@ def test_lanes_side_by_side(mode: str) -> None:
 def test_lanes_whose_reward_a_wrapper_pays() -> None:
     plain = gym.make_vec("klrl/GridNavigation-v0", num_envs=3, autoreset_mode="SameStep")
     env: Any = GymWrapper(VectorKLReward(plain, 8.0, lambda seen: np.full((len(seen), 4), -np.log(4))))
-    assert plain.unwrapped.autoreset_mode is env._env.autoreset_mode
+    unwrapped: Any = plain.unwrapped
+    assert unwrapped.autoreset_mode is env._env.autoreset_mode
     check_env_specs(env)
     assert tuple(env.rollout(5, break_when_any_done=False).batch_size) == (3, 5)
