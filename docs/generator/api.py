@@ -57,7 +57,8 @@ def write_reference(docs: Path = DOCS) -> set[Path]:
 def public_names() -> tuple[dict[str, list[str]], list[str]]:
     """The names of the facade by room, and the public modules by their full names."""
     rooms: dict[str, list[str]] = defaultdict(list)
-    modules = [f"{integrations.__name__}.{name}" for name in integrations.__all__]
+    listed = [f"{integrations.__name__}.{name}" for name in integrations.__all__]
+    modules = [name for name in listed if is_installed(name)]
     for name in sorted(klrl_envs.__all__):
         value = getattr(klrl_envs, name)
         if isinstance(value, ModuleType):
@@ -66,6 +67,15 @@ def public_names() -> tuple[dict[str, list[str]], list[str]]:
         else:
             rooms[room_of(value)].append(name)
     return rooms, sorted(modules)
+
+
+def is_installed(integration: str) -> bool:
+    """Whether the library of an integration is here: without it there is nothing to read, and no page."""
+    try:
+        importlib.import_module(integration)
+    except ImportError:
+        return False
+    return True
 
 
 def room_of(value: object) -> str:

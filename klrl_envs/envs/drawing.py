@@ -7,7 +7,6 @@ import numpy as np
 from klrl_envs import ledger
 from klrl_envs.envs.engine import Engine
 from klrl_envs.reference.arrays import FloatArray, IntArray
-from klrl_envs.tasks.base import Task
 
 RESTING = 0.3
 """The share of lanes whose texts have ended at which these are dropped: the others are copied then."""
@@ -26,10 +25,11 @@ def draw_reference(
     Returns:
         What was written int64[N, T] padded, rewards float64[N], log pi0 float64[N] in nats.
     """
-    if engine.task.exact is None:
-        return _draw_texts(engine.task, np.broadcast_to(prompts, (engine.lanes,)), rng)
     every = np.arange(engine.lanes)
     engine.reset(every, prompts)
+    if engine.task.exact is None:
+        rewards, log_prob = _draw_texts(engine, rng)
+        return engine.written(), rewards, log_prob
     rewards, log_prob = np.zeros(engine.lanes), np.zeros(engine.lanes)
     while not engine.done.all():
         active = ~engine.done
@@ -40,19 +40,15 @@ def draw_reference(
     return engine.written(), rewards, log_prob
 
 
-def _draw_texts(
-    task: Task, prompts: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """The same where rewards are of whole texts: without an engine, as lanes need not wait for the longest.
+def _draw_texts(engine: Engine, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Rewards and log pi0 of texts, where rewards are of whole ones: written into the engine, whose lanes are
+    at their prompts, without its steps, as lanes need not wait for the longest.
 
     Every step draws a number for every text, ended or not, so that a text has its own numbers whichever
     lanes are dropped.
     """
-    count, first = len(prompts), task.prompts.lengths[prompts]
-    tokens = np.full((count, task.max_length), task.pad, dtype=np.int64)
-    inside = np.arange(task.prompt_length) < first[:, None]
-    tokens[:, : task.prompt_length] = np.where(inside, task.prompts.tokens[prompts], task.pad)
-    lengths, log_prob = first.copy(), np.zeros(count)
+    task, count, tokens, lengths = engine.task, engine.lanes, engine.tokens, engine.length
+    log_prob = np.zeros(count)
     lanes = task.reference.lanes(count, task.max_length)
     lanes.reset(np.arange(count), tokens[:, : task.prompt_length], lengths)
     text, going = np.arange(count), np.ones(count, dtype=np.bool_)  # of the lanes
@@ -69,7 +65,8 @@ def _draw_texts(
         if going.mean() <= 1 - RESTING:
             lanes.keep(np.flatnonzero(going))
             text, going = text[going], going[going]
-    ledger.count(task.id, task.split, int((lengths - first).sum()), count)
-    rewards, _ = task.score(tokens, lengths, counted=True)
-    written = np.pad(tokens, ((0, 0), (0, task.horizon)), constant_values=task.pad)
-    return np.take_along_axis(written, first[:, None] + np.arange(task.horizon), axis=1), rewards, log_prob
+    engine.time[:] = lengths - engine.prompt_lengths()
+    engine.done[:] = True
+    engine.taken += int(engine.time.sum())
+    ledger.count(task.id, task.split, int(engine.time.sum()), count)
+    return task.score(tokens, lengths, counted=True)[0], log_prob

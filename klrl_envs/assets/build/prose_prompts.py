@@ -135,7 +135,8 @@ a packager's synopsis, the translators' lines, what a package's record says.
 ## Data
 The descriptions and records of the packages of Debian, main, as `apt` lists them, in English and in the
 translations of the Debian Description Translation Project. Each is under the licence of its package, and a
-translation under that of what it translates; they are quoted here as what a language model is asked.
+translation under that of what it translates; they are quoted here as what a language model is asked. There
+is no one licence (MIT is this library's own).
 
 No family of packages (of one source, or whose descriptions begin alike) is in both splits, and none of the
 evaluation's was trained on by `prose`. Every answer can be written in the vocabulary of `prose`.
