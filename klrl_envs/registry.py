@@ -188,6 +188,30 @@ REGISTRY: tuple[Row, ...] = (
         tags=("neural", "text"),
         summary="work out a sum told in words, and give the right answer",
     ),
+    Row(
+        "Summarization-v0",
+        "klrl_envs.tasks.summarization:task",
+        kl_coef=0.1,
+        token_budget=1_000_000,
+        tags=("neural", "text"),
+        summary="write the synopsis of a software package's description",
+    ),
+    Row(
+        "Translation-v0",
+        "klrl_envs.tasks.translation:task",
+        kl_coef=0.08,
+        token_budget=1_000_000,
+        tags=("neural", "text"),
+        summary="translate the synopsis of a software package into French",
+    ),
+    Row(
+        "QuestionAnswering-v0",
+        "klrl_envs.tasks.question_answering:task",
+        kl_coef=0.05,
+        token_budget=1_000_000,
+        tags=("neural", "text"),
+        summary="answer questions about the record of a software package",
+    ),
 )
 
 _users: dict[str, Row] = {}

@@ -34,7 +34,7 @@ question is closed, and whether it is closed and the answer exact: the accuracy 
 ratio of their means; ``perplexity`` under the reference.
 
 ## Arguments
-``kl_coef`` (.02), ``horizon`` (24), ``reference`` ("prose", a folder, or a hub id), ``prompts`` ("train" or
+``kl_coef`` (.05), ``horizon`` (24), ``reference`` ("prose", a folder, or a hub id), ``prompts`` ("train" or
 "evaluation"), ``template``, of a reference of one's own: "plain" or "chat" (a user's turn in the model's
 own chat template that asks for a short answer). What a template adds is prompt.
 
