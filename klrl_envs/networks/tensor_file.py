@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.networks.network import Spec
+from klrl_envs.whole import write_whole
 
 MOST_HEADER = 1 << 16
 """Bytes of a header: a policy has tens of tensors."""
@@ -89,11 +90,11 @@ def read_tensors(data: bytes, demanded: Mapping[str, Spec]) -> dict[str, NDArray
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write a file that ``read_tensors`` reads."""
+    """Write a file that ``read_tensors`` reads, whole or not at all."""
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    path.write_bytes(save(contiguous, metadata=dict(metadata)))
+    write_whole(path, save(contiguous, metadata=dict(metadata)))
 
 
 def shown(text: str, most: int = 60) -> str:
