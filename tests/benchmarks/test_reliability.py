@@ -1,4 +1,4 @@
-"""The checks of reliability: each holds on what is sound and fails on what is broken; the page is of records."""
+"""The checks of reliability: each holds on what is sound and fails on what is broken; the page is theirs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_copy_that_shares_is_seen() -> None:
 def test_a_leak_is_seen() -> None:
     kept: list[bytes] = []
     assert memory.judged("sound", memory.growth(memory.stepper(KEYWORDS, 0), 300, 100)).holds
-    leak = memory.growth(lambda: kept.append(bytes(20_000)), 500, 10)
+    leak = memory.growth(lambda: kept.append(b"x" * len(kept) * 1_000), 500, 10)
     assert leak > 5 * memory.MEGABYTE and not memory.judged("leak", leak).holds
     (found,) = memory.measure([(KEYWORDS, 2, 200)])
     assert found.holds and "2 lanes" in found.what
