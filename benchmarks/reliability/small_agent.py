@@ -16,7 +16,11 @@ import numpy as np
 import klrl_envs
 from klrl_envs.wrappers import append_line
 
-NAME = "small"
+AGENT = {
+    "name": "small", "url": "https://example.org/small.git", "license": "MIT", "observes": "nothing",
+    "trains": "nothing", "tuned": "untuned",
+}  # fmt: skip
+NAME = AGENT["name"]
 SUITE_TOKENS = 400
 ENV_ID = "klrl/Keywords-v0"
 
@@ -37,8 +41,15 @@ def main() -> None:
     for _ in range(args.tokens):
         if env.step(int(rng.integers(env.action_space.n)))[2]:  # type: ignore[attr-defined]
             env.reset()
-    evaluation = klrl_envs.evaluate("reference", args.env_id, episodes=64, seed=args.seed, **args.env_kwargs)
-    klrl_envs.write_result(evaluation, args.out, agent=NAME, seed=args.seed, env_kwargs=args.env_kwargs)
+    evaluation = klrl_envs.evaluate("reference", args.env_id, episodes=128, seed=args.seed, **args.env_kwargs)
+    klrl_envs.write_result(
+        evaluation,
+        args.out,
+        agent=AGENT,
+        seed=args.seed,
+        env_kwargs=args.env_kwargs,
+        code=("LICENSE",),  # a checkout in which something changes may ask, too
+    )
 
 
 def suite(seeds: int, calls: str | None = None) -> str:
