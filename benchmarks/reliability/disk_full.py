@@ -26,7 +26,7 @@ whole: results, stamps, entries, ledgers, checkpoints, weights, certificates, ea
 episodes, and nothing unfinished beside them. What it said must hold the system's words, "No space left on
 device". Then the disk gets space, the same command runs again, and must end as the undisturbed one."""
 
-SHARES = (0.0, 0.1, 0.3, 0.6, 0.9, 1.2)
+SHARES = (0.0, 0.2, 0.6, 1.2)
 PAGE = 4096
 SPARE = 4 << 20
 """Bytes of the file system beyond what a command leaves."""

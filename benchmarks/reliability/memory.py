@@ -32,7 +32,7 @@ SUBJECTS = (
     ("klrl/KeywordsFeatures-v0", LANES, STEPS),
     ("klrl/GridNavigation-v0", 0, STEPS),
     ("klrl/Dialogue-v0", 0, STEPS),
-    ("klrl/Sentiment-v0", 0, STEPS),
+    ("klrl/Sentiment-v0", 0, STEPS // 5),
     ("klrl/SentimentFeatures-v0", LANES, STEPS // LANES),
 )
 """(id, lanes or 0 for a single one, steps)"""
