@@ -12,6 +12,8 @@ from pathlib import Path
 
 BINARY = getattr(os, "O_BINARY", 0)
 """Else Windows would write another line end."""
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that has none, as those of clusters may be mounted."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -46,28 +48,39 @@ def append_whole(path: str | Path, data: bytes) -> None:
 
 def append_to(descriptor: int, data: bytes, path: str | Path) -> None:
     """As ``append_whole``, where the file is open for appending already."""
-    with alone(descriptor):
+    with alone(descriptor) as held:
         size = os.fstat(descriptor).st_size
         try:
             written = os.write(descriptor, data)
         except OSError as error:
             raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
-        if written < len(data):  # what a full disk took of it would be a torn line
-            os.ftruncate(descriptor, size)
+        if written < len(data):
+            if held:  # what a full disk took of it would be a torn line; nobody has written after it
+                os.ftruncate(descriptor, size)
             reason = os.strerror(errno.ENOSPC)
             raise OSError(errno.ENOSPC, f"could not be written: {reason}", str(path))
 
 
 @contextmanager
-def alone(descriptor: int) -> Generator[None]:
-    """Hold an open file, so that whoever else asks for it waits; on Windows nobody does."""
+def alone(descriptor: int) -> Generator[bool]:
+    """Hold an open file, so that whoever else asks for it waits.
+
+    Yields:
+        Whether it is held: not on Windows, and not on a file system that has no locks.
+    """
     if sys.platform == "win32":
-        yield
+        yield False
         return
     import fcntl
 
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        yield False
+        return
+    try:
+        yield True
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import subprocess
 import sys
@@ -78,3 +79,20 @@ def test_processes_that_write_at_once_tear_nothing(tmp_path: Path) -> None:
     assert sorted(lines.read_text().split()) == ["a" * 5_000] * 50 + ["b" * 5_000] * 50
     assert whole.read_text() in ("c" * 50_000, "d" * 50_000)
     assert {path.name for path in tmp_path.iterdir()} == {"lines", "whole"}
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refused(code: int) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(code, "refused")
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    refused(errno.ENOSYS)
+    append_whole(tmp_path / "lines", b"one\n")
+    assert (tmp_path / "lines").read_bytes() == b"one\n"
+    refused(errno.EIO)
+    with pytest.raises(OSError, match="refused"):
+        append_whole(tmp_path / "lines", b"two\n")

@@ -16,7 +16,7 @@ from benchmarks.reliability.record import Finding, not_run
 TITLE = "Processes, by fork, forkserver and spawn"
 ABOUT = """Gymnasium's `AsyncVectorEnv` has an environment in each of several processes, `SyncVectorEnv` all
 in this one. Both are seeded alike and play the same actions; what they show and pay must be the same to the
-bit. This process has played before it starts others, a language model too."""
+bit. This process has played the same itself, by the same language model, before it starts others."""
 
 METHODS = ("fork", "forkserver", "spawn")
 PLAYED = {"klrl/Keywords-v0": 300, "klrl/SentimentFeatures-v0": 60}

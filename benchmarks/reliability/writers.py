@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from benchmarks.reliability.record import ROOT, Finding, as_json, module
 from benchmarks.reliability.small_agent import ENV_ID, NAME, suite
 from klrl_envs.ledger import VARIABLE, read_ledger
@@ -167,13 +169,13 @@ def measure(writers: int = WRITERS) -> list[Finding]:
 
 def play(tokens: int) -> int:
     """Write tokens, and return how many."""
-    import klrl_envs
+    import klrl_envs  # noqa: F401
 
-    env: Any = klrl_envs.TokenVectorEnv("Keywords-v0", num_envs=2)
+    env: Any = gym.make_vec(ENV_ID, num_envs=2)
     env.reset(seed=0)
-    while env.engine.taken < tokens:
+    while env.unwrapped.engine.taken < tokens:
         env.step(env.action_space.sample())
-    return int(env.engine.taken)
+    return int(env.unwrapped.engine.taken)
 
 
 if __name__ == "__main__":
