@@ -39,7 +39,7 @@ def subject(seeds: int = SEEDS) -> Subject:
     """The benchmark of a small suite."""
 
     def command(folder: Path) -> list[str]:
-        path = folder / "suite.json"
+        path = folder.with_name(f"{folder.name}.json")  # beside it: the folder may be a disk that is full
         path.write_text(suite(seeds), encoding="utf-8")
         return module(
             "benchmarks.run", "--suite", str(path), "--out", str(folder / "out"),

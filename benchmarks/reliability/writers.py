@@ -25,12 +25,14 @@ from leaderboard.folder import ENTRIES
 
 TITLE = "Writers at once"
 ABOUT = """Eight processes begin at once and write to one place. A ledger must hold every token that each
-has written; eight `benchmarks.run` of one suite, in one folder and with one folder of entries, must start
-each run once and leave an entry of all seeds; the same with one seed each, which is one of eight of the
-same entry; eight who add an entry each to a board and build it must leave the page that a single one builds
-of all."""
+has written. Eight `benchmarks.run` of one suite, in one folder and with one folder of entries, must start
+each run once and leave an entry of all seeds; and so must eight of which each is asked for one of the
+entry's seeds. Eight who add an entry each to a board and build it must leave the pages that a single one
+builds of all."""
 
 WRITERS = 8
+SEEDS = 5
+"""As many as an entry may have."""
 TOKENS = 5_000
 BOARD = ("TABLE.md", "index.html", "history.json")
 
@@ -79,18 +81,18 @@ def of_ledger(path: Path, written: Sequence[int]) -> Finding:
     )
 
 
-def results(folder: Path, writers: int = WRITERS, *, apart: bool) -> Finding:
-    """Benchmarks of one suite in one folder; each runs one seed where they run apart."""
+def results(folder: Path, writers: int = WRITERS, seeds: int = SEEDS, *, apart: bool) -> Finding:
+    """Benchmarks of one suite in one folder; each is asked for one seed where they run apart."""
     folder.mkdir()
     path, calls = folder / "suite.json", folder / "calls.jsonl"
-    path.write_text(suite(writers, str(calls)), encoding="utf-8")
+    path.write_text(suite(seeds, str(calls)), encoding="utf-8")
     words = module(
         "benchmarks.run", "--suite", str(path), "--out", str(folder / "out"),
         "--entries", str(folder / "entries"), "--threads", "1",
     )  # fmt: skip
-    at_once([[*words, *(["--only", f"seed={seed}"] if apart else [])] for seed in range(writers)])
+    at_once([[*words, *(["--only", f"seed={number % seeds}"] if apart else [])] for number in range(writers)])
     what = "one entry, one of its seeds each" if apart else "one folder of results, the same suite each"
-    return of_results(folder, f"{what}, {writers} benchmarks", writers)
+    return of_results(folder, f"{what}, {writers} benchmarks of {seeds} seeds", seeds)
 
 
 def of_results(folder: Path, what: str, seeds: int) -> Finding:

@@ -90,11 +90,19 @@ def read_tensors(data: bytes, demanded: Mapping[str, Spec]) -> dict[str, NDArray
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write a file that ``read_tensors`` reads, whole or not at all."""
+    """Write a file that ``read_tensors`` reads, whole or not at all; equal contents are equal files."""
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_whole(path, save(contiguous, metadata=dict(metadata)))
+    write_whole(path, with_sorted_header(save(contiguous, metadata=dict(metadata))))
+
+
+def with_sorted_header(data: bytes) -> bytes:
+    """A safetensors file with its header in order; the library has several metadata in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def shown(text: str, most: int = 60) -> str:

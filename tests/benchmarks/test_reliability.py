@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from benchmarks.reliability import (
     __main__ as command,
@@ -82,7 +84,7 @@ def test_another_end_of_a_training_is_seen(tmp_path: Path) -> None:
     ended(tmp_path / "one"), ended(tmp_path / "other")
     digest = determinism.digest_of_training
     assert digest(tmp_path / "one" / "out") == digest(tmp_path / "other" / "out")
-    (tmp_path / "other" / "out" / "policy.safetensors").write_bytes(b"weights'")
+    save_file({"weight": np.ones(3)}, tmp_path / "other" / "out" / "policy.safetensors")
     assert digest(tmp_path / "one" / "out") != digest(tmp_path / "other" / "out")
 
 
@@ -120,8 +122,8 @@ def test_a_leak_is_seen() -> None:
 def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     found = [
         writers.ledger(tmp_path, 2),
-        writers.results(tmp_path / "together", 2, apart=False),
-        writers.results(tmp_path / "apart", 2, apart=True),
+        writers.results(tmp_path / "together", 2, 2, apart=False),
+        writers.results(tmp_path / "apart", 3, 2, apart=True),
         writers.board(tmp_path, 2),
     ]
     assert [each.holds for each in found] == [True] * 4, found
@@ -189,7 +191,7 @@ def ended(folder: Path, tokens: int = 100) -> Path:
     out.mkdir(parents=True)
     seed = writers.Entry.load(writers.ENTRIES / "GridNavigation-v0--reinforce.json").records()[0]
     seed.model_copy(update={"tokens": tokens}).save(out / "result.json")
-    (out / "policy.safetensors").write_bytes(b"weights")
+    save_file({"weight": np.zeros(3)}, out / "policy.safetensors")
     (out / "episodes.jsonl").write_text("{}\n")
     line = '{"task": "a", "split": "none", "purpose": "training", "tokens": %d, "texts": 1}\n'
     (folder / "ledger.jsonl").write_text(line % 100)
@@ -249,7 +251,7 @@ def test_a_benchmark_that_loses_or_leaves_something_is_seen(tmp_path: Path) -> N
 
 def test_what_is_torn_on_a_full_disk_is_seen(tmp_path: Path) -> None:
     whole = {
-        "result.json": b"{}", "progress.jsonl": b"{}\n", "ledger.jsonl": b"", "suite.json": b"{",
+        "result.json": b"{}", "progress.jsonl": b"{}\n", "ledger.jsonl": b"",
         "log.txt": b"half a li", "empty.jsonl": b"",
     }  # fmt: skip
     broken = {
