@@ -22,7 +22,7 @@ Where each process has a ledger of its own, of which the next knows nothing, the
 at least as high."""
 
 ENV_ID = "klrl/GridNavigation-v0"
-TOKENS = 30_000
+TOKENS = 100_000
 
 
 def subject(*, shared: bool, tokens: int = TOKENS) -> Subject:
