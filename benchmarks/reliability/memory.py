@@ -33,7 +33,7 @@ SUBJECTS = (
     ("klrl/GridNavigation-v0", 0, STEPS),
     ("klrl/Dialogue-v0", 0, STEPS),
     ("klrl/Sentiment-v0", 0, STEPS // 5),
-    ("klrl/SentimentFeatures-v0", LANES, STEPS // LANES),
+    ("klrl/SentimentFeatures-v0", LANES, STEPS // 4),
 )
 """(id, lanes or 0 for a single one, steps)"""
 STATM = Path("/proc/self/statm")

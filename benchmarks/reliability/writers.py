@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ WRITERS = 8
 SEEDS = 5
 """As many as an entry may have."""
 TOKENS = 5_000
-BOARD = ("TABLE.md", "index.html", "history.json")
+PAGES, HISTORY = ("TABLE.md", "index.html"), "history.json"
 
 Words = Sequence[str]
 
@@ -134,6 +135,7 @@ def board(folder: Path, writers: int = WRITERS) -> Finding:
     at_once([module(__name__, "build", str(folder / "board"), str(path)) for path in chosen])
     for path in chosen:
         add(folder / "alone", path)
+    shutil.copy(folder / "board" / HISTORY, folder / "alone")  # in which order they came
     build(folder / "alone", folder / "README.md", verifier=verify)
     return of_board(folder / "board", folder / "alone", len(chosen))
 
@@ -141,13 +143,12 @@ def board(folder: Path, writers: int = WRITERS) -> Finding:
 def of_board(seen: Path, wanted: Path, writers: int) -> Finding:
     """A board that many have built against one that was built alone."""
     entries = len(load_entries(seen / ENTRIES.name))
-    names = BOARD[:2]  # the history says in which order they came
-    same = sum((seen / name).read_text("utf-8") == (wanted / name).read_text("utf-8") for name in names)
+    same = sum((seen / name).read_text("utf-8") == (wanted / name).read_text("utf-8") for name in PAGES)
     return Finding(
         what=f"one board, {writers} who add an entry and build",
-        seen=f"{entries} entries, {same} of {len(names)} pages the same, {len(leftovers(seen))} torn files",
+        seen=f"{entries} entries, {same} of {len(PAGES)} pages the same, {len(leftovers(seen))} torn files",
         limit=f"{writers} entries, all the same, 0 torn",
-        holds=entries == writers and same == len(names) and not leftovers(seen),
+        holds=entries == writers and same == len(PAGES) and not leftovers(seen),
     )
 
 

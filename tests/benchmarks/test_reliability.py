@@ -81,7 +81,8 @@ def test_processes_hash_by_the_seed_that_they_are_given() -> None:
 
 
 def test_another_end_of_a_training_is_seen(tmp_path: Path) -> None:
-    ended(tmp_path / "one"), ended(tmp_path / "other")
+    for name in ("one", "other"):
+        ended(tmp_path / name)
     digest = determinism.digest_of_training
     assert digest(tmp_path / "one" / "out") == digest(tmp_path / "other" / "out")
     save_file({"weight": np.ones(3)}, tmp_path / "other" / "out" / "policy.safetensors")
