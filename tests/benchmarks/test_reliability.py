@@ -224,6 +224,7 @@ def test_another_certificate_is_seen(tmp_path: Path) -> None:
     assert found == {"life": True, "other": False, "left": False}
 
 
+@pytest.mark.slow
 @linux
 def test_a_benchmark_that_loses_or_leaves_something_is_seen(tmp_path: Path) -> None:
     subject = killed_runner.subject(seeds=1)
