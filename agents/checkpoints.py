@@ -139,14 +139,22 @@ def check_arguments(kept: Mapping[str, Any], now: Mapping[str, Any], path: Path)
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
-    """Write a state of dictionaries, lists, numbers, strings, arrays and tensors, whole or not at all."""
+    """Write a state of dictionaries, lists, numbers, strings, arrays and tensors, whole or not at all.
+
+    Raises:
+        OSError: it could not be written; what was there before is there still.
+    """
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(packed(state, tensors, {}))
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"state": text})
-    with partial.open("r+b") as file:  # not every system syncs a file that is only read
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        save_file(tensors, partial, metadata={"state": text})
+        with partial.open("r+b") as file:  # not every system syncs a file that is only read
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written: {error}") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -6,7 +6,8 @@ A run is done once: it is left out where its `result.json` is valid and of the s
 where the committed entries hold it already. After every seed the entry is written anew, so that a kill
 loses one seed's work at the most and another machine can go on from what was committed. A failed run does
 not stop the others, but the benchmark then ends with exit code 1 and says which failed, with the end of
-each log. For an agent of one's own `klrl benchmark` does the same.
+each log. Several may run at once on one machine, in one folder and for one folder of entries: each run is
+done by one of them, and counts for all. For an agent of one's own `klrl benchmark` does the same.
 """
 
 from __future__ import annotations

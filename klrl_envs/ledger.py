@@ -32,14 +32,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from klrl_envs.whole import BINARY, append_to
+
 VARIABLE = "KLRL_LEDGER"
 PURPOSES = ("training", "search", "evaluation", "certify")
 WIDTH = 16
 NUMBER = b"%16d"
 BETWEEN = b', "texts": '
 LINE_END = b', "tokens": ' + NUMBER + BETWEEN + NUMBER + b"}\n"
-BINARY = getattr(os, "O_BINARY", 0)
-"""Else Windows would write another line end."""
 
 _purpose: ContextVar[str] = ContextVar("klrl_purpose", default=PURPOSES[0])
 
@@ -123,7 +123,7 @@ class Entry:
         line = head + LINE_END % (0, 0)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         try:
-            os.write(descriptor, line)
+            append_to(descriptor, line, path)
             end = Path(path).read_bytes().index(head) + len(line)
             page = (end - len(line)) // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
             self.memory = mmap.mmap(descriptor, end - page, offset=page)

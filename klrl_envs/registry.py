@@ -194,7 +194,7 @@ REGISTRY: tuple[Row, ...] = (
         kl_coef=0.1,
         token_budget=1_000_000,
         tags=("neural", "text"),
-        summary="write the synopsis of a software package's description",
+        summary="say in a line what a software package is",
     ),
     Row(
         "Translation-v0",
@@ -202,7 +202,7 @@ REGISTRY: tuple[Row, ...] = (
         kl_coef=0.08,
         token_budget=1_000_000,
         tags=("neural", "text"),
-        summary="translate the synopsis of a software package into French",
+        summary="translate a line about software into French",
     ),
     Row(
         "QuestionAnswering-v0",

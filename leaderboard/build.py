@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from klrl_envs.results.document import write_atomically
+from klrl_envs.results.document import held, write_atomically
 from klrl_envs.results.entry import Entry, digest_of_entries, entry_path, read_entries
 from klrl_envs.results.guard import problems_of_entry
 from leaderboard.aggregate import Aggregate
@@ -223,6 +223,16 @@ def build(
     Returns:
         What is stale, one line or diff each. With `check` false, only what this command cannot mend: figures.
     """
+    if check:
+        return _build(folder, readme, check=True, verifier=verifier)
+    with held(folder / ENTRIES.name):  # whoever builds last has seen all that was written before
+        return _build(folder, readme, check=False, verifier=verifier)
+
+
+def _build(
+    folder: Path, readme: Path, *, check: bool, verifier: Callable[[Sequence[Entry]], None]
+) -> list[str]:
+    """Build where nobody else does."""
     board, stale = read_board(folder, verifier)
     wanted = {
         folder / "history.json": board.history.to_json(),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klrl_envs.networks.network import Spec
+from klrl_envs.whole import write_whole
 
 MOST_HEADER = 1 << 16
 """Bytes of a header: a policy has tens of tensors."""
@@ -89,11 +90,19 @@ def read_tensors(data: bytes, demanded: Mapping[str, Spec]) -> dict[str, NDArray
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write a file that ``read_tensors`` reads."""
+    """Write a file that ``read_tensors`` reads, whole or not at all; equal contents are equal files."""
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    path.write_bytes(save(contiguous, metadata=dict(metadata)))
+    write_whole(path, with_sorted_header(save(contiguous, metadata=dict(metadata))))
+
+
+def with_sorted_header(data: bytes) -> bytes:
+    """A safetensors file with its header in order; the library has several metadata in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def shown(text: str, most: int = 60) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klrl_envs.whole import write_whole
+
 SCHEMA = "klrl certificate 1"
 
 
@@ -18,11 +20,9 @@ def write_table(path: Path, rewards: NDArray[np.float32], metadata: Mapping[str,
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
     # one entry, sorted: safetensors writes several in random order, and equal tables should be equal files
     header = {SCHEMA: json.dumps(dict(metadata), sort_keys=True)}
-    temporary.write_bytes(save({"rewards": np.ascontiguousarray(rewards)}, metadata=header))
-    temporary.replace(path)
+    write_whole(path, save({"rewards": np.ascontiguousarray(rewards)}, metadata=header))
 
 
 def read_table(path: Path) -> tuple[NDArray[np.float32], dict[str, str]]:

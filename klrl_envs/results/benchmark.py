@@ -10,12 +10,12 @@ from typing import Any
 
 from klrl_envs.networks.files import SUFFIXES
 from klrl_envs.results.curve import EPISODES
-from klrl_envs.results.document import write_atomically
+from klrl_envs.results.document import held, write_atomically
 from klrl_envs.results.entry import Entry, entry_path, file_stem, merge
 from klrl_envs.results.guard import check_entry, check_record, entry_interval
 from klrl_envs.results.ledger import LEDGER, check_ledger, read_ledger
 from klrl_envs.results.plan import PlannedRun
-from klrl_envs.results.processes import Processes, end_orphan, words_of
+from klrl_envs.results.processes import Processes, end_orphans, words_of
 from klrl_envs.results.record import FILE, Bounds, RunRecord
 from klrl_envs.results.rules import task_sha256
 from klrl_envs.results.statistics import SharedError, shared_error_on
@@ -105,10 +105,20 @@ class Benchmark:
         return None
 
     def execute(self, run: PlannedRun) -> RunRecord | Failure:
-        """Start a run's command and wait for it."""
+        """Start a run's command and wait for it.
+
+        Where another benchmark runs it in the same folder, its outcome is waited for, and counts for both.
+        """
         folder = self.folder(run)
+        with held(folder, lambda: self.processes.stopped) as mine:
+            if not mine:
+                return Failure(run, "was not started", folder / LOG)
+            return self.finished(run) or self._execute(run, folder)
+
+    def _execute(self, run: PlannedRun, folder: Path) -> RunRecord | Failure:
+        """Start a run's command in a folder that is held, and wait for it."""
         folder.mkdir(parents=True, exist_ok=True)
-        end_orphan(folder)
+        end_orphans(folder)
         policies = (f"policy{suffix}" for suffix in SUFFIXES)
         for name in (FILE, STAMP, LEDGER, EPISODES, *policies):  # lines would be added to those of before
             (folder / name).unlink(missing_ok=True)
@@ -122,7 +132,7 @@ class Benchmark:
         if code is None:
             return Failure(run, "was not started", log)
         if code != 0:
-            (folder / STAMP).unlink()  # whatever it has written is not finished
+            (folder / STAMP).unlink(missing_ok=True)  # whatever it has written is not finished
             return Failure(run, f"ended with exit code {code}", log)
         try:
             record = RunRecord.load(folder / FILE)
@@ -166,23 +176,36 @@ class Benchmark:
         """Write the entry of a run's agent and environment from finished runs and those on record.
 
         Returns:
-            A failure where the seeds together make no valid entry, else nothing.
+            A failure where the seeds together make no valid entry, or it cannot be written; else nothing.
         """
         path = self.entry(run)
-        there = self.recorded(run) if self.trusting else []
-        records = records if self.trusting else self.recorded(run)
-        new = [record for record in records if record.seed not in {seed.seed for seed in there}]
-        if path is None or not new:
+        if path is None or not self._seeds(run, records)[1]:
             return []  # what is on record stays, with the tier that it may have earned
         try:
-            seeds = [*there, *new]
-            interval = self.score_interval(seeds)
-            entry = merge(seeds, command=run.template, tier="submitted", score_interval=interval)
-            self.rules(entry)
+            with held(path.parent):  # other benchmarks may write other seeds of it
+                there, new = self._seeds(run, records)
+                interval = self.score_interval([*there, *new])
+                entry = merge([*there, *new], command=run.template, tier="submitted", score_interval=interval)
+                self.rules(entry)
+                if new:
+                    entry.save(path)
         except ValueError as error:
             return [Failure(run, f"makes no valid entry {path}: {error}", self.folder(run) / LOG)]
-        entry.save(path)
+        except OSError as error:
+            return [Failure(run, f"has a result, but no entry: {error}", self.folder(run) / LOG)]
         return []
+
+    def _seeds(
+        self, run: PlannedRun, records: Sequence[RunRecord]
+    ) -> tuple[list[RunRecord], list[RunRecord]]:
+        """What an entry keeps as it is, and what of finished runs it lacks."""
+        there = self.recorded(run) if self.trusting else []
+        known = {record.seed for record in there}
+        return there, [
+            record
+            for record in (records if self.trusting else self.recorded(run))
+            if record.seed not in known
+        ]
 
     def score_interval(self, seeds: Sequence[RunRecord]) -> Bounds | None:
         """The interval of the mean score of an entry's seeds; None where a seed has no score."""

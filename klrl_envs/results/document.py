@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import stat
 from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from klrl_envs.whole import write_whole
 
 LARGEST_FILE = 10_000_000
 """Bytes of a file that is read."""
@@ -128,8 +131,36 @@ def one_line(text: str) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all, whatever kills the process."""
+    """Write a file whole or not at all, and its folder where there is none; see ``write_whole``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, text.encode())
+
+
+@contextmanager
+def held(path: Path, given_up: Callable[[], bool] = lambda: False) -> Generator[bool]:
+    """Hold a file or folder, so that other processes which ask for it here wait; a death lets go of it.
+
+    The lock is a file beside it, which stays: who waits for it would lose it otherwise.
+
+    Args:
+        path: what is held; it need not be there.
+        given_up: asked every second while another has it.
+
+    Yields:
+        Whether it is held: False where it was given up.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    while not given_up():
+        try:
+            lock.acquire(timeout=1.0)
+        except Timeout:
+            continue
+        try:
+            yield True
+        finally:
+            lock.release()
+        return
+    yield False

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ from klrl_envs.results.ledger import LEDGER
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
-PID = "pid"
-"""The file in a run's folder that holds its process, so that one which was left behind is found."""
+SLOWEST_END = 10.0
+"""Seconds in which a process that is killed has to be gone."""
 
 
 def words_of(template: str, values: Mapping[str, str]) -> list[str]:
@@ -49,12 +50,17 @@ class Processes:
         self._stopped = False
         self._lock = threading.Lock()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._stopped
+
     def run(self, words: list[str], folder: Path, log: Path, *, threads: int) -> int | None:
         """Start a command and wait for it.
 
         Args:
             words: the command.
-            folder: where its process is noted while it runs, and its ledger is kept.
+            folder: where its ledger is kept, by which whatever it starts is known.
             log: the file that gets what it says.
             threads: that it may use.
 
@@ -85,9 +91,7 @@ class Processes:
                     preexec_fn=end_with_parent if self._tethered else None,
                 )
                 self._children.add(child)
-            (folder / PID).write_text(str(child.pid), encoding="utf-8")
             code = child.wait()
-            (folder / PID).unlink(missing_ok=True)
             with self._lock:
                 self._children.discard(child)
         return code
@@ -109,9 +113,31 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, int(signal.SIGKILL))
 
 
-def end_orphan(folder: Path) -> None:
-    """End the command that a benchmark which was killed has left behind in a run's folder (on Linux)."""
-    with suppress(OSError, ValueError):
-        pid = int((folder / PID).read_text(encoding="utf-8"))
-        if str(folder) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
-            os.killpg(pid, signal.SIGTERM)
+def end_orphans(folder: Path) -> None:
+    """End what a benchmark that was killed has left behind in a run's folder, and wait until it is gone.
+
+    These are the processes whose environment names the folder's ledger, so that none is missed, whenever the
+    benchmark died; they are found on Linux.
+
+    Raises:
+        OSError: one does not end.
+    """
+    deadline = time.monotonic() + SLOWEST_END
+    while left := processes_of(folder):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise OSError(f"processes {left} of an earlier benchmark write to {folder} and do not end")
+        time.sleep(0.01)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The processes that a run in a folder has started, but not this one."""
+    wanted = f"{VARIABLE}={folder.resolve() / LEDGER}".encode()
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid()]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from klrl_envs.results.processes import Processes, end_orphan
+from klrl_envs.results.processes import Processes, end_orphans
 
 RETRIES = 3
 """Workers that may die under one command."""
@@ -112,7 +112,7 @@ def run_here(
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    end_orphan(place)  # of a worker of this machine that died
+    end_orphans(place)  # of a worker of this machine that died
     os.chdir(directory)
     words = [sys.executable if word == interpreter else word for word in words]
     code = Processes(tethered=True).run(words, place, place / log, threads=threads)

@@ -13,6 +13,7 @@ from rich.table import Table
 from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import CAPABILITIES
 from klrl_envs.results.capability import Findings
+from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.outcome import Outcome, plain_scores, summary_table
 from klrl_envs.results.points import read_records
@@ -55,7 +56,7 @@ def make_report(
     if drawn and any(outcome.score is not None for outcome in scores):
         draw_scores(scores, folder)
         written += ["scores.png", "scores.svg"]
-    (folder / "report.md").write_text(page(findings, tested, scores, written), encoding="utf-8")
+    write_atomically(folder / "report.md", page(findings, tested, scores, written))
     if as_json:
         text = json.dumps(plain_report(findings, scores, [folder / name for name in written]), indent=2)
         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -28,7 +28,8 @@ NAMES = ("reward", "gold")
 WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 CALIBRATED_WORDS = (16, 1_024)
 _BATCH = 4_096
-_LARGEST_CACHE = 200_000
+_LARGEST_CACHE = 20_000
+"""Words, of some 130 bytes each: who writes tokens by chance makes a new one with every second."""
 _ORDER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from klrl_envs.whole import append_whole
 
 SUMMED = ("kl", "k1", "log_prob", "task_reward")
 PER_TOKEN = ("reference_log_prob", "k2", "k3")
@@ -67,23 +68,20 @@ def metrics_of(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON line in a single write, so that processes may share a file.
+    """Append one JSON line, whole or not at all, so that processes may share a file.
 
     Raises:
         ValueError: the record holds something that JSON has no form for.
+        OSError: the line could not be written; the file is as it was.
     """
     append_lines(path, (record,))
 
 
 def append_lines(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Append JSON lines, all in a single write, as ``append_line`` does."""
+    """Append JSON lines, all or none, as ``append_line`` does."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain).encode
     lines = "".join(encode(record) + "\n" for record in records).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, lines)
-    finally:
-        os.close(descriptor)
+    append_whole(path, lines)
 
 
 def plain(value: Any) -> Any:

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load, save
 
 import klrl_envs
 from klrl_envs.networks.bounded import MOST_BYTES
+from klrl_envs.networks.tensor_file import write_tensors
 from tests.networks.policies import GRID, KINDS, file_bytes, grid_network, network_of_kind
 
 META = {"format": "klrl-policy-1", "network": "residual", "width": "8"}
@@ -219,3 +221,14 @@ def test_an_archive_is_refused(tmp_path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", pickle.dumps(print))
         refused(path, "is no safetensors file" if suffix == "safetensors" else "is no ONNX model")
+
+
+def test_equal_contents_are_equal_files(tmp_path: Path) -> None:
+    tensors = {"weight": np.arange(6.0, dtype=np.float32).reshape(2, 3), "bias": np.zeros(3, np.float32)}
+    metadata = {name: name for name in "abcdefgh"}
+    for number in range(5):
+        write_tensors(tmp_path / str(number), tensors, metadata)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(5)}) == 1
+    with safe_open(tmp_path / "0", "numpy") as file:
+        assert file.metadata() == metadata
+        np.testing.assert_array_equal(file.get_tensor("weight"), tensors["weight"])

@@ -7,6 +7,7 @@ import pytest
 
 from klrl_envs.assets import FOLDER
 from klrl_envs.assets.build.cards import read_measurements
+from klrl_envs.reward import classifier as module
 from klrl_envs.reward.classifier import NAMES, SentimentClassifier, features, find, ngrams
 
 GOOD = "One of the best films I have ever seen, a wonderful and moving masterpiece."
@@ -124,3 +125,11 @@ def test_accuracy_on_held_out_reviews(
     stated = read_measurements(FOLDER / "cards" / f"sentiment.{name}.md")[f"{kind}_accuracy"]
     seen = ((SentimentClassifier.load(name).probability(texts) > 0.5) == label).mean()
     assert seen == pytest.approx(stated, abs=0.05)
+
+
+def test_words_that_were_seen_take_a_bounded_memory() -> None:
+    most = 0
+    for start in range(0, 60_000, 1_000):
+        ngrams([f"word{number}" for number in range(start, start + 1_000)])
+        most = max(most, len(module._hashes))
+    assert 10_000 < most <= module._LARGEST_CACHE + 1_000
