@@ -205,14 +205,15 @@ def is_optimal(policy: object, best: Optimum) -> bool:
     """Whether a policy says that it is pi*: the optimum's own solution, or rejection by its own log Z."""
     if type(policy) is OptimalPolicy:
         return policy.solution is best.policy
-    if type(policy) is RejectionSampler and best.log_partition is not None:
-        return np.array_equal(policy.log_partition, best.log_partition)
-    return False
+    if type(policy) is not RejectionSampler or best.certificate is None or best.log_partition is None:
+        return False
+    own_bounds = policy.highest is None or np.array_equal(policy.highest, best.certificate.highest)
+    return own_bounds and np.array_equal(policy.log_partition, best.log_partition)
 
 
 def optimal_policy(task: Task, best: Optimum) -> OptimalPolicy | RejectionSampler:
     """pi* as a policy: the solution's rows, or rejection where pi* has no rows."""
     if best.policy is not None:
         return OptimalPolicy(best.policy)
-    assert best.log_partition is not None
-    return RejectionSampler(task, best.log_partition)
+    assert best.certificate is not None and best.log_partition is not None
+    return RejectionSampler(task, best.log_partition, best.certificate.highest)

@@ -1,4 +1,4 @@
-"""Exact draws from pi* by rejection from the reference, where the reference is all that can be sampled."""
+"""Draws from pi* by rejection from the reference, where the reference is all that can be sampled."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from klrl_envs.tasks.base import Task
 
 
 class RejectionSampler:
-    """Exact draws from pi* of a deterministic task: reference samples x kept with odds exp((r(x) - b)/beta).
+    """Draws from pi* of a deterministic task: reference samples x kept with odds exp((r(x) - b)/beta).
 
-    b is the declared upper bound of the reward. log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt): exact
-    but for the error of log Z, where a certificate states it. A score that rests on the same log Z is
-    therefore 1 whatever happens; what tests the sampler is its expected reward.
+    b is the declared upper bound of the reward, and the draws are exact; or, a prompt's own, the highest
+    reward that is known behind it. A text that pays more raises that b, and what was kept before is thinned
+    to it, so that the draws lack what nobody has seen and nothing else (empirical supremum rejection: Caffo,
+    Booth and Davis 2002, doi 10.1093/biomet/89.4.745). Where the best answer is far from the bound that is
+    the difference between ten texts and ten millions.
+
+    log pi*(x) = log pi0(x) + r(x)/beta - log Z(prompt): exact but for the error of log Z, where a
+    certificate states it. A score that rests on the same log Z is therefore 1 whatever happens; what tests
+    the sampler is its expected reward.
 
     Args:
         task: its prompts are those that can be asked for.
         log_partition: float64[P], log Z of each prompt in nats.
+        highest: float64[P], the highest reward of many texts of pi0 behind each prompt, as a certificate
+            knows it; None for the declared bound.
         lanes: reference samples per round.
         most: reference samples after which it gives up, over all calls.
 
     Attributes:
-        log_partition: float64[P], as it was given.
+        log_partition, highest: as they were given.
         drawn, accepted: int64[P], reference samples seen and kept, by prompt.
 
     Raises:
@@ -35,17 +43,27 @@ class RejectionSampler:
     log_prob_kind: LogProbKind = "exact"
 
     def __init__(
-        self, task: Task, log_partition: FloatArray, *, lanes: int = 512, most: int = 10_000_000
+        self,
+        task: Task,
+        log_partition: FloatArray,
+        highest: FloatArray | None = None,
+        *,
+        lanes: int = 512,
+        most: int = 10_000_000,
     ) -> None:
         if task.random_beside_tokens:
             raise ValueError(f"{task.id} is random beside its tokens: rejection does not sample its pi*")
         if task.reward_noise:
             raise ValueError(f"{task.id} pays a noisy reward: rejection by it does not sample pi*")
         count = len(task.prompts.tokens)
-        if np.shape(log_partition) != (count,):
-            raise ValueError(f"log_partition must have shape ({count},), got {np.shape(log_partition)}")
+        for name, given in (("log_partition", log_partition), ("highest", highest)):
+            if given is not None and np.shape(given) != (count,):
+                raise ValueError(f"{name} must have shape ({count},), got {np.shape(given)}")
         self._task = task
         self.log_partition = np.asarray(log_partition, dtype=np.float64)
+        self.highest = None if highest is None else np.asarray(highest, dtype=np.float64)
+        bound = task.reward_range[1]
+        self._bounds = np.full(count, bound) if highest is None else np.minimum(highest, bound)
         self._lanes = lanes
         self._most = most
         self._index = {row.tobytes(): i for i, row in enumerate(task.padded_prompts)}
@@ -58,7 +76,7 @@ class RejectionSampler:
         return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
 
     def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
-        """Exact draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
+        """Draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
 
         Raises:
             ValueError: a prompt is not one of the task's.
@@ -84,7 +102,10 @@ class RejectionSampler:
                 )
             assigned = self._assign(np.array([len(requests) for requests in open_requests]))
             texts, rewards, reference = draw_reference(engine, assigned, rng)
-            chance = np.exp((rewards - task.reward_range[1]) / task.kl_coef)
+            for place in self._raise_bounds(assigned, rewards, wanted, open_requests, rng):
+                open_requests[int(wanted[place])].append(place)
+                self.accepted[wanted[place]] -= 1
+            chance = np.exp((rewards - self._bounds[assigned]) / task.kl_coef)
             kept = rng.random(len(assigned)) < chance
             np.add.at(self.drawn, assigned, 1)
             np.add.at(self.accepted, assigned[kept], 1)
@@ -96,6 +117,26 @@ class RejectionSampler:
                     tilt = rewards[lane] / task.kl_coef - self.log_partition[assigned[lane]]
                     log_prob[place] = reference[lane] + tilt
         return tokens, log_prob
+
+    def _raise_bounds(
+        self,
+        assigned: IntArray,
+        rewards: FloatArray,
+        wanted: IntArray,
+        open_requests: list[list[int]],
+        rng: np.random.Generator,
+    ) -> list[int]:
+        """Let no bound be below a reward; the requests whose texts do not survive the fall of their odds."""
+        raised = self._bounds.copy()
+        np.maximum.at(raised, assigned, rewards)
+        higher = np.flatnonzero(raised > self._bounds)
+        fallen: list[int] = []
+        for prompt in higher.tolist():
+            asked = np.setdiff1d(np.flatnonzero(wanted == prompt), open_requests[prompt])
+            survival = np.exp((self._bounds[prompt] - raised[prompt]) / self._task.kl_coef)
+            fallen += asked[rng.random(len(asked)) >= survival].tolist()
+        self._bounds = raised
+        return fallen
 
     def _assign(self, needed: IntArray) -> IntArray:
         """Prompts int64[lanes], in proportion to what each still needs over its acceptance rate so far."""

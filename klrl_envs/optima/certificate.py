@@ -114,6 +114,11 @@ class Certificate:
         low, high = self.reward_range
         return np.minimum(np.maximum(self.rewards.astype(np.float64), low), high)
 
+    @property
+    def highest(self) -> FloatArray:
+        """The highest reward of each prompt's samples, float64[P]."""
+        return self._values.max(axis=1)
+
     @cached_property
     def reference_value(self) -> float:
         """J(pi0), the mean reward."""

@@ -57,6 +57,50 @@ def test_rejection_draws_the_posterior_exactly():
     assert sampler.acceptance_rate == pytest.approx(rate, rel=0.1)
 
 
+def rare(kl_coef):
+    """One text alone is paid, 1, which pi0 writes one time in some fifty."""
+    task = tiny(kl_coef)
+    best = min(priced(task).items(), key=lambda item: abs(item[1][0] - np.log(0.02)))[0]
+    wrong = len(best) + 1
+    transition = np.full((wrong + 1, 4), wrong)
+    for place, token in enumerate(best):
+        transition[place, token] = place + 1
+    pay = np.zeros(wrong + 1)
+    pay[len(best)] = 1.0
+    env = exact_task(
+        task.reference, RewardAutomaton(transition, None, pay), horizon=HORIZON, kl_coef=kl_coef, end_token=0
+    )
+    return env.unwrapped.task
+
+
+def test_a_bound_that_is_too_low_rises_and_what_was_kept_is_thinned_to_it():
+    task = rare(kl_coef=0.25)
+    known = priced(task)
+    chance = sum(np.exp(a) for a, r in known.values() if r == 1)
+    assert 0.01 < chance < 0.04
+    paid = chance * np.exp(4) / (chance * np.exp(4) + 1 - chance)  # of pi*
+    log_partition, seen = np.log([chance * np.exp(4) + 1 - chance]), []
+    for seed in range(20):  # few lanes: dozens are kept before the paid text is seen
+        sampler = RejectionSampler(task, log_partition, np.zeros(1), lanes=16)
+        tokens, _ = sampler.sample(np.zeros((200, 0), dtype=np.int64), np.random.default_rng(seed))
+        seen += [known[tuple(t[: t.index(0) + 1] if 0 in t else t)][1] for t in tokens.tolist()]
+        assert sampler.accepted.sum() >= 200
+    assert np.mean(seen) == pytest.approx(paid, abs=0.03)
+
+
+def test_the_highest_reward_that_is_known_makes_rejection_cheap():
+    task = final_only(kl_coef=0.05)
+    top = RejectionSampler(task, np.zeros(1), np.array([0.4]), lanes=64)
+    declared = RejectionSampler(task, np.zeros(1), lanes=64)
+    assert top.highest is not None and declared.highest is None
+    with pytest.raises(ValueError, match=r"highest must have shape \(1,\), got \(2,\)"):
+        RejectionSampler(task, np.zeros(1), np.zeros(2))
+    asked = np.zeros((1, 0), dtype=np.int64)
+    top.sample(asked, np.random.default_rng(3))
+    declared.sample(asked, np.random.default_rng(3))
+    assert top.drawn.sum() <= declared.drawn.sum()
+
+
 def test_rejection_says_what_it_cannot_do():
     random_start = tiny(start=[0.5, 0.5, 0.0])
     with pytest.raises(ValueError, match="random beside its tokens"):
