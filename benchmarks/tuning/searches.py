@@ -10,8 +10,8 @@ SETTINGS = 8
 SEED = 100
 """Other than those that are scored."""
 TOKENS = 200_000
-TEXTS = ("klrl/Keywords-v0", "klrl/Haiku-v0", "klrl/Recall-v0")
-"""Three exact tasks: one of a reward for parts, one of all or nothing, one of memory."""
+TEXTS = ("klrl/Keywords-v0", "klrl/Topic-v0", "klrl/Recall-v0")
+"""Three exact tasks: one of a reward for parts, one of long returns, one of memory."""
 TABLES = ("klrl/GridNavigation-v0", "klrl/DiagnosticModes-v0", "klrl/DiagnosticGold-v0")
 """For agents whose states fit a table."""
 
@@ -103,8 +103,8 @@ OF_TEXTS = (
         "klq",
         by_rate(
             ("3e-3", "1.5e-2"),
-            "--epochs 1",
-            "--epochs 6",
+            "--epochs 2",
+            "--epochs 4",
             "--return-lambda 0.9",
             "--return-lambda 1",
             "--batch 64 --minibatch 64",

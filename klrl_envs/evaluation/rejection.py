@@ -91,22 +91,23 @@ class RejectionSampler:
         log_prob = np.zeros(len(prompts))
         engine = Engine(task, self._lanes)
         engine.seed_lanes(rng)
-        open_requests: list[list[int]] = [
-            np.flatnonzero(wanted == prompt)[::-1].tolist() for prompt in range(len(self.drawn))
-        ]
-        while any(open_requests):
+        open_requests: dict[int, list[int]] = {
+            prompt: np.flatnonzero(wanted == prompt)[::-1].tolist() for prompt in sorted(set(wanted.tolist()))
+        }
+        while open_requests:
             if self.drawn.sum() >= self._most:
                 raise RuntimeError(
                     f"{self._most} reference samples of {task.id} gave {int(self.accepted.sum())} of pi*: "
                     f"its acceptance rate is about {self.acceptance_rate:.2g}; take a larger kl_coef"
                 )
-            assigned = self._assign(np.array([len(requests) for requests in open_requests]))
+            # as many lanes to each prompt, side by side: they share what is known of it
+            prompts_left = np.array(list(open_requests))
+            assigned = prompts_left[np.arange(self._lanes) * len(prompts_left) // self._lanes]
             texts, rewards, reference = draw_reference(engine, assigned, rng)
             for place in self._raise_bounds(assigned, rewards, wanted, open_requests, rng):
-                open_requests[int(wanted[place])].append(place)
+                open_requests.setdefault(int(wanted[place]), []).append(place)
                 self.accepted[wanted[place]] -= 1
-            chance = np.exp((rewards - self._bounds[assigned]) / task.kl_coef)
-            kept = rng.random(len(assigned)) < chance
+            kept = rng.random(len(assigned)) < np.exp((rewards - self._bounds[assigned]) / task.kl_coef)
             np.add.at(self.drawn, assigned, 1)
             np.add.at(self.accepted, assigned[kept], 1)
             for lane in np.flatnonzero(kept).tolist():
@@ -116,6 +117,7 @@ class RejectionSampler:
                     tokens[place] = texts[lane]
                     tilt = rewards[lane] / task.kl_coef - self.log_partition[assigned[lane]]
                     log_prob[place] = reference[lane] + tilt
+            open_requests = {prompt: requests for prompt, requests in open_requests.items() if requests}
         return tokens, log_prob
 
     def _raise_bounds(
@@ -123,25 +125,16 @@ class RejectionSampler:
         assigned: IntArray,
         rewards: FloatArray,
         wanted: IntArray,
-        open_requests: list[list[int]],
+        open_requests: dict[int, list[int]],
         rng: np.random.Generator,
     ) -> list[int]:
         """Let no bound be below a reward; the requests whose texts do not survive the fall of their odds."""
         raised = self._bounds.copy()
         np.maximum.at(raised, assigned, rewards)
-        higher = np.flatnonzero(raised > self._bounds)
         fallen: list[int] = []
-        for prompt in higher.tolist():
-            asked = np.setdiff1d(np.flatnonzero(wanted == prompt), open_requests[prompt])
+        for prompt in np.flatnonzero(raised > self._bounds).tolist():
+            filled = np.setdiff1d(np.flatnonzero(wanted == prompt), open_requests[prompt])
             survival = np.exp((self._bounds[prompt] - raised[prompt]) / self._task.kl_coef)
-            fallen += asked[rng.random(len(asked)) >= survival].tolist()
+            fallen += filled[rng.random(len(filled)) >= survival].tolist()
         self._bounds = raised
         return fallen
-
-    def _assign(self, needed: IntArray) -> IntArray:
-        """Prompts int64[lanes], in proportion to what each still needs over its acceptance rate so far."""
-        rate = (self.accepted + 1) / (self.drawn + 2)
-        share = needed / rate
-        edges = np.cumsum(share) / share.sum()
-        places = (np.arange(self._lanes) + 0.5) / self._lanes
-        return np.minimum(np.searchsorted(edges, places, side="right"), len(needed) - 1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from klrl_envs.reference.nano import Block, Nano
+from klrl_envs.reference.shared_prefixes import SharedPrefixes, worth_sharing
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,14 @@ class Decoder:
                 f"the network's context has {context}"
             )
         self._weights = weights
-        self._shared: list[Tensor] = []
-        self._read_by_all: list[Tensor] = []
         device = weights.embedding.device
         self._lengths = torch.zeros(count, dtype=torch.int64, device=device)
         self._every = torch.arange(count, device=device)
         self._positions = torch.arange(length, device=device)
         self._fixed = device.type != "cpu" if fixed is None else fixed
+        self._shared: SharedPrefixes | None = None
+        self._behind = torch.zeros_like(self._lengths)  # positions that are shared, not a lane's own
+        self._most = length  # positions of a lane's own
         self._lay(self._blank(length if self._fixed else 0))
 
     def _blank(self, places: int) -> list[Tensor]:
@@ -141,33 +143,31 @@ class Decoder:
         room = self._pairs[0].shape[3]
         if places <= room:
             return
-        pairs = self._blank(min(max(places, 2 * room), len(self._positions) - self._offset))
+        pairs = self._blank(min(max(places, 2 * room), self._most))
         for larger, smaller in zip(pairs, self._pairs, strict=True):
             larger[:, :, :, :room] = smaller
         self._lay(pairs)
 
-    def _share(self, shared: list[Tensor]) -> None:
-        """Begin anew behind what all lanes share: keys and values [2, heads, S, size / 2], complex, a block
-        each; nothing where it is empty.
-        """
+    def _share(self, shared: SharedPrefixes | None) -> None:
+        """Begin anew behind what lanes share, or with nothing."""
         self._shared = shared
-        self._read_by_all = [torch.view_as_real(each).flatten(-2) for each in shared]
+        self._behind = torch.zeros_like(self._lengths) if shared is None else shared.behind
+        self._most = len(self._positions) - (0 if shared is None else int(self._behind.min()))
         self._lay(self._blank(0))
 
-    @property
-    def _offset(self) -> int:
-        """Positions S that all lanes share."""
-        return self._shared[0].shape[2] if self._shared else 0
-
-    def _part(self) -> None:
-        """Give each lane its own copy of what all shared."""
-        known = zip(self._pairs, self._shared, strict=True)
-        own = [
-            torch.cat((shared[:, None].expand(-1, len(self._every), -1, -1, -1), pairs), dim=3)
-            for pairs, shared in known
-        ]
-        self._share([])
-        self._lay(own)
+    def _part(self, shared: SharedPrefixes) -> None:
+        """Give each lane its own copy of what it shared."""
+        behind, own = self._behind, self._pairs
+        written = int((self._lengths - behind).max())
+        copies = [shared.of_each(number) for number in range(len(own))]
+        self._share(None)
+        self._have(max(int(self._lengths.max()), copies[0].shape[3]))
+        where = behind[:, None] + self._positions[:written]
+        for pairs, known, added in zip(self._pairs, copies, own, strict=True):
+            pairs[:, :, :, : known.shape[3]] = known
+            for lane, places in enumerate(where):
+                room = int((places < pairs.shape[3]).sum())
+                pairs[:, lane, :, places[:room]] = added[:, lane, :, :room]
 
     def start(
         self, tokens: Tensor, lengths: Tensor, *, lanes: Tensor | None = None, rows: Tensor | None = None
@@ -175,14 +175,16 @@ class Decoder:
         """Put lanes [K] at texts tokens [U, T], start token included: lane k at row rows[k], of lengths[k].
 
         Returns the states [K, width] of their last tokens. Without ``lanes`` all are meant, in their order,
-        and without ``rows`` each row once, in their order. Where all are put at one row, they share what is
-        known of it.
+        and without ``rows`` each row once, in their order. Where all are put at few rows, they share what is
+        known of these.
         """
         weights = self._weights
-        if lanes is None and rows is not None and len(tokens) == 1 and not self._fixed:
-            return self._start_together(tokens, lengths)
-        if self._shared:
-            self._share([]) if lanes is None else self._part()
+        if lanes is None and rows is not None and not self._fixed and worth_sharing(rows, len(tokens)):
+            of_rows = lengths.new_ones(len(tokens)).index_copy_(0, rows, lengths)
+            if bool((of_rows[rows] == lengths).all()):
+                return self._start_together(tokens, of_rows, rows)
+        if self._shared is not None:
+            self._share(None) if lanes is None else self._part(self._shared)
         count, length = tokens.shape
         self._have(length)
         rotation = weights.rotation[:length, None]
@@ -206,13 +208,14 @@ class Decoder:
         self._lengths[slice(None) if lanes is None else lanes] = lengths
         return self._normalised(x)
 
-    def _start_together(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """All lanes at the one text tokens [1, T], of lengths [N], which are equal: ``start``, at once."""
-        one, length = Decoder(self._weights, 1, int(lengths[0]), fixed=False), int(lengths[0])
-        states = one.start(tokens[:, :length], lengths[:1])
-        self._share([pairs[:, 0] for pairs in one._pairs])
-        self._lengths[:] = length
-        return states.expand(len(self._every), -1).contiguous()
+    def _start_together(self, tokens: Tensor, of_rows: Tensor, rows: Tensor) -> Tensor:
+        """All lanes at texts [U, T] of lengths ``of_rows`` [U]: ``start``, each text read once."""
+        length = int(of_rows.max())
+        one = Decoder(self._weights, len(tokens), length, fixed=False)
+        states = one.start(tokens[:, :length], of_rows)
+        self._share(SharedPrefixes(one._pairs, of_rows, rows))
+        self._lengths[:] = of_rows[rows]
+        return states[rows]
 
     def step(self, tokens: Tensor, active: Tensor | None = None) -> Tensor:
         """Append tokens [N]; lanes that are not ``active`` bool [N] keep their length.
@@ -220,17 +223,17 @@ class Decoder:
         Returns states [N, width], meaningless on lanes that are not active.
         """
         weights = self._weights
+        own = self._lengths - self._behind
         seen, together = len(self._positions), False
         if not self._fixed:
-            seen, together = self._extent(active)
+            seen, together = self._extent(own, active)
         # a lane that is full rests, and what is written to its last place is never read
-        offset = self._offset
-        self._have(seen - offset)
-        where = seen - 1 if together else self._lengths.clamp_max(len(self._positions) - 1)
-        rotation = weights.rotation[where] if together else weights.rotation[where, None]
+        self._have(seen)
+        where = own.clamp_max(self._most - 1)
+        rotation = weights.rotation[self._lengths.clamp_max(len(self._positions) - 1), None]
         later = None
         if not together:
-            later = self._positions[offset:seen] > self._lengths[:, None]
+            later = self._positions[:seen] > own[:, None]
             later = later.repeat_interleave(weights.heads, dim=0)[:, None]
         x = F.embedding(tokens, weights.embedding)
         for number, (block, pairs, read) in enumerate(
@@ -239,39 +242,33 @@ class Decoder:
             query, key, value = self._project(x, block, tokens.shape).unbind(dim=1)
             query = torch.view_as_real(query * rotation).view(read.shape[1], 1, -1)
             if together:
-                place = pairs.select(3, seen - 1 - offset)
+                place = pairs.select(3, seen - 1)
                 torch.mul(key, rotation, out=place[0])
                 place[1] = value
             else:
-                pairs[0, self._every, :, where - offset] = key * rotation
-                pairs[1, self._every, :, where - offset] = value
-            keys, values = read[:, :, : seen - offset]
+                pairs[0, self._every, :, where] = key * rotation
+                pairs[1, self._every, :, where] = value
+            keys, values = read[:, :, :seen]
             scores = torch.bmm(query, keys.transpose(1, 2))
             if later is not None:
                 scores.masked_fill_(later, -torch.inf)
-            if self._shared:
-                attended = self._attend(query, scores, values, *self._read_by_all[number])
-            else:
+            if self._shared is None:
                 attended = torch.bmm(scores.softmax(dim=2), values)
+            else:
+                before = self._shared.scores(number, query)
+                shares = torch.cat((before, scores), dim=2).softmax(dim=2)
+                attended = self._shared.attended(number, shares[:, :, : before.shape[2]])
+                attended = torch.baddbmm(attended, shares[:, :, before.shape[2] :], values)
             x = self._merge(x, attended.view(x.shape), block)
         self._lengths += 1 if active is None else active.long()
         return self._normalised(x)
 
-    def _attend(self, query: Tensor, scores: Tensor, values: Tensor, keys: Tensor, shared: Tensor) -> Tensor:
-        """What queries [N heads, 1, size] get from their own values, whose scores [N heads, 1, M] are known,
-        and from those that all lanes share, keys and values [heads, S, size]: one product for all lanes.
-        """
-        heads, size = keys.shape[0], keys.shape[2]
-        together = torch.bmm(query.view(-1, heads, size).transpose(0, 1), keys.transpose(1, 2))
-        both = torch.cat((together.transpose(0, 1).reshape(len(query), 1, -1), scores), dim=2).softmax(dim=2)
-        count = keys.shape[1]
-        seen = torch.bmm(both[:, 0, :count].view(-1, heads, count).transpose(0, 1), shared)
-        return torch.baddbmm(seen.transpose(0, 1).reshape(len(query), 1, size), both[:, :, count:], values)
-
     def keep(self, lanes: Tensor) -> None:
         """Go on with lanes [K] alone, in this order."""
         self._lay([pairs[:, lanes] for pairs in self._pairs])
-        self._lengths, self._every = self._lengths[lanes], self._every[: len(lanes)]
+        self._shared = self._shared and self._shared.keep(lanes)
+        self._lengths, self._behind = self._lengths[lanes], self._behind[lanes]
+        self._every = self._every[: len(lanes)]
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits [..., V]."""
@@ -281,15 +278,16 @@ class Decoder:
         """Final normalised hidden states [..., width], as ``Nano.hidden`` gives them."""
         return states * self._weights.gain
 
-    def _extent(self, active: Tensor | None) -> tuple[int, bool]:
-        """How many positions are read when a token is appended, and whether all that count are as long.
+    def _extent(self, own: Tensor, active: Tensor | None) -> tuple[int, bool]:
+        """How many positions of their own [N] are read when a token is appended, and whether all lanes that
+        count have as many.
 
         The others may be shorter then: what is written behind their ends is written again before it is read.
         """
-        going = self._lengths if active is None else self._lengths[active]
+        going = own if active is None else own[active]
         first, last = (int(length) for length in torch.aminmax(going))
-        longest = last if active is None else int(self._lengths.max())
-        return min(longest + 1, len(self._positions)), first == longest
+        longest = last if active is None else int(own.max())
+        return min(longest + 1, self._most), first == longest
 
     def _project(self, x: Tensor, block: BlockWeights, shape: tuple[int, ...]) -> Tensor:
         """Queries, keys and values of the residual stream [M, width], complex [.., 3, heads, size / 2]."""

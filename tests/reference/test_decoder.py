@@ -70,6 +70,43 @@ def test_lanes_rest_restart_and_are_taken_out(model: Nano, tokens: Tensor, fixed
     torch.testing.assert_close(decoder.hidden(states), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [[0] * 8, [0, 0, 1, 1, 2, 2], [2, 0, 1, 1, 0, 2, 2, 1, 0, 2]])
+def test_prefixes_that_lanes_share_are_as_their_own(model: Nano, tokens: Tensor, rows: list[int]) -> None:
+    """Of one length or several, in groups of one size or several; lanes rest, go, and begin anew."""
+    of, generator = torch.tensor(rows), torch.Generator().manual_seed(4)
+    at = torch.tensor([2, 5, 3])[of]
+    texts = torch.randint(0, 50, (len(rows), 12), generator=generator)
+    texts = torch.where(torch.arange(12) < at[:, None], tokens[of], texts)
+    whole = model.hidden(texts)
+    decoder = Decoder(DecoderWeights.of(model), len(rows), 12)
+    used = len(set(rows))
+    states = decoder.start(tokens[:used, :5], at, rows=of)
+    assert decoder._shared is not None  # pyright: ignore[reportPrivateUsage]
+    lanes = torch.arange(len(rows))
+    torch.testing.assert_close(decoder.hidden(states), whole[lanes, at - 1], rtol=1e-4, atol=1e-5)
+    for step in range(4):
+        active = torch.arange(len(lanes)) % 3 != step
+        states = decoder.step(texts[lanes, at], None if step == 3 else active)
+        at += 1 if step == 3 else active.long()
+        right = torch.ones_like(active) if step == 3 else active
+        expected = whole[lanes, at - 1][right]
+        torch.testing.assert_close(decoder.hidden(states)[right], expected, rtol=1e-4, atol=1e-5)
+        if step == 1:  # the lanes of row 0 go, where there are others
+            kept = torch.flatten(torch.nonzero(of[lanes] > 0)) if used > 1 else torch.tensor([5, 1, 2])
+            decoder.keep(kept)
+            lanes, at = lanes[kept], at[kept]
+    again = torch.tensor([1])
+    at[1] = 4
+    states = decoder.start(texts[lanes[1:2], :4], at[again], lanes=again)
+    torch.testing.assert_close(
+        decoder.hidden(states), whole[lanes[again], at[again] - 1], rtol=1e-4, atol=1e-5
+    )
+    for _ in range(2):
+        states = decoder.step(texts[lanes, at])
+        at += 1
+        torch.testing.assert_close(decoder.hidden(states), whole[lanes, at - 1], rtol=1e-4, atol=1e-5)
+
+
 def test_the_shipped_network_is_followed_to_the_fifth_digit() -> None:
     model = load_nano()
     tokens = torch.randint(0, 2048, (4, 33), generator=torch.Generator().manual_seed(3))
