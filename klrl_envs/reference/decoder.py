@@ -8,6 +8,7 @@ inner products as they are), and attention at one query is two matrix products.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -222,6 +223,8 @@ class Decoder:
 
         Returns states [N, width], meaningless on lanes that are not active.
         """
+        if active is not None and not self._fixed and 2 * int(active.sum()) <= len(active):
+            return self._step_some(tokens, active.nonzero()[:, 0])
         weights = self._weights
         own = self._lengths - self._behind
         seen, together = len(self._positions), False
@@ -262,6 +265,19 @@ class Decoder:
             x = self._merge(x, attended.view(x.shape), block)
         self._lengths += 1 if active is None else active.long()
         return self._normalised(x)
+
+    def _step_some(self, tokens: Tensor, lanes: Tensor) -> Tensor:
+        """``step`` where lanes [K] alone are active: no more is computed than they need."""
+        where = self._lengths[lanes] - self._behind[lanes]
+        few = copy(self)
+        few.keep(lanes)
+        states = few.step(tokens[lanes])
+        self._have(few._pairs[0].shape[3])
+        where.clamp_max_(self._most - 1)
+        for pairs, added in zip(self._pairs, few._pairs, strict=True):
+            pairs[:, lanes, :, where] = added[:, few._every, :, where]
+        self._lengths[lanes] += 1
+        return states.new_zeros((len(self._every), states.shape[1])).index_copy_(0, lanes, states)
 
     def keep(self, lanes: Tensor) -> None:
         """Go on with lanes [K] alone, in this order."""
