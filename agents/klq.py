@@ -18,9 +18,9 @@ is pi0 exp(Q - V) of it. Where luck draws the next state, Q is the mean of what 
 For lambda = 1 the policy's first gradient on a batch is that of -J / kl_coef, whatever V is.
 
 Added: passes on V alone, and an average of the last weights. Left out: any whitening of rewards and any
-clipping, either of which would move the fixed point. Without clipping a second pass over a batch is a risk: where
-returns are long the policy takes for its own what V has not learnt yet, and runs away (Topic-v0, three passes of
-7e-3: 69 nats from pi0 after 60,000 tokens; one pass: score .75). So exact tasks get one.
+clipping, either of which would move the fixed point. Without clipping a second pass over a batch is a risk:
+where returns are long the policy takes for its own what V has not learnt yet, and runs away (Topic-v0, three
+passes of 7e-3: 69 nats from pi0 after 60,000 tokens; one pass: score .75). So exact tasks get one.
 """
 
 from __future__ import annotations
