@@ -235,9 +235,11 @@ def import_module(place: str) -> ModuleType:
     path = Path(place).resolve()
     if not path.is_file():
         raise ImportError(f"there is no file {place!r}")
+    before = list(sys.path)
     look_in(path.parent)
     module = importlib.import_module(path.stem)
     if Path(module.__file__ or "").resolve() != path:
+        sys.path[:] = before  # there it would take the other's place in processes that begin later
         raise ImportError(f"{place!r} has the name of another module, {module.__name__}: call it otherwise")
     return module
 

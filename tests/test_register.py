@@ -100,7 +100,7 @@ def test_a_file_does_not_take_the_place_of_another_module(tmp_path: Path) -> Non
     (tmp_path / "json.py").write_text("raise AssertionError('run')", encoding="utf-8")
     with pytest.raises(ImportError, match="has the name of another module, json"):
         klrl_envs.import_module(str(tmp_path / "json.py"))
-    assert sys.modules["json"] is json
+    assert sys.modules["json"] is json and str(tmp_path) not in sys.path
     with pytest.raises(ImportError, match="there is no file"):
         klrl_envs.import_module(str(tmp_path / "nothing.py"))
 

@@ -26,7 +26,7 @@ class SharedPrefixes:
         self._heads = pairs[0].shape[2]
         # texts of a prefix are rows of one product: slots [N] of U groups, all as large as the largest
         counts = rows.bincount(minlength=len(lengths))
-        self._group = int(counts.max())
+        self._group = int(counts.max()) if len(counts) else 0
         order = rows.argsort(stable=True)
         before = counts.cumsum(0) - counts
         slots = torch.empty_like(rows)
