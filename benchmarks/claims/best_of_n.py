@@ -229,7 +229,11 @@ def found(measured: Measured) -> list[str]:
     neural = [row for row in trained if row.env_id == NEURAL]
     sampled = next(row for row in best if row.env_id == NEURAL)
     beside = [row for row in learnt if row.best is not None]
-    above = [row.agent for row in beside if row.best is not None and row.share.share > row.best.share]
+    above = [
+        f"{row.agent} on {short_id(row.env_id)}"
+        for row in beside
+        if row.best is not None and row.share.share > row.best.share
+    ]
     worst = min(best, key=lambda row: row.smallest.share)
     lowest = min(best, key=lambda row: row.score)
     widest = max(row.margin for row in neural if row.margin is not None)
@@ -242,12 +246,12 @@ def found(measured: Measured) -> list[str]:
         {percents([row.share.share for row in neural])} of that gain at their KL, give or take at most
         {100 * widest:.0f} points over seeds{" (with one seed: " + ", ".join(alone) + ")" if alone else ""},
         and best-of-n {percents([row.best.share for row in neural if row.best is not None])}; on
-        {" and ".join(sorted({short_id(row.env_id) for row in learnt}))}
+        {", ".join(sorted({short_id(row.env_id) for row in learnt}))}
         {percents([row.share.share for row in learnt])}.""",
         f"""By score, which counts what the KL costs, the best of {sampled.count} has {sampled.score:.3f}
         on {short_id(NEURAL)} and the best learner {max(row.score for row in neural):.3f}. Of the
-        {len(beside)} learners that can be compared with exact best-of-n at equal KL, those above it are:
-        {", ".join(above) or "none"}.""",
+        {len(beside)} rows of learners that can be compared with exact best-of-n at equal KL, those above it
+        are: {", ".join(above) or "none"}.""",
         f"""Where the reward has two values and there are no prompts ({sum(row.binary for row in best)} of
         the tasks) best-of-n lies on the frontier itself: every policy does that favours the higher value
         without regard to the rest. It is furthest off where n is small and the best texts are rare (n =

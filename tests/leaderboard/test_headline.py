@@ -54,7 +54,7 @@ def test_chances_stand_in_a_square():
 def test_the_command_prints_a_group(capsys: pytest.CaptureFixture[str]):
     assert main(["--tag", "exact"]) == 0
     shown = capsys.readouterr().out
-    assert "Keywords-v0" in shown and "Sentiment" not in shown and "| agent |" in shown
+    assert "Keywords-v0" in shown and " Sentiment-v0" not in shown and "| agent |" in shown
     with pytest.raises(SystemExit):
         main(["--tag", "easy"])
     assert "tag must be one of" in capsys.readouterr().err
