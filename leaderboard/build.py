@@ -18,6 +18,7 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from klrl_envs.results.document import held, write_atomically
@@ -223,33 +224,25 @@ def build(
     Returns:
         What is stale, one line or diff each. With `check` false, only what this command cannot mend: figures.
     """
-    if check:
-        return _build(folder, readme, check=True, verifier=verifier)
-    with held(folder / ENTRIES.name):  # whoever builds last has seen all that was written before
-        return _build(folder, readme, check=False, verifier=verifier)
-
-
-def _build(
-    folder: Path, readme: Path, *, check: bool, verifier: Callable[[Sequence[Entry]], None]
-) -> list[str]:
-    """Build where nobody else does."""
-    board, stale = read_board(folder, verifier)
-    wanted = {
-        folder / "history.json": board.history.to_json(),
-        folder / "TABLE.md": table_text(
-            board.entries, board.aggregate, folder, board.history, board.challenges
-        ),
-        folder / "index.html": page_text(board),
-    }
-    if readme.exists():
-        current = readme.read_text(encoding="utf-8")
-        wanted[readme] = readme_text(current, board.entries, load_asked(folder), board.doubts)
-    for target, text in wanted.items():
-        current = target.read_text(encoding="utf-8") if target.exists() else ""
-        if current != text and check:
-            stale.append(difference(target.name, current, text))
-        elif current != text:
-            write_atomically(target, text)
+    # whoever builds last has seen all that was written before
+    with nullcontext() if check else held(folder / ENTRIES.name):
+        board, stale = read_board(folder, verifier)
+        wanted = {
+            folder / "history.json": board.history.to_json(),
+            folder / "TABLE.md": table_text(
+                board.entries, board.aggregate, folder, board.history, board.challenges
+            ),
+            folder / "index.html": page_text(board),
+        }
+        if readme.exists():
+            current = readme.read_text(encoding="utf-8")
+            wanted[readme] = readme_text(current, board.entries, load_asked(folder), board.doubts)
+        for target, text in wanted.items():
+            current = target.read_text(encoding="utf-8") if target.exists() else ""
+            if current != text and check:
+                stale.append(difference(target.name, current, text))
+            elif current != text:
+                write_atomically(target, text)
     return stale
 
 

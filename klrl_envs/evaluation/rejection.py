@@ -105,7 +105,7 @@ class RejectionSampler:
             assigned = prompts_left[np.arange(self._lanes) * len(prompts_left) // self._lanes]
             texts, rewards, reference = draw_reference(engine, assigned, rng)
             for place in self._raise_bounds(assigned, rewards, wanted, open_requests, rng):
-                open_requests.setdefault(int(wanted[place]), []).append(place)
+                open_requests[int(wanted[place])].append(place)
                 self.accepted[wanted[place]] -= 1
             kept = rng.random(len(assigned)) < np.exp((rewards - self._bounds[assigned]) / task.kl_coef)
             np.add.at(self.drawn, assigned, 1)
