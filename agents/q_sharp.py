@@ -144,7 +144,8 @@ class QSharp:
         reference_from = self.rng.integers(0, self.task.horizon, count)
         if progress < self.args.reference_share:
             reference_from[:] = 0
-        trajectories = self.policy.write(self.engine, prompts, self.generator, reference_from=reference_from)
+        by_reference = np.arange(self.task.horizon) >= reference_from[:, None]
+        trajectories = self.policy.write(self.engine, prompts, self.generator, by_reference=by_reference)
         device = trajectories.mask.device
         self.replay.add(examples_of(trajectories, torch.as_tensor(reference_from, device=device)))
         return trajectories

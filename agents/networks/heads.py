@@ -57,7 +57,7 @@ class TextPolicy(TextHeads, PolicyNetwork):
     def scores(self, trajectories: Trajectories, index: Tensor) -> tuple[Tensor, Tensor]:
         """See ``PolicyNetwork``."""
         mask = trajectories.mask[index]
-        inputs = self.read(trajectories, index)[mask]
+        inputs = self.read(trajectories, index)
         inputs = inputs if self.critic is None else inputs.detach()
         last = after_none(trajectories.tokens[index]).gather(1, trajectories.before(index))[mask]
         return residual_scores(trajectories, index, self.residual(inputs, last))
@@ -65,7 +65,9 @@ class TextPolicy(TextHeads, PolicyNetwork):
     def values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``PolicyNetwork``."""
         assert self.critic is not None
-        return trajectories.base[index] + self.critic(self.read(trajectories, index)).squeeze(-1)
+        base = trajectories.base[index]
+        found = self.critic(self.read(trajectories, index)).squeeze(-1)
+        return base + torch.zeros_like(base).masked_scatter(trajectories.mask[index], found)
 
     @torch.no_grad()
     def level(self, returns: Tensor) -> None:
@@ -75,11 +77,11 @@ class TextPolicy(TextHeads, PolicyNetwork):
             last.bias.add_(returns.mean() - self.middle)
 
     def read(self, trajectories: Trajectories, index: Tensor) -> Tensor:
-        """What both heads read [n, T, D], with the evidence as it is now."""
-        before = trajectories.before(index)
-        sums = self.evidence.sums(trajectories.tokens[index])
-        sums = sums.gather(1, before[..., None].expand(-1, -1, sums.shape[-1]))
-        return self.encode(trajectories.inputs[index], sums, before)
+        """What both heads read [M, D] at the M steps that were taken, with the evidence as it is now."""
+        episode, step = trajectories.mask[index].nonzero(as_tuple=True)
+        before = trajectories.before(index)[episode, step]
+        sums = self.evidence.sums(trajectories.tokens[index])[episode, before]
+        return self.encode(trajectories.inputs[index[episode], step], sums, before)
 
     @torch.no_grad()
     def write(
@@ -89,19 +91,18 @@ class TextPolicy(TextHeads, PolicyNetwork):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
-        reference_from: NDArray[np.int64] | None = None,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> Trajectories:
-        """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, pi0 writes on."""
+        """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device, given, greedy)
+        writer = Writer(engine, prompts, device, given, greedy, by_reference)
         progress = Reading(self, torch.as_tensor(engine.tokens.copy(), device=device), engine.length)
         while not engine.done.all():
+            lanes = writer.lanes
+            going = torch.as_tensor(lanes, device=device)
             reference = writer.reference_rows()
-            hidden = features_of(engine.reference_lanes, device)
-            residual = self.residual(progress.inputs(hidden), progress.last)
-            if reference_from is not None:
-                switched = torch.as_tensor(engine.time >= reference_from, device=device)
-                residual = residual.masked_fill(switched[:, None], 0.0)
+            hidden = features_of(engine.reference_lanes, device, lanes)
+            residual = self.residual(progress.inputs(hidden, going), progress.last[going])
             # the trajectories keep the hidden state: the evidence changes while they are learnt from
             progress.append(writer.step(hidden, reference, residual, self.middle, generator))
         return writer.trajectories()

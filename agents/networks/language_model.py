@@ -103,9 +103,12 @@ class LanguageModelPolicy(PolicyNetwork):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> WrittenTexts:
         """See ``PolicyNetwork``."""
         task, device = self.task, generator.device
+        if by_reference is not None:
+            raise ValueError("by_reference: a language model that writes has no reference beside it")
         if given is None:
             actions, log_probs = self.written(prompts, generator, greedy)
         else:
@@ -178,7 +181,7 @@ class LanguageModelPolicy(PolicyNetwork):
         mask = trajectories.mask[index]
         _, logits = self.read(trajectories.tokens[index], trajectories.first[index], mask)
         if trajectories.rows.shape[-1]:
-            return residual_scores(trajectories, index, logits - trajectories.rows[index][mask])
+            return residual_scores(trajectories, index, logits - trajectories.taken(trajectories.rows, index))
         taken = -F.cross_entropy(logits, trajectories.actions[index][mask], reduction="none")
         blank = torch.zeros(mask.shape, device=mask.device)
         return blank.masked_scatter(mask, taken), blank

@@ -44,6 +44,7 @@ class PolicyNetwork(nn.Module, ABC):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> Trajectories:
         """An episode in each lane [N] of an engine, from the given prompts [N].
 
@@ -54,6 +55,12 @@ class PolicyNetwork(nn.Module, ABC):
             given: int64 [N, T], tokens that are written and scored in place of any that are drawn: another
                 policy's. What stands after the end of a text does not matter.
             greedy: takes the likeliest token each time in place of drawing one.
+            by_reference: bool [N, T], steps at which what the policy starts from draws in its place; their
+                scores are those of what drew.
+
+        Raises:
+            ValueError: ``by_reference`` where the policy is a language model of its own, beside which none is
+                run as it writes.
         """
 
     @abstractmethod

@@ -33,9 +33,9 @@ class QPolicy(Protocol):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
-        reference_from: NDArray[np.int64] | None = None,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> Trajectories:
-        """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, pi0 writes on."""
+        """See ``PolicyNetwork``."""
         ...
 
     def taken(self, trajectories: Trajectories, index: Tensor) -> Tensor:
@@ -81,15 +81,15 @@ class QTextPolicy(TextPolicy, QHeads):
     def taken(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``QPolicy``."""
         mask = trajectories.mask[index]
-        return QHeads.taken(self, self.read(trajectories, index)[mask], trajectories.actions[index][mask])
+        return QHeads.taken(self, self.read(trajectories, index), trajectories.actions[index][mask])
 
     @torch.no_grad()
     def soft_values(self, trajectories: Trajectories, index: Tensor) -> Tensor:
         """See ``QPolicy``."""
         mask = trajectories.mask[index]
         last = after_none(trajectories.tokens[index]).gather(1, trajectories.before(index))[mask]
-        residual = self.residual(self.read(trajectories, index)[mask], last)
-        levels = (trajectories.rows[index][mask] + residual).logsumexp(dim=-1)
+        residual = self.residual(self.read(trajectories, index), last)
+        levels = (trajectories.taken(trajectories.rows, index) + residual).logsumexp(dim=-1)
         return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, levels)
 
 

@@ -83,15 +83,18 @@ class RawTokensPolicy(RawTokens, PolicyNetwork):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> Trajectories:
         """See ``PolicyNetwork``."""
         device = generator.device
-        writer = Writer(engine, prompts, device, given, greedy)
+        writer = Writer(engine, prompts, device, given, greedy, by_reference)
         reading = self._reading(engine, device)
         while not engine.done.all():
             reference = writer.reference_rows()
-            change = initial_change(self.task, engine.reference_lanes, len(reference), device)
-            residual = reading.outputs()
+            going = torch.as_tensor(writer.lanes, device=device)
+            change = initial_change(self.task, engine.reference_lanes, engine.lanes, device)
+            change = None if change is None else change[going]
+            residual = reading.outputs()[going]
             residual = residual if change is None else residual + change
             inputs = reference[:, :0] if change is None else change
             reading.append(writer.step(inputs, reference, residual, None, generator))

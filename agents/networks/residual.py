@@ -100,9 +100,9 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         generator: torch.Generator,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
-        reference_from: NDArray[np.int64] | None = None,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> Trajectories:
-        """See ``PolicyNetwork``; from the steps ``reference_from`` [N] on, what it starts from writes on."""
+        """See ``PolicyNetwork``."""
         device = generator.device
         writer, tables = Writer(engine, prompts, device, given), self.tables_on(device)
         state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
@@ -116,8 +116,8 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
             state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
             inputs.append(tables.inputs(states, time))
             residual = self.actor(inputs[-1])
-            if reference_from is not None:
-                place[time >= reference_from[lanes]] = len(residual)
+            if by_reference is not None:
+                place[by_reference[lanes, time]] = len(residual)
                 residual = torch.cat((residual, torch.zeros_like(residual[:1])))
             drawn, scored = tables.draw(
                 residual, tables.number(place), context[lanes, time], generator,

@@ -78,6 +78,14 @@ class Trajectories:
     visited: Visited | None = None
     told: Tensor | None = None
 
+    def taken(self, values: Tensor, index: Tensor) -> Tensor:
+        """Of values [N, T, ...] those [M, ...] of the M steps that the episodes ``index`` [n] took, in order.
+
+        What stands after an end is not touched: of rows it would be most.
+        """
+        episode, step = self.mask[index].nonzero(as_tuple=True)
+        return values[index[episode], step]
+
     def before(self, index: Tensor) -> Tensor:
         """Tokens before each step [n, T] of the episodes ``index`` [n]: the prompt's, and the task's, too."""
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
@@ -134,6 +142,7 @@ class Writer:
         device: of the trajectories.
         given: int64 [N, T], tokens in place of those that are drawn.
         greedy: takes the likeliest tokens.
+        by_reference: bool [N, T], the steps at which ``step`` has no residual.
     """
 
     def __init__(
@@ -143,15 +152,18 @@ class Writer:
         device: torch.device,
         given: NDArray[np.int64] | None = None,
         greedy: bool = False,
+        by_reference: NDArray[np.bool_] | None = None,
     ) -> None:
         engine.reset(np.arange(engine.lanes), prompts)
         self._engine = engine
         self._device = device
         self._given = given
         self._greedy = greedy
+        self._by_reference = by_reference
         self._first = torch.as_tensor(engine.length.copy(), device=device)
         self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
         self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
+        self._going: list[Tensor] = []
         self._metrics: dict[str, NDArray[Any]] = {}
         self._told: list[NDArray[np.int64]] = []
 
@@ -162,9 +174,14 @@ class Writer:
         step = np.minimum(self._engine.time[lanes], self._given.shape[1] - 1)  # those that ended rest
         return torch.as_tensor(self._given[lanes, step], device=self._device)
 
+    @property
+    def lanes(self) -> NDArray[np.int64]:
+        """Those that have not ended, [K]."""
+        return np.flatnonzero(~self._engine.done)
+
     def reference_rows(self) -> Tensor:
-        """log pi0(.|s) float32 [N, V] at the present states."""
-        return rows_of(self._engine.reference_lanes, self._device)
+        """log pi0(.|s) float32 [K, V] in the lanes that have not ended."""
+        return rows_of(self._engine.reference_lanes, self._device, self.lanes)
 
     def step(
         self,
@@ -174,21 +191,25 @@ class Writer:
         base: float | None,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draw tokens [N] from the logits reference + residual [N, V], or take those that are given, write
-        them, and return them.
+        """Draw tokens from the logits reference + residual [K, V] in the lanes that have not ended, or take
+        those that are given, write them, and return the tokens of all lanes [N].
 
-        ``base`` is what the critic's values are added to; None for log sum exp of the logits plus the KL.
+        ``inputs`` [K, D] are kept. ``base`` is what the critic's values are added to; None for log sum exp of
+        the logits plus the KL.
         """
+        lanes = self.lanes
+        if self._by_reference is not None:
+            borrowed = self._by_reference[lanes, self._engine.time[lanes]]
+            residual = residual.masked_fill(torch.as_tensor(borrowed, device=self._device)[:, None], 0.0)
         logits = reference + residual
         total = logits.logsumexp(dim=-1)
         rows = logits - total[:, None]
-        tokens = self.given(np.arange(len(rows)))
+        tokens = self.given(lanes)
         if tokens is None:
             tokens, log_probs = likeliest(rows) if self._greedy else draw(rows, generator)
         else:
             log_probs = rows.gather(-1, tokens[:, None]).squeeze(-1)
         kl = divergence(rows, reference)
-        self.take(tokens.cpu().numpy())
         scored = {
             "inputs": inputs,
             "rows": reference,
@@ -198,7 +219,10 @@ class Writer:
         }
         for name, values in scored.items():
             self._scored[name].append(values)
-        return tokens
+        self._going.append(torch.as_tensor(lanes, device=self._device))
+        written = tokens.new_zeros(self._engine.lanes).index_copy_(0, self._going[-1], tokens)
+        self.take(written.cpu().numpy())
+        return written
 
     def take(self, tokens: NDArray[np.int64]) -> None:
         """Write tokens [N] in the lanes that have not ended; who writes so gives ``finished`` the scores."""
@@ -220,8 +244,15 @@ class Writer:
 
     def trajectories(self) -> Trajectories:
         """The finished episodes, all of whose steps were ``step``'s."""
-        scored: dict[str, Any] = {name: torch.stack(values, dim=1) for name, values in self._scored.items()}
+        scored: dict[str, Any] = {name: self._spread(values) for name, values in self._scored.items()}
         return self.finished(**scored)
+
+    def _spread(self, values: list[Tensor]) -> Tensor:
+        """[N, T, ...], zero after the end, of the T steps' values [K, ...] in the lanes that went on."""
+        whole = values[0].new_zeros((self._engine.lanes, len(values), *values[0].shape[1:]))
+        for step, (lanes, some) in enumerate(zip(self._going, values, strict=True)):
+            whole[lanes, step] = some
+        return whole
 
     def finished(
         self,
@@ -279,7 +310,7 @@ def residual_scores(trajectories: Trajectories, index: Tensor, residual: Tensor)
         residual: [M, V], logits less log pi0 of the M steps of those n that were taken, in order.
     """
     mask = trajectories.mask[index]
-    rows, actions = trajectories.rows[index][mask], trajectories.actions[index][mask]
+    rows, actions = trajectories.taken(trajectories.rows, index), trajectories.actions[index][mask]
     taken, kl = ResidualScores.apply(rows, residual, actions)  # pyright: ignore[reportGeneralTypeIssues]
     blank = torch.zeros(mask.shape, device=mask.device)
     return blank.masked_scatter(mask, taken), blank.masked_scatter(mask, kl)

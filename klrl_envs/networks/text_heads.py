@@ -70,10 +70,11 @@ class TextHeads(TorchNetwork):
         with in_bfloat16(inputs.device):
             query = self.actor(inputs)
         query = query.float()
-        keys = torch.cat((self.unembedding, self.learnt_keys()), dim=1)
-        result = query[:, :-1] @ keys.T
+        keys = self.learnt_keys()
+        of_given, of_learnt, of_pairs = query.split((self.unembedding.shape[1], keys.shape[1], 1), dim=1)
+        result = torch.addmm(of_given @ self.unembedding.T, of_learnt, keys.T)
         pairs = self.evidence.pairs_after(last)
-        return result if pairs is None else torch.addcmul(result, query[:, -1:], pairs)
+        return result if pairs is None else torch.addcmul(result, of_pairs, pairs)
 
     def for_evaluation(self, task: Task) -> tuple[LanesPolicy, bool]:
         """See ``Network``."""
@@ -96,9 +97,13 @@ class Reading:
         self._sums = policy.evidence.sums(tokens)[every, self._length]
         self.last = after_none(tokens)[every, self._length]
 
-    def inputs(self, hidden: Tensor) -> Tensor:
-        """What the head reads [N, D], of pi0's hidden states [N, width]."""
-        return self._policy.encode(hidden, self._sums, self._length)
+    def inputs(self, hidden: Tensor, some: Tensor | None = None) -> Tensor:
+        """What the head reads [K, D] of ``some`` texts [K], by default of all, and of pi0's hidden states
+        [K, width] there.
+        """
+        if some is None:
+            return self._policy.encode(hidden, self._sums, self._length)
+        return self._policy.encode(hidden, self._sums[some], self._length[some])
 
     def append(self, tokens: Tensor) -> None:
         """Go on by tokens [N]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from klrl_envs.reference.arrays import IntArray
 from klrl_envs.reference.protocol import Reference, ReferenceLanes, TensorLanes
 
 if TYPE_CHECKING:
@@ -47,20 +48,23 @@ def device_of(reference: Reference) -> str:
     return getattr(reference, "device", "cpu")
 
 
-def rows_of(lanes: ReferenceLanes, device: torch.device) -> Tensor:
-    """log pi0(.|s) float32 [N, V] in nats at the lanes' sequences, on a device; not to be written to.
+def rows_of(lanes: ReferenceLanes, device: torch.device, some: IntArray | None = None) -> Tensor:
+    """log pi0(.|s) float32 [K, V] in nats at the sequences of ``some`` lanes [K], by default of all, on a
+    device; not to be written to.
 
     A network's rows that lie there already are handed on, not copied.
     """
     import torch
 
     if isinstance(lanes, TensorLanes):
-        return lanes.rows().to(device)
-    return torch.as_tensor(lanes.log_probs(), dtype=torch.float32, device=device)
+        return lanes.rows(some).to(device)
+    rows = lanes.log_probs() if some is None else lanes.log_probs()[some]
+    return torch.as_tensor(rows, dtype=torch.float32, device=device)
 
 
-def features_of(lanes: ReferenceLanes, device: torch.device) -> Tensor:
-    """Final normalised hidden states float32 [N, width] at the lanes' sequences, on a device.
+def features_of(lanes: ReferenceLanes, device: torch.device, some: IntArray | None = None) -> Tensor:
+    """Final normalised hidden states float32 [K, width] at the sequences of ``some`` lanes [K], by default of
+    all, on a device.
 
     Raises:
         TypeError: the reference is a table.
@@ -68,5 +72,5 @@ def features_of(lanes: ReferenceLanes, device: torch.device) -> Tensor:
     import torch
 
     if isinstance(lanes, TensorLanes):
-        return lanes.features().to(device)
-    return torch.as_tensor(lanes.hidden(), device=device)
+        return lanes.features(some).to(device)
+    return torch.as_tensor(lanes.hidden() if some is None else lanes.hidden()[some], device=device)

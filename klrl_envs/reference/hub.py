@@ -274,15 +274,15 @@ class HubLanes:
         """See ``ReferenceLanes.hidden``."""
         return self.features().cpu().numpy()
 
-    def rows(self) -> Tensor:
-        """See ``TensorLanes.rows``."""
+    def rows(self, lanes: IntArray | None = None) -> Tensor:
+        """See ``TensorLanes.rows``; those of all lanes are computed."""
         if self._rows is None:
             self._rows = self._logits.float().log_softmax(dim=-1)
-        return self._rows
+        return self._rows if lanes is None else self._rows[self._tensor(lanes)]
 
-    def features(self) -> Tensor:
+    def features(self, lanes: IntArray | None = None) -> Tensor:
         """See ``TensorLanes.features``."""
-        return self._hidden.float()
+        return (self._hidden if lanes is None else self._hidden[self._tensor(lanes)]).float()
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         import torch

@@ -59,12 +59,13 @@ class ReferenceLanes(Protocol):
 class TensorLanes(ReferenceLanes, Protocol):
     """Lanes of a network: the same as tensors, which stay on its device."""
 
-    def rows(self) -> Tensor:
-        """log pi0(.|s) float32 [N, V] in nats at the current sequences; computed once and cached."""
+    def rows(self, lanes: IntArray | None = None) -> Tensor:
+        """log pi0(.|s) float32 [K, V] in nats at the current sequences of lanes [K], by default of all; no
+        more is computed than is asked for, and that once."""
         ...
 
-    def features(self) -> Tensor:
-        """Final normalised hidden states float32 [N, width] at the current sequences."""
+    def features(self, lanes: IntArray | None = None) -> Tensor:
+        """Final normalised hidden states float32 [K, width], likewise."""
         ...
 
 

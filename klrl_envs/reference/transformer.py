@@ -160,6 +160,7 @@ class TransformerLanes:
         self._device = weights.embedding.device
         self._states: Tensor = weights.embedding.new_zeros((count, weights.embedding.shape[1]))
         self._rows: Tensor | None = None
+        self._some: tuple[IntArray, Tensor] | None = None
         self._drawn: tuple[IntArray, FloatArray] | None = None
 
     def reset(self, lanes: IntArray, tokens: IntArray, lengths: IntArray) -> None:
@@ -219,7 +220,11 @@ class TransformerLanes:
                 return self._rows.gather(1, chosen)[:, 0].double().cpu().numpy()
             result = np.zeros(len(tokens))
             others = np.ones(len(tokens), dtype=np.bool_)
-            if self._drawn is not None:  # those that were drawn have their log-probs already
+            if self._some is not None:
+                lanes, rows = self._some
+                result[lanes] = rows.gather(1, chosen[self._places(lanes)])[:, 0].double().cpu().numpy()
+                others[lanes] = False
+            elif self._drawn is not None:  # those that were drawn have their log-probs already
                 result, others = self._drawn[1].copy(), tokens != self._drawn[0]
             if active is not None:
                 others &= active
@@ -246,25 +251,38 @@ class TransformerLanes:
         """See ``ReferenceLanes.hidden``."""
         return self.features().cpu().numpy()
 
-    def rows(self) -> Tensor:
+    def rows(self, lanes: IntArray | None = None) -> Tensor:
         """See ``TensorLanes.rows``."""
         import torch
 
-        if self._rows is None:
-            with torch.no_grad():
-                self._rows = self._decoder.logits(self._states).log_softmax(dim=1)
-        return self._rows
+        if lanes is not None and len(lanes) == len(self._states) and (np.diff(lanes) > 0).all():
+            lanes = None
+        with torch.no_grad():
+            if self._rows is not None:
+                return self._rows if lanes is None else self._rows[self._places(lanes)]
+            states = self._states if lanes is None else self._states[self._places(lanes)]
+            rows = self._decoder.logits(states).log_softmax(dim=1)
+        if lanes is None:
+            self._rows = rows
+        else:
+            self._some = lanes, rows
+        return rows
 
-    def features(self) -> Tensor:
+    def features(self, lanes: IntArray | None = None) -> Tensor:
         """See ``TensorLanes.features``."""
         import torch
 
         with torch.no_grad():
-            return self._decoder.hidden(self._states)
+            return self._decoder.hidden(self._states if lanes is None else self._states[self._places(lanes)])
+
+    def _places(self, lanes: IntArray) -> Tensor:
+        import torch
+
+        return torch.as_tensor(lanes, device=self._device)
 
     def _become(self, states: Tensor) -> None:
         self._states = states
-        self._rows = self._drawn = None
+        self._rows = self._some = self._drawn = None
 
 
 @lru_cache(maxsize=1)

@@ -54,7 +54,8 @@ def test_pi0_goes_on_where_it_is_told(task_id: str, atoms: int) -> None:
     prompts = np.arange(count) % len(task.prompts.tokens)
     switch = np.arange(count) % 4
     generator = torch.Generator().manual_seed(0)
-    texts = policy.write(policy.engine(task, count, 0), prompts, generator, reference_from=switch)
+    behind = np.arange(task.horizon) >= switch[:, None]
+    texts = policy.write(policy.engine(task, count, 0), prompts, generator, by_reference=behind)
     own = torch.arange(texts.mask.shape[1]) < torch.as_tensor(switch)[:, None]
     assert texts.kl[~own].abs().max() < 1e-4 and texts.log_ratios[~own].abs().max() < 1e-4
     assert texts.kl[own & texts.mask].abs().max() > 0.01
