@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser test-docs quick check format record leaderboard board docs linkcheck clean
+.PHONY: help demo test test-all browser test-docs quick check format record leaderboard screenshots board docs linkcheck clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,9 @@ leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the
 	$(BIN)/python -m leaderboard.plots
 	$(BIN)/python -m leaderboard.cards
 	$(BIN)/python -m leaderboard.build
+
+screenshots: $(VENV)/test.stamp ## take the README's pictures of the board and of klrl play (apt-get install chromium)
+	$(BIN)/python -m docs.screenshots
 
 board: $(VENV)/demo.stamp ## the whole board, a page an entry and an environment, in build/board
 	$(BIN)/python -m leaderboard.build --site build/board

@@ -119,7 +119,7 @@ def play_lines(game: Game, choices: int, console: Console) -> bool:
         console.print(Text(as_text(game.engine, 0), style="bold"))
         console.print(status(game))
         console.print(offers(game, row, likeliest, hint=hint))
-        line = sys.stdin.readline()
+        line = typed(console)
         if not line:
             return False
         hint = line.strip() == HINT and knows_optimum(game)
@@ -129,13 +129,20 @@ def play_lines(game: Game, choices: int, console: Console) -> bool:
     return True
 
 
+def typed(console: Console) -> str:
+    """The user's next line, asked for by a sign where it comes from a keyboard; empty behind the last."""
+    if sys.stdin.isatty():
+        console.print("> ", end="", style="cyan")
+    return sys.stdin.readline()
+
+
 def play_talk(game: Game, choices: int, console: Console) -> bool:
     """Play a conversation; whether it came to its end."""
     said = 0  # lines that are on the screen
     while not game.over:
         likeliest = np.argsort(-game.reference_row(), kind="stable")[:choices]
         said = print_lines(game, said, console)
-        line = sys.stdin.readline()
+        line = typed(console)
         if not line:
             return False
         if line.strip() == UNDO:

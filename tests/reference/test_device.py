@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,27 @@ import klrl_envs
 from klrl_envs.reference.device import device_named, device_of, features_of, reference_on, rows_of
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("env_id", ["klrl/Sentiment-v0", "klrl/Summarization-v0", "klrl/Keywords-v0"])
+def test_some_lanes_are_asked_for_alone(env_id: str) -> None:
+    """Rows and states are those of all lanes, and tokens are scored by the rows that are there."""
+    envs: list[Any] = [gym.make_vec(env_id, num_envs=5) for _ in range(2)]
+    some = np.array([1, 3, 4])
+    for env in envs:
+        env.reset(seed=0)
+    for step in range(3):
+        one, all_of_them = (env.unwrapped.engine.reference_lanes for env in envs)
+        rows = rows_of(all_of_them, CPU)
+        torch.testing.assert_close(rows_of(one, CPU, some), rows[some], rtol=1e-5, atol=1e-5)
+        if env_id != "klrl/Keywords-v0":
+            features = features_of(all_of_them, CPU)
+            torch.testing.assert_close(features_of(one, CPU, some), features[some], rtol=1e-5, atol=1e-5)
+        tokens = rows.argsort(dim=1)[:, -1 - step].numpy()  # likely ones, so that no text ends at once
+        scored = one.log_prob(tokens)
+        np.testing.assert_allclose(scored, rows.numpy()[np.arange(5), tokens], rtol=1e-4, atol=1e-4)
+        for env in envs:
+            env.step(tokens)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "mps"])

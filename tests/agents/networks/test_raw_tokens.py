@@ -90,6 +90,17 @@ def test_it_reads_what_it_wrote_as_it_was_written(env_id: str, cut: bool) -> Non
     np.testing.assert_allclose(scored.log_probs(first)[long], rows[3][long], rtol=1e-3, atol=1e-4)
 
 
+def test_pi0_writes_the_steps_that_it_is_told_to() -> None:
+    task: Any = klrl_envs.make_task("Keywords-v0")
+    policy = unsettled(task)
+    borrowed = np.arange(task.horizon) < np.arange(8)[:, None]
+    texts = policy.write(
+        make_engine(task, 8, 0), np.zeros(8, int), torch.Generator().manual_seed(0), by_reference=borrowed
+    )
+    own = ~torch.as_tensor(borrowed)[:, : texts.mask.shape[1]] & texts.mask
+    assert texts.kl[texts.mask & ~own].abs().max() < 1e-4 and texts.kl[own].min() > 1e-3
+
+
 def test_what_stands_behind_a_token_does_not_matter_to_it() -> None:
     task = klrl_envs.make_task("Keywords-v0")
     reader = unsettled(task).actor
