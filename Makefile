@@ -57,7 +57,7 @@ leaderboard: $(VENV)/demo.stamp ## redraw the figures and rebuild the table, the
 	$(BIN)/python -m leaderboard.build
 
 screenshots: $(VENV)/test.stamp ## take the README's pictures of the board and of klrl play (apt-get install chromium)
-	$(BIN)/python -m docs.screenshots
+	$(BIN)/python -m leaderboard.screenshots
 
 board: $(VENV)/demo.stamp ## the whole board, a page an entry and an environment, in build/board
 	$(BIN)/python -m leaderboard.build --site build/board

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import screenshots
+from leaderboard import screenshots
 
 
 def test_the_game_is_seen_as_it_is_typed(tmp_path: Path) -> None:

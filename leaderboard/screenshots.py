@@ -1,6 +1,6 @@
 """The pictures of the board and of the command line that the README shows, taken of what is there now.
 
-    python -m docs.screenshots        # writes docs/_static/screenshots; needs Chromium
+    python -m leaderboard.screenshots        # writes leaderboard/pictures; needs Chromium
 
 The board is opened as a browser opens it; the game is played in a terminal of its own, by the lines below,
 and drawn by rich as it stood when they were typed.
@@ -31,7 +31,7 @@ from leaderboard.build import read_board
 from leaderboard.folder import FOLDER
 from leaderboard.site import write_site
 
-OUT = Path(__file__).parent / "_static" / "screenshots"
+OUT = FOLDER / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGES = {"board": ("index.html", "Sentiment-v0")}
 """Name of a picture -> its page, and the heading that it begins at."""
