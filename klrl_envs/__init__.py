@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from klrl_envs.tasks.base import Prompts, Task
     from klrl_envs.tasks.text_task import TextTask
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LAZY = {
     "AutomatonTask": ("klrl_envs.tasks.automaton_task", "AutomatonTask"),
