@@ -37,6 +37,10 @@ the reward is as rare as 1 in 200 texts of pi0), ``reference`` ("words").
 Exact: a bigram times an automaton over the class of the first word and whether the last one matches
 (34 states).
 
+pi* begins with every class, with 42 % of its texts in the likeliest. A class has to be found by its own
+hits, one text of pi0 in some twenty that begin with it; a policy that knows one by then begins with no
+other, and finds no other. The best policy that keeps to one class scores .853.
+
 ## References
 Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``;
 the 150 commonest words go to the class that is nearest to their vector.
