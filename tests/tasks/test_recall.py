@@ -21,7 +21,7 @@ def test_recall_compares_the_last_class_with_the_first(kl_coef: float, horizon: 
 
 
 def test_the_best_policy_of_one_class_scores_as_the_page_says() -> None:
-    """Of pi* given the class of the first word, J is J* + kl_coef log of how likely pi* is to begin with it."""
+    """Of pi* given that class, J is J* + kl_coef log of how likely pi* is to begin with it."""
     task = klrl_envs.make_task("Recall-v0")
     best = klrl_envs.optimum("klrl/Recall-v0")
     origin = np.zeros(1, dtype=np.int64)
