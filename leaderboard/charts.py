@@ -19,7 +19,7 @@ from leaderboard.cards import Card, Law
 from leaderboard.exhibits import Exhibit
 from leaderboard.facets import Facets
 from leaderboard.pairwise import scores_of
-from leaderboard.plane import FARTHEST
+from leaderboard.plane import FARTHEST, half_width
 from leaderboard.profiles import LEAST, MOST, profile
 from leaderboard.tables import number
 
@@ -61,7 +61,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with its words; `number` is its place in the list of scores."""
+    """A point with its words; `number` is its place among the scores, `spread` its intervals, as a path."""
 
     at: Place
     tip: str
@@ -69,6 +69,7 @@ class Mark:
     shape: str = "o"
     number: int | None = None
     seeds: tuple[Place, ...] = ()
+    spread: str = ""
     facets: Facets = field(default_factory=dict)
 
 
@@ -186,19 +187,29 @@ def plane_of(
 def agent_mark(
     entry: Entry, rank: int, axes: tuple[Axis, Axis], edge: float, style: Style, facets: Facets
 ) -> Mark:
-    """An agent's mean, with its seeds."""
+    """An agent's mean, with its seeds, and Student's 95 % intervals of both means over these."""
     x, y = axes
     kl, reward = (entry.mean(each) for each in ("kl", "expected_reward"))
     far = ", beyond the edge" if kl > edge else ""
-    mean_kl = sum(min(seed.kl, edge) for seed in entry.seeds) / len(entry.seeds)
+    kls, rewards = (
+        [min(seed.kl, edge) for seed in entry.seeds],
+        [seed.expected_reward for seed in entry.seeds],
+    )
+    mean_kl = sum(kls) / len(kls)
+    at = x(mean_kl), y(reward)
+    wide, high = half_width(kls), half_width(rewards)
     return Mark(
-        at=(x(mean_kl), y(reward)),
+        at=at,
         tip=f"{rank}. {entry.agent.name}: score {shown_score(entry.score, entry.score_interval)}, expected "
         f"reward {number(reward)} at {number(kl)} nats{far}, seeds: {len(entry.seeds)}",
         colour=style[0],
         shape=style[1],
         number=rank,
-        seeds=tuple((x(min(seed.kl, edge)), y(seed.expected_reward)) for seed in entry.seeds),
+        seeds=tuple((x(kl), y(reward)) for kl, reward in zip(kls, rewards)),
+        spread=f"{path_of([(x(mean_kl - wide), at[1]), (x(mean_kl + wide), at[1])])}"
+        f"{path_of([(at[0], y(reward - high)), (at[0], y(reward + high))])}"
+        if len(kls) > 1
+        else "",
         facets=facets,
     )
 

@@ -64,6 +64,24 @@ def test_an_agent_lies_where_its_means_say_and_tells_them() -> None:
     assert mark.facets["kind"] == ["learner"] and mark.number == 1
 
 
+def test_the_lines_through_a_mean_are_students_intervals_over_its_seeds() -> None:
+    entry = made("ours", GRID, [0.5, 0.6])
+    seeds = (entry.seeds[0], entry.seeds[1].model_copy(update={"kl": 2.2, "expected_reward": 70.0}))
+    board = board_of(entry.model_copy(update={"seeds": seeds}), cards={GRID: card()})
+    shown = plane_of(card(), board.entries, board.style, board.facets)
+    [mark] = shown.agents
+    places = [(float(x), float(y)) for x, y in re.findall(r"([-\d.]+),([-\d.]+)", mark.spread)]
+    # of two numbers: half their distance times Student's quantile of one degree of freedom
+    wide, high = 12.706 * 0.1, 12.706 * 2.0
+    expected = [(2.1 - wide, 68.0), (2.1 + wide, 68.0), (2.1, 68.0 - high), (2.1, 68.0 + high)]
+    for place, (kl, reward) in zip(places, expected, strict=True):
+        assert place == pytest.approx((shown.x(kl), shown.y(reward)), abs=0.1)
+    assert plane(("ours", {})).agents[0].spread, "two seeds that agree have one of length zero"
+    alone = entry.model_copy(update={"seeds": entry.seeds[:1]})
+    board = board_of(alone, cards={GRID: card()})
+    assert not plane_of(card(), board.entries, board.style, board.facets).agents[0].spread
+
+
 def test_an_agent_far_away_stands_at_the_edge_and_says_so() -> None:
     shown = plane(("far", {"kl": 500.0, "objective": -3934.0, "regret": 4015.0}))
     [mark] = shown.agents
