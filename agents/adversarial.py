@@ -110,7 +110,7 @@ class Adversary:
         """Batches of texts of pi*, as this policy reads them. Nobody is paid for them."""
         rng = np.random.default_rng((self.args.seed, 2))
         batches: list[Trajectories] = []
-        with klrl_envs.ledger.counting_as("certify"):
+        with klrl_envs.ledger.counting_as("evaluation"):
             engine = self.policy.engine(self.task, self.batch, self.args.seed)
             shape = (self.count // self.batch, self.batch)
             numbers = rng.integers(0, len(self.task.prompts.tokens), shape)

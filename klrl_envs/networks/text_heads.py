@@ -23,10 +23,11 @@ from klrl_envs.tasks.base import Task
 class TextHeads(TorchNetwork):
     """Neural tasks: a head on pi0's final hidden state and on the evidence so far.
 
-        logits = log pi0(.|s) + K u(s) + g(s) w(last token, .)
+        logits = log pi0(.|s) + K u(s) + t(s) K0 h(s) + g(s) w(last token, .)
 
-    where the keys K are pi0's output embeddings beside the evidence's, and w are its pairs. Nothing of pi0 is
-    run twice.
+    where the keys K are pi0's output embeddings K0 beside the evidence's, h is pi0's final hidden state and w
+    are the pairs. As K0 h are pi0's own logits, t alone makes it surer or less sure, by 1 / (1 + t) as its
+    temperature: where pi0 half knows the answer that is most of the optimum. Nothing of pi0 is run twice.
 
     Args:
         task: a neural task.
@@ -49,7 +50,7 @@ class TextHeads(TorchNetwork):
         self.register_buffer("unembedding", torch.tensor(reference.unembedding()), persistent=False)
         self.inputs = reference.width + size + 2
         self.evidence = TextEvidence(task.vocab_size, size, pairs=bool(pairs), device=device)
-        outputs = self.unembedding.shape[1] + size + 1
+        outputs = self.unembedding.shape[1] + size + 2
         self.actor = perceptron(self.inputs, width, outputs, device=device)
 
     def encode(self, hidden: Tensor, sums: Tensor, length: Tensor) -> Tensor:
@@ -71,7 +72,9 @@ class TextHeads(TorchNetwork):
             query = self.actor(inputs)
         query = query.float()
         keys = self.learnt_keys()
-        of_given, of_learnt, of_pairs = query.split((self.unembedding.shape[1], keys.shape[1], 1), dim=1)
+        width = self.unembedding.shape[1]
+        of_given, of_learnt, surer, of_pairs = query.split((width, keys.shape[1], 1, 1), dim=1)
+        of_given = torch.addcmul(of_given, surer, inputs[:, :width])
         result = torch.addmm(of_given @ self.unembedding.T, of_learnt, keys.T)
         pairs = self.evidence.pairs_after(last)
         return result if pairs is None else torch.addcmul(result, of_pairs, pairs)

@@ -39,9 +39,11 @@ def test_the_discriminator_comes_to_the_log_ratio_of_pi_star_and_pi0_while_the_a
 
 
 def test_nobody_is_paid_for_the_texts_that_are_shown() -> None:
-    before = klrl_envs.ledger.counts().total(purpose="training")
+    before = klrl_envs.ledger.counts()
     learner = adversary()
-    assert klrl_envs.ledger.counts().total(purpose="training") == before
+    found = klrl_envs.ledger.counts() - before
+    # a run is refused that certifies, and one that has more tokens of training than it says
+    assert {account.purpose for account in found.accounts} == {"evaluation"}
     assert len(learner.shown) == 64 and all(len(batch.texts) == 128 for batch in learner.shown)
 
 
