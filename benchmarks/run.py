@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--suite", default="core", help="a name in benchmarks/suites.py, or a JSON file")
     made.add_argument("--out", type=Path, help="where runs write; default runs/<suite>")
     made.add_argument("--jobs", type=positive, help="runs at once; default 1, on a cluster all that fit")
-    made.add_argument("--threads", type=positive, help="threads a run; default the cores by the jobs")
+    made.add_argument(
+        "--threads", type=positive, help="threads a run; default OMP_NUM_THREADS, or the cores by the jobs"
+    )
     made.add_argument(
         "--engine", choices=ENGINES, default="local",
         help="processes here, or a Ray cluster (benchmarks/CLUSTER.md)",

@@ -175,6 +175,13 @@ def load_exhibits(folder: Path, entries: Sequence[Entry]) -> dict[tuple[str, str
     return found
 
 
+def told(exhibit: Exhibit) -> str:
+    """What an exhibit has, and where what it lacks would have come from."""
+    curves = f"{len(exhibit.curves)} curves" if exhibit.curves else f"no curve (no run has {EPISODES})"
+    missing = f"no texts (no run has {' or '.join(POLICIES)})"
+    return f"{curves}, {f'{len(exhibit.texts)} texts' if exhibit.texts else missing}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -189,8 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             own = runs_of(entry, runs)
             if own:
                 shown += 1
-                exhibit_of(entry, own).save(exhibit_path(entry.env_id, entry.agent.name, FOLDER))
-                print(entry_path(entry.env_id, entry.agent.name, ENTRIES).stem, flush=True)
+                exhibit = exhibit_of(entry, own)
+                exhibit.save(exhibit_path(entry.env_id, entry.agent.name, FOLDER))
+                stem = entry_path(entry.env_id, entry.agent.name, ENTRIES).stem
+                print(f"{stem}: {told(exhibit)}", flush=True)
     except ValueError as error:
         parser.error(str(error))
     if not shown:

@@ -46,7 +46,8 @@ def benchmark(
         int | None, typer.Option(help="Runs at once; 1 by default, on a cluster all that fit.", min=1)
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads of a run; by default the cores by the jobs.", min=1)
+        int | None,
+        typer.Option(help="Threads of a run; by default OMP_NUM_THREADS, or the cores by the jobs.", min=1),
     ] = None,
     only: Annotated[
         list[str] | None,

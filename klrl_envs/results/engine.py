@@ -25,7 +25,13 @@ class Engine:
     jobs: int | None = 1
 
     def shares(self, jobs: int | None, threads: int | None) -> tuple[int, int]:
-        """Runs at once and threads of each, where either may be open."""
+        """Runs at once and threads of each, where either may be open.
+
+        Threads that nobody gives are those of ``OMP_NUM_THREADS`` where the caller has set it.
+        """
+        inherited = os.environ.get("OMP_NUM_THREADS", "")
+        if threads is None and inherited.isdecimal() and int(inherited):
+            threads = int(inherited)
         at_once = jobs or self.jobs or max(1, self.cores // (threads or 1))
         return at_once, threads or max(1, self.cores // at_once)
 

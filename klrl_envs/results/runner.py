@@ -95,9 +95,19 @@ def _resume(
 def _told(outcome: RunRecord | Failure, left: Callable[[], str]) -> str:
     """What came out of a run, in a line."""
     if isinstance(outcome, Failure):
-        return f"FAILED, {outcome.reason}"
+        last = log_lines(outcome.log)[-1:]
+        said = f": {last[0].strip()}" if last and last[0].strip() else ""
+        return f"FAILED, {outcome.reason}{said} ({outcome.log})"
     score = "no score" if outcome.score is None else f"score {outcome.score:.3f}"
     return f"{score}, KL {outcome.kl:.2f} nats, {duration(outcome.seconds)}; {left()}"
+
+
+def log_lines(log: Path) -> list[str]:
+    """The lines of a run's log, none where it has none; of a progress bar what it showed last."""
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
+    return [line.rstrip().rpartition("\r")[2] for line in lines]
 
 
 def report_failures(failures: Sequence[Failure]) -> None:
@@ -107,10 +117,7 @@ def report_failures(failures: Sequence[Failure]) -> None:
         place = " ".join(filter(None, (run.env_id, run.slug)))
         print(f"\n{run.agent} on {place}, seed {run.seed}: {failure.reason}", file=sys.stderr)
         print(f"  log: {failure.log}", file=sys.stderr)
-        if failure.log.exists():
-            lines = failure.log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
-            for line in lines[-LOG_TAIL:]:
-                # A progress bar is one line: what it showed last.
-                print(f"  | {line.rstrip().rpartition(chr(13))[2]}", file=sys.stderr)
+        for line in log_lines(failure.log)[-LOG_TAIL:]:
+            print(f"  | {line}", file=sys.stderr)
     if failures:
         print(f"\n{len(failures)} runs failed", file=sys.stderr)

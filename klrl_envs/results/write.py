@@ -11,8 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from klrl_envs import ledger
 from klrl_envs.results.curve import EPISODES, learning_curve
+from klrl_envs.results.document import faults
 from klrl_envs.results.ledger import budget_of
 from klrl_envs.results.provenance import command_line, commit, hardware, versions
 from klrl_envs.results.record import (
@@ -29,6 +32,18 @@ if TYPE_CHECKING:
     from klrl_envs.evaluation.comparison import Comparison
     from klrl_envs.evaluation.result import Evaluation
     from klrl_envs.ledger import Mark
+
+
+def agent_of(agent: Agent | Mapping[str, Any] | str) -> Agent:
+    """Who ran, of what ``write_result`` takes.
+
+    Raises:
+        ValueError: in one line, what is wrong with it.
+    """
+    try:
+        return Agent(name=agent) if isinstance(agent, str) else Agent.model_validate(agent)
+    except ValidationError as error:
+        raise ValueError(f"agent: {faults(error)}") from None
 
 
 def write_result(
@@ -67,7 +82,8 @@ def write_result(
 
     Raises:
         ValueError: numbers that no run could measure together, fewer tokens than the ledger has counted, no
-            id, arguments that JSON does not hold.
+            id, arguments that JSON does not hold, an agent that is not one (an ``Agent`` that is made before
+            the training tells so before it).
     """
     if "/" not in evaluation.env_id:
         raise ValueError("only registered environments have records: give yours an id by klrl_envs.register")
@@ -76,7 +92,7 @@ def write_result(
         seconds = time.monotonic() - (ledger.book().began if since is None else since).moment
     record = RunRecord(
         **measured(evaluation),
-        agent=Agent(name=agent) if isinstance(agent, str) else Agent.model_validate(agent),
+        agent=agent_of(agent),
         env_kwargs=as_json(env_kwargs or {}),
         command=command_line() if command is None else command,
         seed=seed,

@@ -11,7 +11,7 @@ from klrl_envs.results.curve import EPISODES
 from klrl_envs.results.entry import load_entries
 from klrl_envs.results.record import FILE
 from leaderboard.cards import TEXTS
-from leaderboard.exhibits import Exhibit, Run, SeedCurve, exhibit_of, load_exhibits, runs_of
+from leaderboard.exhibits import Exhibit, Run, SeedCurve, exhibit_of, load_exhibits, runs_of, told
 from leaderboard.folder import ENTRIES, FOLDER, exhibit_path
 from tests.leaderboard.entries import made
 from tests.networks.policies import network_of_kind
@@ -97,6 +97,21 @@ def test_exhibits_of_other_entries_are_refused(
         return
     with pytest.raises(ValueError, match=message):
         load_exhibits(tmp_path, entries)
+
+
+def test_what_an_exhibit_lacks_is_said() -> None:
+    empty = Exhibit(
+        env_id=GRID,
+        agent="mine",
+        task_sha256="a" * 64,
+        approximate=False,
+        curves=(),
+        texts_seed=None,
+        texts=(),
+    )
+    assert told(empty) == (
+        "no curve (no run has episodes.jsonl), no texts (no run has policy.safetensors or policy.onnx)"
+    )
 
 
 def test_an_exhibit_lies_under_its_own_name(tmp_path: Path) -> None:

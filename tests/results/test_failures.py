@@ -12,6 +12,8 @@ from tests.results.dummy import bench, runs_of
 
 def test_a_failed_run_stops_no_other_and_is_named(tmp_path: Path, dummy: str, capsys):
     failures = run_suite(runs_of(f"{dummy} --mode fail"), bench(tmp_path))
+    told = "".join(capsys.readouterr())
+    assert "FAILED, ended with exit code 3: a reason to fail (" in told and "log.txt)" in told, "at once"
     assert [(failure.run.seed, failure.reason) for failure in failures] == [(1, "ended with exit code 3")]
     assert [seed.seed for seed in Entry.load(tmp_path / "entries" / "Toy-v0--dummy.json").seeds] == [0, 2]
     report_failures(failures)

@@ -103,11 +103,17 @@ def kill_worker_of(path: Path) -> None:
     os.kill(int(path.read_text().split()[1]), signal.SIGKILL)
 
 
-def test_engines_share_the_cores() -> None:
+def test_engines_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     engine = Engine(cores=8)
     assert engine.shares(None, None) == (1, 8) and engine.shares(4, None) == (4, 2)
     assert Engine(cores=8, jobs=None).shares(None, 1) == (8, 1)
     assert Engine(cores=8, jobs=None).shares(None, None) == (8, 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert engine.shares(None, None) == (1, 2) and engine.shares(None, 3) == (1, 3), "what the caller has set"
+    assert Engine(cores=8, jobs=None).shares(None, None) == (4, 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "some")
+    assert engine.shares(None, None) == (1, 8)
     with pytest.raises(ValueError, match="--engine must be one of local, ray"):
         engine_of("slurm", None)
     with pytest.raises(ValueError, match="--address goes with --engine ray"):

@@ -67,6 +67,21 @@ def test_a_name_is_enough_of_an_agent_and_the_command_is_what_was_typed(tmp_path
     assert RunRecord.load(tmp_path / "other" / "result.json").command == "python -m mine --out other"
 
 
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        ({**MINE, "url": "git@example.org:mine"}, "^agent: url: String should match pattern"),
+        ({**MINE, "licence": "MIT"}, "^agent: licence: Extra inputs are not permitted$"),
+        ("no name", "^agent: name: String should match pattern"),
+    ],
+)
+def test_what_is_no_agent_is_said_in_a_line(tmp_path: Path, agent: Any, message: str):
+    evaluation = klrl_envs.evaluate("reference", MODES, episodes=16)
+    with pytest.raises(ValueError, match=message) as found:
+        klrl_envs.write_result(evaluation, tmp_path, agent=agent)
+    assert "\n" not in str(found.value) and not list(tmp_path.iterdir())
+
+
 def test_a_record_compares_with_the_optimum(tmp_path: Path):
     found = klrl_envs.evaluate_exactly("reference", MODES).comparison
     comparison = written(tmp_path, "reference", MODES).comparison
