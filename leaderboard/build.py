@@ -2,7 +2,8 @@
 
     python -m leaderboard.build               write TABLE.md, index.html and the tables in the README
     python -m leaderboard.build --check       write nothing; exit code 1 where something is stale
-    python -m leaderboard.build --site DIR    write the whole board too, a page an entry and an environment
+    python -m leaderboard.build --site DIR    write the whole board there, a page an entry and an environment,
+                                              and nothing else
 
 Figures come from `python -m leaderboard.plots`, cards from `python -m leaderboard.cards`, which need the
 optima; this needs their files and the entries only. Nothing that is written depends on the day, the machine
@@ -258,7 +259,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m leaderboard.build", description="Build the leaderboard.")
     parser.add_argument("--check", action="store_true", help="write nothing, fail where something is stale")
-    parser.add_argument("--site", type=Path, metavar="DIR", help="write the board with all its pages there")
+    parser.add_argument(
+        "--site", type=Path, metavar="DIR", help="write the board with all its pages there, and nothing else"
+    )
     parser.add_argument(
         "--code", default="", metavar="URL", help="of the repository's files, which the site links to then"
     )
@@ -268,11 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.code and not options.code.startswith(("http://", "https://")):
         parser.error(f"--code must begin with http:// or https://, got {options.code!r}")
     try:
-        stale = build(check=options.check)
         if options.site:
             board, _ = read_board(FOLDER, verify)
             code = options.code and options.code.rstrip("/") + "/"
             write_site(dataclasses.replace(board, pages=True, code=code), options.site)
+            return 0
+        stale = build(check=options.check)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
