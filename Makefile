@@ -22,7 +22,7 @@ demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the opti
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(PYTEST) -m "not browser and not docs"
+	$(PYTEST) -m "not browser and not docs" --durations=60 --durations-min=5
 	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
 
 # What test-all has beside make test, a line each.
