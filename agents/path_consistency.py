@@ -8,6 +8,8 @@ In nats, with l = log pi - log pi0 of a token, and V = 0 behind the end,
 for pieces of ``steps`` h tokens from every place, shorter at the end. Policy and value follow the gradient
 of the same loss, the value at both of its places. It is zero for pi* and its soft value on whatever text, so
 that texts of earlier policies serve, too: beside each batch the policy learns from some of the latest ones.
+So do texts that another begins: what a policy has come to avoid it learns nothing of by its own texts, and
+``--begun`` has pi0 write the first tokens of a share of each batch.
 
 Fixed point: pi*, where texts have full support, whoever wrote them. On texts of the present policy, with
 pieces that reach to the end, the policy's expected gradient is that of -J / kl_coef token by token, that of
@@ -29,6 +31,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
+from agents.networks.beginnings import begun_by_reference
 from agents.networks.kept_batches import KeptBatches
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
@@ -59,6 +62,8 @@ class PathConsistencyArguments(NetworkArguments):
     """the same of the value's numbers for pairs of tokens, each of which is seen rarely"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
+    begun: float = 0.0
+    """share of a batch of which pi0 writes the first tokens, 1 to horizon - 1; not for language models"""
     clip_norm: float | None = None
     """largest norm of the policy's gradient"""
     average_from: float = 0.8
@@ -160,10 +165,11 @@ class PathConsistency:
         self.rng = np.random.default_rng(args.seed)
 
     def write(self) -> Trajectories:
-        """A batch of episodes of the present policy."""
-        group = self.settings["group"]
-        prompts = self.rng.integers(0, len(self.task.prompts.tokens), self.settings["batch"] // group)
-        return self.policy.write(self.engine, np.repeat(prompts, group), self.generator)
+        """A batch of episodes of the present policy, some of which pi0 has begun."""
+        batch, group = self.settings["batch"], self.settings["group"]
+        prompts = np.repeat(self.rng.integers(0, len(self.task.prompts.tokens), batch // group), group)
+        begun = begun_by_reference(batch, self.args.begun, self.task.horizon, self.rng)
+        return self.policy.write(self.engine, prompts, self.generator, by_reference=begun)
 
     def update(self, trajectories: Trajectories, progress: float) -> Tensor:
         """A step on a new batch, and steps on kept ones; returns the loss of the first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,13 +24,14 @@ def test_recall_compares_the_last_class_with_the_first(kl_coef: float, horizon: 
 
 def test_the_best_policy_of_one_class_scores_as_the_page_says() -> None:
     """Of pi* given that class, J is J* + kl_coef log of how likely pi* is to begin with it."""
-    task = klrl_envs.make_task("Recall-v0")
+    task: Any = klrl_envs.make_task("Recall-v0")
     best = klrl_envs.optimum("klrl/Recall-v0")
     origin = np.zeros(1, dtype=np.int64)
-    policy = klrl_envs.optimal_policy(task, best)
-    starts = np.exp(policy.state_log_probs(np.array([task.reference.start_context]), origin, origin)[0])
-    pi0 = np.exp(task.reference.rows(np.array([task.reference.start_context]))[0])
-    leads_to = task.exact.automaton.transition[0]
+    start = np.array([task.reference.start_context])
+    assert best.policy is not None and best.gap is not None
+    starts = np.exp(best.policy.log_probs(start, origin, origin)[0])
+    pi0 = np.exp(task.reference.rows(start)[0])
+    leads_to = task.automaton.transition[0]
     shares = np.bincount(leads_to, weights=starts)
     likeliest = shares.argmax()
     assert shares[likeliest] == pytest.approx(0.42, abs=0.01) and shares[2:].astype(bool).sum() == 16
