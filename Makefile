@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt
 CURRENT_GYMNASIUM := $(VENV)/gymnasium-1.4.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser test-docs quick check format record leaderboard screenshots board docs linkcheck clean
+.PHONY: help demo test slow test-all browser test-docs check format record leaderboard screenshots board docs linkcheck clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,21 +21,21 @@ demo: $(VENV)/demo.stamp ## train PPO on Sentiment-v0, score it against the opti
 # One process per core, each with one thread (tests/conftest.py): several threads each would wait for one another.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-test: $(VENV)/test.stamp check $(VENV)/current-gymnasium.stamp ## lint, types, the whole test suite, the contract under two Gymnasiums
-	$(PYTEST) -m "not browser and not docs" --durations=60 --durations-min=5
+test: $(VENV)/test.stamp check ## lint, types, all tests but the slow ones: some eight minutes on two cores
+	$(PYTEST) -m "not slow and not browser and not docs" --durations=30 --durations-min=3
+
+slow: $(VENV)/test.stamp $(VENV)/current-gymnasium.stamp ## the slow tests, and the contract under the current Gymnasium: twenty minutes more
+	$(PYTEST) -m "slow and not browser and not docs" --durations=30 --durations-min=10
 	PYTHONPATH=$(CURRENT_GYMNASIUM) $(PYTEST) tests/envs
 
 # What test-all has beside make test, a line each.
-test-all: test ## make test, and the slower rest: pages in a browser, the documentation and its cells
+test-all: test ## make test, and all the rest: slow tests, pages in a browser, the documentation and its cells
+test-all: slow
 test-all: browser
 test-all: test-docs
 
 browser: $(VENV)/test.stamp ## the pages in a headless Chromium, which must be there (apt-get install chromium)
 	$(BIN)/python -m pytest -m browser
-
-quick: $(VENV)/test.stamp ## under a minute: lint, and all tests but the slow ones
-	$(BIN)/ruff check
-	$(PYTEST) -q -m "not slow and not browser and not docs"
 
 check: $(VENV)/test.stamp ## ruff and pyright only
 	$(BIN)/ruff check

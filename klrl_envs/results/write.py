@@ -82,8 +82,7 @@ def write_result(
 
     Raises:
         ValueError: numbers that no run could measure together, fewer tokens than the ledger has counted, no
-            id, arguments that JSON does not hold, an agent that is not one (an ``Agent`` that is made before
-            the training tells so before it).
+            id, arguments that JSON does not hold, an agent that is none (make an ``Agent`` before training).
     """
     if "/" not in evaluation.env_id:
         raise ValueError("only registered environments have records: give yours an id by klrl_envs.register")

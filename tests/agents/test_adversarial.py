@@ -20,6 +20,7 @@ def adversary(**settings: object) -> Adversary:
     return Adversary(args, tiny_task(), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_the_discriminator_comes_to_the_log_ratio_of_pi_star_and_pi0_while_the_agent_moves() -> None:
     learner = adversary()
     task = learner.task

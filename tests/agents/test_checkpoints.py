@@ -59,6 +59,7 @@ def assert_same_run(one: Path, other: Path, policy: str = "policy.safetensors") 
     assert not (one / CHECKPOINT).exists() and not (other / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_goes_on_to_the_same_numbers(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

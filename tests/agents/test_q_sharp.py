@@ -37,6 +37,7 @@ def test_examples_are_what_pi0_goes_on_from() -> None:
     torch.testing.assert_close(examples.rewards[:, 0], torch.tensor(whole))
 
 
+@pytest.mark.slow
 def test_what_pi0_writes_tells_the_optimum_of_every_coefficient(tmp_path: Path) -> None:
     task = tiny_task()
     torch.manual_seed(0)

@@ -96,6 +96,7 @@ def test_a_readme_without_markers_is_left_alone():
         readme_text(f"{END} {BEGIN}", [entry()], Asked(agents={}), frozenset())
 
 
+@pytest.mark.slow
 def test_the_committed_leaderboard_is_up_to_date():
     entries = load_entries(ENTRIES)
     assert build(check=True, verifier=builder.verify if entries else lambda _: None) == []

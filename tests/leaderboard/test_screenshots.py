@@ -9,6 +9,7 @@ import pytest
 from leaderboard import screenshots
 
 
+@pytest.mark.slow
 def test_the_game_is_seen_as_it_is_typed(tmp_path: Path) -> None:
     screenshots.take_game(tmp_path)
     picture = (tmp_path / "play.svg").read_text(encoding="utf-8").replace("&#160;", " ")

@@ -22,6 +22,7 @@ WITHOUT_ANSWERS = ["klrl/Sentiment-v0"]
 WORDS = (".", "a", "b", "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", NEURAL)
 def test_probes_earn_at_most_half_of_what_the_optimum_does(env_id: str) -> None:
     task = evaluation_task(env_id, {})
