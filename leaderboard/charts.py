@@ -196,22 +196,25 @@ def agent_mark(
         [seed.expected_reward for seed in entry.seeds],
     )
     mean_kl = sum(kls) / len(kls)
-    at = x(mean_kl), y(reward)
-    wide, high = half_width(kls), half_width(rewards)
     return Mark(
-        at=at,
+        at=(x(mean_kl), y(reward)),
         tip=f"{rank}. {entry.agent.name}: score {shown_score(entry.score, entry.score_interval)}, expected "
         f"reward {number(reward)} at {number(kl)} nats{far}, seeds: {len(entry.seeds)}",
         colour=style[0],
         shape=style[1],
         number=rank,
         seeds=tuple((x(kl), y(reward)) for kl, reward in zip(kls, rewards)),
-        spread=f"{path_of([(x(mean_kl - wide), at[1]), (x(mean_kl + wide), at[1])])}"
-        f"{path_of([(at[0], y(reward - high)), (at[0], y(reward + high))])}"
-        if len(kls) > 1
-        else "",
+        spread=cross(axes, (mean_kl, half_width(kls)), (reward, half_width(rewards))) if len(kls) > 1 else "",
         facets=facets,
     )
+
+
+def cross(axes: tuple[Axis, Axis], kl: tuple[float, float], reward: tuple[float, float]) -> str:
+    """Two lines through a point of the plane, as an SVG path: a mean and half its interval each way."""
+    x, y = axes
+    (middle, wide), (height, high) = kl, reward
+    across_it = path_of((x(middle + each), y(height)) for each in (-wide, wide))
+    return across_it + path_of((x(middle), y(height + each)) for each in (-high, high))
 
 
 def profiles_of(entries: Sequence[Entry], aggregated: Aggregate, style: Mapping[str, Style]) -> Lines | None:

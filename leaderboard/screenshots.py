@@ -18,7 +18,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,14 +26,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from leaderboard.build import read_board
 from leaderboard.folder import FOLDER
-from leaderboard.site import write_site
 
 OUT = FOLDER / "pictures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PAGES = {"board": ("index.html", "Sentiment-v0")}
-"""Name of a picture -> its page, and the heading that it begins at."""
+HEADING = "Sentiment-v0"
+"""What the picture of the board begins at."""
 SIZE = {"width": 1000, "height": 840}
 GAME = ("klrl", "play", "Keywords", "--seed", "0", "--choices", "3")
 TYPED = ("this movie has", "great acting ,", "a good story", "?", "undo")
@@ -59,19 +56,17 @@ def browser_path() -> str:
     return found
 
 
-def take_pages(site: Path, out: Path) -> None:
-    """Pictures of pages of a board that stands in a folder."""
+def take_board(page: Path, out: Path) -> None:
+    """A picture of the board, from its page."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
         browser: Any = running.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        for name, (path, heading) in PAGES.items():
-            page.goto((site / path).as_uri())
-            page.get_by_role("heading", name=heading, exact=True).evaluate(
-                "heading => heading.scrollIntoView()"
-            )
-            page.screenshot(path=out / f"{name}.png")
+        shown = browser.new_page(viewport=SIZE, color_scheme="light")
+        shown.goto(page.as_uri())
+        heading = shown.get_by_role("heading", name=HEADING, exact=True)
+        heading.evaluate("heading => heading.scrollIntoView()")
+        shown.screenshot(path=out / "board.png")
         browser.close()
 
 
@@ -112,12 +107,9 @@ def take_game(out: Path) -> None:
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take both."""
     OUT.mkdir(parents=True, exist_ok=True)
-    board, _ = read_board(FOLDER, lambda entries: None)
-    with tempfile.TemporaryDirectory() as folder:
-        write_site(board, Path(folder))
-        take_pages(Path(folder), OUT)
+    take_board(FOLDER / "index.html", OUT)
     take_game(OUT)
 
 

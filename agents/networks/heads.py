@@ -81,7 +81,7 @@ class TextPolicy(TextHeads, PolicyNetwork):
         episode, step = trajectories.mask[index].nonzero(as_tuple=True)
         before = trajectories.before(index)[episode, step]
         sums = self.evidence.sums(trajectories.tokens[index])[episode, before]
-        return self.encode(trajectories.inputs[index[episode], step], sums, before)
+        return self.encode(trajectories.taken(trajectories.inputs, index), sums, before)
 
     @torch.no_grad()
     def write(

@@ -111,7 +111,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         scores: list[Tensor] = []
         count = time = 0
         while not engine.done.all():
-            lanes = np.flatnonzero(~engine.done)
+            lanes = writer.lanes
             states, place = np.unique(engine.state[lanes], return_inverse=True)
             state[lanes, time], context[lanes, time] = count + place, engine.context[lanes]
             inputs.append(tables.inputs(states, time))

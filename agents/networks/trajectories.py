@@ -163,15 +163,15 @@ class Writer:
         self._first = torch.as_tensor(engine.length.copy(), device=device)
         self._taken: dict[str, list[NDArray[Any]]] = {name: [] for name in TAKEN}
         self._scored: dict[str, list[Tensor]] = {name: [] for name in SCORED}
-        self._going: list[Tensor] = []
         self._metrics: dict[str, NDArray[Any]] = {}
         self._told: list[NDArray[np.int64]] = []
 
     def given(self, lanes: NDArray[np.int64]) -> Tensor | None:
-        """The next tokens [K] of lanes [K] where they are given; None where they are to be drawn."""
+        """The next tokens [K] of lanes [K] that go on, where they are given; None to draw them."""
         if self._given is None:
             return None
-        step = np.minimum(self._engine.time[lanes], self._given.shape[1] - 1)  # those that ended rest
+        # a text that goes on behind all that is given repeats the last
+        step = np.minimum(self._engine.time[lanes], self._given.shape[1] - 1)
         return torch.as_tensor(self._given[lanes, step], device=self._device)
 
     @property
@@ -219,8 +219,8 @@ class Writer:
         }
         for name, values in scored.items():
             self._scored[name].append(values)
-        self._going.append(torch.as_tensor(lanes, device=self._device))
-        written = tokens.new_zeros(self._engine.lanes).index_copy_(0, self._going[-1], tokens)
+        places = torch.as_tensor(lanes, device=self._device)
+        written = tokens.new_zeros(self._engine.lanes).index_copy_(0, places, tokens)
         self.take(written.cpu().numpy())
         return written
 
@@ -250,8 +250,8 @@ class Writer:
     def _spread(self, values: list[Tensor]) -> Tensor:
         """[N, T, ...], zero after the end, of the T steps' values [K, ...] in the lanes that went on."""
         whole = values[0].new_zeros((self._engine.lanes, len(values), *values[0].shape[1:]))
-        for step, (lanes, some) in enumerate(zip(self._going, values, strict=True)):
-            whole[lanes, step] = some
+        for step, (active, some) in enumerate(zip(self._taken["mask"], values, strict=True)):
+            whole[torch.as_tensor(active, device=self._device), step] = some
         return whole
 
     def finished(

@@ -260,6 +260,8 @@ class TransformerLanes:
         with torch.no_grad():
             if self._rows is not None:
                 return self._rows if lanes is None else self._rows[self._places(lanes)]
+            if lanes is not None and self._some is not None and np.array_equal(lanes, self._some[0]):
+                return self._some[1]
             states = self._states if lanes is None else self._states[self._places(lanes)]
             rows = self._decoder.logits(states).log_softmax(dim=1)
         if lanes is None:

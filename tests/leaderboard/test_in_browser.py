@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from leaderboard.aggregate import aggregate
 from leaderboard.build import read_board
 from leaderboard.folder import FOLDER
 from leaderboard.site import write_site
+from tests.leaderboard.chromium import installed_chromium
 from tests.leaderboard.entries import hostile
 
 pytestmark = pytest.mark.browser
@@ -53,12 +53,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(f"needs one of {', '.join(names)}")
-    with playwright.sync_playwright() as running:
+    path = installed_chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
         started = running.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE)
         yield started
         started.close()

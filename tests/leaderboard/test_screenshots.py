@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard import screenshots
+from tests.leaderboard.chromium import installed_chromium
 
 
 @pytest.mark.slow
@@ -20,15 +21,10 @@ def test_the_game_is_seen_as_it_is_typed(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 def test_the_board_is_seen_at_its_heading(tmp_path: Path) -> None:
-    pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    try:
-        screenshots.browser_path()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "index.html").write_text("<h2>Other</h2><div style='height: 3000px'></div><h2>Sentiment-v0</h2>")
-    screenshots.take_pages(site, tmp_path)
+    installed_chromium()
+    page = tmp_path / "index.html"
+    page.write_text("<h2>Other</h2><div style='height: 3000px'></div><h2>Sentiment-v0</h2>")
+    screenshots.take_board(page, tmp_path)
     assert (tmp_path / "board.png").read_bytes().startswith(b"\x89PNG")
 
 
