@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from klrl_envs.results.entry import Entry, entry_path
 from leaderboard.aggregate import aggregate
 from leaderboard.build import read_board
 from leaderboard.folder import FOLDER
@@ -31,19 +34,28 @@ PAGES = (
     "environments/Sentiment-v0.html",
     "rules.html",
 )
+KEYWORDS = "klrl/Keywords-v0"
+SHOWN = {
+    "klrl/GridNavigation-v0": {"ppo", "q_learning", "reinforce", "posterior", "reference"},
+    KEYWORDS: {"klq", "path_consistency", "ppo", "reinforce", "sb3_ppo", "posterior", "reference"},
+    "klrl/Sentiment-v0": {"ppo", "ppo-all", "reinforce", "reinforce-all", "posterior", "reference"},
+}
+"""The committed entries that the site is made of, so that a new one moves nothing here."""
 Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the committed entries and of a hostile one."""
+    """The site of some committed entries and of a hostile one."""
     board, _ = read_board(FOLDER, lambda entries: None)
-    first = board.entries[0]
+    kept = [entry for entry in board.entries if entry.agent.name in SHOWN.get(entry.env_id, ())]
+    assert len(kept) == sum(map(len, SHOWN.values())), "an entry that is looked at is no longer there"
+    first = kept[0]
     stranger = hostile(first.env_id).model_copy(update={"task_sha256": first.task_sha256})
     entries = [
-        *board.on(first.env_id),
+        *(each for each in kept if each.env_id == first.env_id),
         stranger,
-        *(each for each in board.entries if each.env_id != first.env_id),
+        *(each for each in kept if each.env_id != first.env_id),
     ]
     folder = tmp_path_factory.mktemp("site")
     write_site(replace(board, entries=entries, aggregate=aggregate(entries), pages=True, code=""), folder)
@@ -97,6 +109,22 @@ def choice(page: Any, name: str) -> Any:
     return page.get_by_role("combobox", name=name, exact=True)
 
 
+def told(name: str, env_id: str = KEYWORDS) -> str:
+    """The score of a committed entry with its interval, as the board writes it."""
+    entry = Entry.load(entry_path(env_id, name, FOLDER / "entries"))
+    assert entry.score_interval is not None
+    lower, upper = entry.score_interval
+    return f"{entry.score:.3f} [{lower:.3f}, {upper:.3f}]"
+
+
+def wait_for(page: Any, expression: str) -> None:
+    """Wait until an expression holds in the page, whose policy forbids the browser's driver to do that."""
+    ends = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends, f"never came true: {expression}"
+        page.wait_for_timeout(20)
+
+
 def column(page: Any, label: str, place: int) -> list[str]:
     """The cells of a column that are shown, of a table within a region."""
     rows = page.locator(f'[aria-label="{label}"] tbody tr')
@@ -140,7 +168,7 @@ def test_filters_leave_what_was_asked_for_and_are_in_the_address(visit: Open) ->
     address = page.url
     assert "trains=all+weights" in address and "kind=bound" in address
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("location.hash.length < 2")
+    wait_for(page, "location.hash.length < 2")
     assert len(page.locator("tr[data-facets]:visible").all()) == everything
     choice(page, "where it stands").select_option("every environment")
     assert column(page, "agents without every environment", 0) == []
@@ -156,8 +184,8 @@ def test_two_agents_are_compared(visit: Open) -> None:
     cells = page.get_by_role("region", name="klq against ppo").locator("tbody tr").first.locator("th, td")
     assert cells.all_inner_texts() == [
         "Keywords-v0",
-        "0.959 [0.958, 0.960]",
-        "0.874 [0.870, 0.879]",
+        told("klq"),
+        told("ppo"),
         "1.00 [0.62, 1.00]",
     ]
     choice(page, "against").select_option("q_learning")
@@ -173,11 +201,9 @@ def test_the_plane_tells_what_one_points_at(visit: Open) -> None:
     plane = page.get_by_role("group", name="The reward-KL plane of Sentiment-v0")
     tip = page.locator("#tip")
     assert tip.is_hidden()
-    mark = plane.get_by_role("img", name="3. ppo: score 0.635")
-    mark.hover()
-    assert tip.inner_text().startswith(
-        "3. ppo: score 0.635 [0.631, 0.639], expected reward 0.763 at 2.52 nats"
-    )
+    named = re.compile(rf"\d\. ppo: score {re.escape(told('ppo', 'klrl/Sentiment-v0'))}, ")
+    plane.get_by_role("img", name=named).hover()
+    assert re.match(rf"{named.pattern}expected reward 0\.\d{{3}} at \d\.\d\d nats", tip.inner_text())
     page.keyboard.press("Escape")
     assert tip.is_hidden()
     plane.locator("circle.hit").nth(30).hover()
@@ -192,9 +218,9 @@ def test_all_of_it_goes_by_keyboard(visit: Open) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
     choice(page, "kind").focus()
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("location.hash.includes('kind=')")
+    wait_for(page, "location.hash.includes('kind=')")
     page.get_by_role("button", name="Show all").press("Enter")
-    page.wait_for_function("location.hash.length < 2")
+    wait_for(page, "location.hash.length < 2")
     button = page.get_by_role("region", name="scores on Keywords-v0").get_by_role("button", name="KL (nats)")
     button.press("Enter")
     assert column(page, "scores on Keywords-v0", 0)[-1] == "reference (bound)"
