@@ -26,7 +26,7 @@ SHOWN = 4  # prompts whose texts are shown
 
 @dataclass
 class DemoArguments(PPOArguments):
-    """The demonstration: ``agents.ppo`` with another budget."""
+    """The demonstration: ``agents.ppo`` with another budget, and with what suits texts as short as these."""
 
     env_id: str = "klrl/Sentiment-v0"
     """the environment"""
@@ -34,6 +34,10 @@ class DemoArguments(PPOArguments):
     """folder for result.json, policy.safetensors, progress.jsonl and episodes.jsonl"""
     tokens: int | None = 500_000
     """tokens to write in training: a quarter of the budget, some minutes on two cores"""
+    batch: int | None = 128
+    """episodes per update"""
+    gae_lambda: float | None = 0.9
+    """of generalised advantage estimation"""
     episodes: int = 1024
     """episodes of the evaluation"""
 

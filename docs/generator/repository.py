@@ -30,6 +30,7 @@ STARTS = (
     "benchmarks/studies/pitfalls/README.md",
     "benchmarks/studies/side_by_side/README.md",
     "benchmarks/studies/trainers/README.md",
+    "benchmarks/studies/unseen_answers/README.md",
     "benchmarks/tuning/README.md",
 )
 PICTURES = (".png", ".svg")

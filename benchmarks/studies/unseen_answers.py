@@ -1,0 +1,186 @@
+"""How far the best guess of an answer goes: what there is to be had for an agent that cannot know it.
+
+    python -m benchmarks.studies.unseen_answers [ENV_ID ...] [--texts 1024] [--answers 256]
+
+Tasks that compare with answers of people pay by a text that no prompt holds. pi* is of this reward, answers
+and all; an agent meets new prompts without them. What pi0 itself believes of the answer s to a prompt gives
+each text y of pi0 an expected reward, and of that the consensus policy is the optimum:
+
+    r_bar(y) = E_{s ~ pi0} r(y, s)        pi(y) = pi0(y) exp(scale r_bar(y) / kl_coef) / Z
+
+At scale 1 this is the Bayes-optimal policy of an agent to whom the answers are draws of pi0, the
+KL-regularised form of minimum-Bayes-risk decoding (Eikema and Aziz 2020, arXiv 2005.10283). Its score is
+measured with the true answers. Other scales show how well pi0 knows what it knows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from klrl_envs import Engine, Optimum, evaluation_task, optimum
+from klrl_envs.envs.drawing import draw_reference
+from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.results.document import write_atomically
+from klrl_envs.reward.text_overlap import Metric, chrf, rouge_l, token_f1
+from klrl_envs.tasks.base import Task
+from klrl_envs.tasks.row import short_id
+
+FOLDER = Path(__file__).parent / "unseen_answers"
+METRICS: dict[str, Metric] = {
+    "klrl/Summarization-v0": rouge_l,
+    "klrl/Translation-v0": chrf,
+    "klrl/QuestionAnswering-v0": token_f1,
+}
+"""The reward of each task, of a text and of one answer."""
+SCALES = (0.5, 1.0, 1.5, 2.0)
+LANES = 128
+HEAD = """# What can be had without the answers
+
+Made by `{command}`: {texts:,} texts of pi0 behind each
+evaluation prompt, judged by {answers:,} others in the answer's place (seed {seed}). Tasks that compare with
+what people wrote pay by a line that no prompt holds, and pi\\* knows it. The *consensus policy* is the best
+one of an agent for whom the answer is one more draw of pi0: it prefers what pi0's texts agree on, pi0(y)
+exp(scale E_s r(y, s) / kl_coef) / Z. Its score is by the true answers, as everyone's; standard errors are of
+the draws. At scale 1 it is what pi0's own knowledge is worth; a larger scale that scores more says that pi0
+knows more than it is sure of.
+
+A learner can go further: the rewards of its training prompts may teach it what pi0 does not know. But a
+score of 1 is for whoever has read the answers, and where this number is low, a low score is no fault of the
+algorithm.
+
+| environment | J(pi0) | J\\* | {scales} | E[r] at 1 | KL at 1, nats |
+| --- | ---: | ---: | {rule} | ---: | ---: |
+"""
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What a consensus policy earns: objective with its standard error, expected reward, KL in nats."""
+
+    objective: float
+    stderr: float
+    expected_reward: float
+    kl: float
+
+
+def consensus(rewards: FloatArray, expected: FloatArray, kl_coef: float, scale: float) -> Consensus:
+    """The consensus policy on texts of pi0 behind one prompt, by self-normalised importance weights.
+
+    Args:
+        rewards: [N], by the true answer.
+        expected: [N], by answers that are draws of pi0.
+        kl_coef: the task's.
+        scale: of the expected rewards.
+    """
+    logits = scale * expected / kl_coef
+    top = logits.max()
+    weights = np.exp(logits - top)
+    log_partition = top + np.log(weights.mean())
+    weights /= weights.mean()
+    reward, told = (weights * rewards).mean(), (weights * expected).mean()
+    kl = scale * told / kl_coef - log_partition
+    net = rewards - scale * expected
+    moved = weights * (net - (weights * net).mean()) + kl_coef * (weights - 1)
+    stderr = moved.std() / np.sqrt(len(rewards))
+    return Consensus(float(reward - kl_coef * kl), float(stderr), float(reward), float(kl))
+
+
+def expected_rewards(metric: Metric, texts: Sequence[str], answers: Sequence[str]) -> FloatArray:
+    """The mean reward [N] of each text over all answers; texts that are alike are compared once."""
+    ours, place = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    theirs, counts = np.unique(np.array(answers, dtype=object), return_counts=True)
+    pairs = metric(np.repeat(ours, len(theirs)).tolist(), np.tile(theirs, len(ours)).tolist())
+    return (pairs.reshape(len(ours), len(theirs)) @ counts / counts.sum())[place]
+
+
+def drawn(task: Task, prompt: int, count: int, seed: int) -> tuple[list[str], FloatArray]:
+    """Texts of pi0 behind a prompt, without it, and their rewards."""
+    engine, rng = Engine(task, LANES), np.random.default_rng([seed, prompt])
+    engine.seed_lanes(rng)
+    opening = task.text(task.padded_prompts[prompt])
+    texts: list[str] = []
+    rewards: list[FloatArray] = []
+    while len(texts) < count:
+        rewards.append(draw_reference(engine, prompt, rng)[1])
+        whole = task.score(engine.tokens, engine.length, counted=True)[1]["text"]
+        texts += [text.removeprefix(opening).strip() for text in whole]
+    return texts[:count], np.concatenate(rewards)[:count]
+
+
+def measured(env_id: str, texts: int, answers: int, seed: int) -> list[Consensus]:
+    """The means over the evaluation prompts, a scale each."""
+    task = evaluation_task(env_id)
+    prompts = range(len(task.prompts.tokens))
+    found: list[list[Consensus]] = [[] for _ in SCALES]
+    for prompt in tqdm(prompts, desc=short_id(env_id), unit="prompt"):
+        written, rewards = drawn(task, prompt, texts + answers, seed)
+        expected = expected_rewards(METRICS[env_id], written[:texts], written[texts:])
+        for each, scale in zip(found, SCALES, strict=True):
+            each.append(consensus(rewards[:texts], expected, task.kl_coef, scale))
+    return [mean_of(each) for each in found]
+
+
+def mean_of(found: Sequence[Consensus]) -> Consensus:
+    """The mean over prompts, whose draws are independent."""
+    columns = [np.array([getattr(each, name) for each in found]) for name in Consensus.__annotations__]
+    objective, stderr, reward, kl = columns
+    error = np.sqrt((stderr**2).sum()) / len(found)
+    return Consensus(float(objective.mean()), float(error), float(reward.mean()), float(kl.mean()))
+
+
+def line(env_id: str, best: Optimum, found: Sequence[Consensus]) -> str:
+    """An environment's row of the table."""
+    gap = best.value - best.reference_value
+    scores = [
+        f"{(each.objective - best.reference_value) / gap:.2f} ± {each.stderr / gap:.2f}" for each in found
+    ]
+    one = found[SCALES.index(1.0)]
+    cells = [f"`{short_id(env_id)}`", f"{best.reference_value:.3f}", f"{best.value:.3f}", *scores]
+    return "| " + " | ".join([*cells, f"{one.expected_reward:.3f}", f"{one.kl:.2f}"]) + " |"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.studies.unseen_answers",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "env_ids", nargs="*", metavar="ENV_ID", help=f"of {', '.join(METRICS)}; all by default"
+    )
+    parser.add_argument("--texts", type=int, default=1024, help="of pi0 behind each prompt")
+    parser.add_argument("--answers", type=int, default=256, help="further texts, which judge them")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md")
+    options = parser.parse_args(words)
+    for env_id in options.env_ids:
+        if env_id not in METRICS:
+            parser.error(f"{env_id} has no answers of people; choose of {', '.join(METRICS)}")
+    lines = []
+    for env_id in options.env_ids or METRICS:
+        found = measured(env_id, options.texts, options.answers, options.seed)
+        lines.append(line(env_id, optimum(env_id), found))
+        print(lines[-1], flush=True)
+    command = " ".join(
+        ["python -m benchmarks.studies.unseen_answers", *(sys.argv[1:] if words is None else words)]
+    )
+    scales = " | ".join(f"score at {scale:g}" for scale in SCALES)
+    head = HEAD.format(
+        command=command, texts=options.texts, answers=options.answers, seed=options.seed,
+        scales=scales, rule=" | ".join(["---:"] * len(SCALES)),
+    )  # fmt: skip
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(options.out / "README.md", head + "\n".join(lines) + "\n")
+    print(f"written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
