@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from klrl_envs.optima.result import FrontierPoint, Optimum
 
 FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
+CROWD = 4
+"""Agents near the optimum from which on they are shown once more, enlarged."""
+NEAR = 0.25
+"""What is near: the share of the plane's width and height."""
+INSET = (0.47, 0.16, 0.5, 0.42)
+"""Where the enlarged part stands, under the frontier: left, bottom, width and height, of the axes'."""
 
 
 def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style]) -> None:
@@ -23,28 +29,25 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     edge = max([FARTHEST * optimum.kl, 1e-3])
     seen = [min(seed.kl, edge) for entry in entries for seed in entry.seeds]
     right = 1.12 * max([1.4 * optimum.kl, *seen, 1e-3])
-    kl, reward = [0.0], [optimum.reference_value]
-    kl += [point.kl for point in curve]
-    reward += [point.expected_reward for point in curve]
-    shown = [value for at, value in zip(kl, reward) if at <= right]
+    shown = [point.expected_reward for point in curve if point.kl <= right]
     rewards = [seed.expected_reward for entry in entries for seed in entry.seeds]
-    low, high = min([*shown, *rewards]), max([*shown, *rewards, optimum.expected_reward])
+    low = min([optimum.reference_value, *shown, *rewards])
+    high = max([*shown, *rewards, optimum.expected_reward])
     margin = 0.08 * (high - low or 1.0)
-
-    # Beyond the last point that is known, its tangent bounds every policy.
-    last = curve[-1]
-    bound = [*reward, last.value + last.kl_coef * max(right, last.kl)]
-    axes.fill_between(
-        [*kl, max(right, last.kl)], bound, high + 10 * margin, color="#eef1f5", linewidth=0, zorder=0
-    )
-    axes.plot(kl, reward, color=INK, linewidth=1.8, zorder=2)
-    tangent = np.array([0.0, right])
-    axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
-    for rank, entry in enumerate(entries, 1):
-        draw_agent(axes, entry, style[entry.agent.name], edge, rank)
-    draw_landmarks(axes, optimum)
     axes.set_xlim(-0.02 * right, right)
     axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
+    draw_frontier(axes, optimum, curve, right, high + 10 * margin)
+    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
+    crowd = crowded(axes, means, (optimum.kl, optimum.expected_reward))
+    for rank, entry in enumerate(entries, 1):
+        draw_agent(axes, entry, style[entry.agent.name], edge, None if rank - 1 in crowd else rank)
+    draw_landmarks(axes, optimum)
+    if crowd:
+        inset = axes.inset_axes(INSET)
+        draw_frontier(inset, optimum, curve, right, high + 10 * margin)
+        for place in crowd:
+            draw_agent(inset, entries[place], style[entries[place].agent.name], edge, place + 1)
+        close_up(axes, inset, [means[place] for place in crowd])
     axes.text(
         0.985, 0.03,
         "line: optimal frontier; no policy lies in the grey\n"
@@ -55,8 +58,51 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_ylabel("expected reward")
 
 
-def draw_agent(axes: Any, entry: Entry, style: Style, edge: float, rank: int) -> None:
-    """An agent's seeds, small, and their mean with its intervals and its place in the list of scores.
+def draw_frontier(
+    axes: Any, optimum: Optimum, curve: Sequence[FrontierPoint], right: float, top: float
+) -> None:
+    """The optimal frontier, what lies beyond it in grey, and the line of the optimum's objective."""
+    kl = [0.0, *(point.kl for point in curve)]
+    reward = [optimum.reference_value, *(point.expected_reward for point in curve)]
+    # Beyond the last point that is known, its tangent bounds every policy.
+    last = curve[-1]
+    bound = [*reward, last.value + last.kl_coef * max(right, last.kl)]
+    axes.fill_between([*kl, max(right, last.kl)], bound, top, color="#eef1f5", linewidth=0, zorder=0)
+    axes.plot(kl, reward, color=INK, linewidth=1.8, zorder=2)
+    tangent = np.array([0.0, right])
+    axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
+
+
+def crowded(axes: Any, means: Sequence[tuple[float, float]], best: tuple[float, float]) -> list[int]:
+    """The places of the agents that stand close around the optimum, where they are too many to be told apart
+    and nothing else stands where they are enlarged; else none.
+    """
+    to_share = axes.transData + axes.transAxes.inverted()
+    shares, centre = to_share.transform(means), to_share.transform(best)
+    left, bottom, width, height = INSET
+    within = ((shares > (left, bottom)) & (shares < (left + width, bottom + height))).all(axis=1)
+    near = (np.abs(shares - centre) < NEAR).all(axis=1)
+    return [] if within.any() or near.sum() < CROWD else np.flatnonzero(near).tolist()
+
+
+def close_up(axes: Any, inset: Any, means: Sequence[tuple[float, float]]) -> None:
+    """Let the inset show the surroundings of some points, and the axes where that is."""
+    for low, high, limit in zip(
+        np.min(means, axis=0), np.max(means, axis=0), (inset.set_xlim, inset.set_ylim)
+    ):
+        margin = 0.15 * (high - low) or 0.01
+        limit(low - margin, high + margin)
+    inset.tick_params(labelsize=7, length=2)
+    inset.set_zorder(8)
+    for side in ("top", "right"):
+        inset.spines[side].set_visible(True)
+    for spine in inset.spines.values():
+        spine.set_color(SOFT)
+    axes.indicate_inset_zoom(inset, edgecolor=SOFT, linewidth=0.8)
+
+
+def draw_agent(axes: Any, entry: Entry, style: Style, edge: float, rank: int | None) -> None:
+    """An agent's seeds, small, and their mean with its intervals and its place in the list of scores, if any.
 
     What lies beyond the edge stands at it.
     """
@@ -68,8 +114,9 @@ def draw_agent(axes: Any, entry: Entry, style: Style, edge: float, rank: int) ->
     axes.plot(at, values, shape, color=colour, markersize=4, alpha=0.45, markeredgewidth=0, zorder=4)
     mean = float(np.mean(at)), float(np.mean(values))
     beyond = entry.mean("kl") > edge
+    number = "" if rank is None else str(rank)
     axes.annotate(
-        str(rank), mean, (5, 4), textcoords="offset points", fontsize=7, color=colour, zorder=7,
+        number, mean, (5, 4), textcoords="offset points", fontsize=7, color=colour, zorder=7,
         path_effects=[withStroke(linewidth=2, foreground="white")],
     )  # fmt: skip
     axes.errorbar(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import klrl_envs
-from klrl_envs.results.entry import digest_of_entries, merge
+from klrl_envs.results.entry import Entry, digest_of_entries, merge
 from klrl_envs.results.look import styles
 from leaderboard.aggregate import aggregate
+from leaderboard.plane import crowded, draw_plane
 from leaderboard.plots import draw, draw_all, main
 from tests.leaderboard.entries import better, made
 from tests.results.records import COMMAND, entry, record
@@ -37,6 +38,40 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     text = path.read_bytes()
     assert digest_of_entries(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
+
+
+def test_a_crowd_at_the_optimum_is_shown_enlarged_where_nothing_else_stands():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    _, axes = pyplot.subplots()
+    axes.set_xlim(0, 4)
+    axes.set_ylim(0, 1)
+    crowd = [(1.9, 0.8), (2.0, 0.85), (2.1, 0.9), (2.2, 0.8)]
+    best = (2.0, 0.9)
+    assert crowded(axes, crowd, best) == [0, 1, 2, 3]
+    assert crowded(axes, [(0.0, 0.1), *crowd], best) == [1, 2, 3, 4]
+    assert crowded(axes, crowd[:3], best) == [], "three can be told apart"
+    assert crowded(axes, [*crowd, (3.0, 0.3)], best) == [], "one stands where they would be enlarged"
+    pyplot.close()
+
+
+def test_who_is_shown_enlarged_has_its_number_there_alone():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    best = klrl_envs.optimum("klrl/GridNavigation-v0")
+
+    def standing(name: str, kl: float, reward: float) -> Entry:
+        objective = reward - best.kl_coef * kl
+        return made(name, best.env_id, [0.5], kl=kl, expected_reward=reward, objective=objective)
+
+    entries = [standing(name, best.kl, best.expected_reward) for name in "abcd"]
+    entries.append(standing("far", 0.1, best.reference_value))
+    _, axes = pyplot.subplots()
+    draw_plane(axes, entries, best, styles([*"abcd", "far"]))
+    (inset,) = axes.child_axes
+    numbers = [
+        [text.get_text() for text in each.texts if text.get_text().isdigit()] for each in (axes, inset)
+    ]
+    assert numbers == [["5"], ["1", "2", "3", "4"]]
+    pyplot.close()
 
 
 def test_the_profiles_carry_the_digest_of_all_entries(tmp_path: Path):
