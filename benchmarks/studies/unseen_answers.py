@@ -1,6 +1,6 @@
 """How far the best guess of an answer goes: what there is to be had for an agent that cannot know it.
 
-    python -m benchmarks.studies.unseen_answers [ENV_ID ...] [--texts 1024] [--answers 256]
+    python -m benchmarks.studies.unseen_answers [ENV_ID ...] [--texts 512] [--answers 128]
 
 Tasks that compare with answers of people pay by a text that no prompt holds. pi* is of this reward, answers
 and all; an agent meets new prompts without them. What pi0 itself believes of the answer s to a prompt gives
@@ -155,8 +155,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "env_ids", nargs="*", metavar="ENV_ID", help=f"of {', '.join(METRICS)}; all by default"
     )
-    parser.add_argument("--texts", type=int, default=1024, help="of pi0 behind each prompt")
-    parser.add_argument("--answers", type=int, default=256, help="further texts, which judge them")
+    parser.add_argument("--texts", type=int, default=512, help="of pi0 behind each prompt")
+    parser.add_argument("--answers", type=int, default=128, help="further texts, which judge them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md")
     options = parser.parse_args(words)
