@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from leaderboard.cards import Card, Law
 from leaderboard.exhibits import Exhibit
 from leaderboard.facets import Facets
 from leaderboard.pairwise import scores_of
-from leaderboard.plane import FARTHEST, half_width
+from leaderboard.plane import FARTHEST, crowded, half_width, surroundings
 from leaderboard.profiles import LEAST, MOST, profile
 from leaderboard.tables import number
 
@@ -85,7 +85,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plane:
-    """The reward-KL plane: KL to the right, reward upwards."""
+    """The reward-KL plane: KL to the right, reward upwards; `near` is its part around the optimum."""
 
     x: Axis
     y: Axis
@@ -94,7 +94,14 @@ class Plane:
     tangent: str
     on_frontier: tuple[Mark, ...]
     landmarks: tuple[Mark, ...]
-    agents: tuple[Mark, ...]
+    agents: tuple[Mark, ...] = ()
+    near: Plane | None = None
+
+    def with_agents(self, marks: Iterable[Mark]) -> Plane:
+        """The same with agents, whose seeds outside of the axes are left out."""
+        return replace(self, agents=tuple(
+            replace(mark, seeds=tuple(at for at in mark.seeds if is_inside(Mark(at, "")))) for mark in marks
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,45 +150,69 @@ def path_of(places: Iterable[Place]) -> str:
 def plane_of(
     card: Card, entries: Sequence[Entry], style: Mapping[str, Style], facets: Mapping[str, Facets]
 ) -> Plane:
-    """The plane of an environment; agents far beyond the optimum's KL stand at the edge, and say so."""
+    """The plane of an environment; agents far beyond the optimum's KL stand at the edge, and say so.
+
+    Where many stand close around the optimum it has their surroundings, enlarged, too.
+    """
     edge = max(FARTHEST * card.kl, 1e-3)
-    curve = [(0.0, card.reference_value), *((each.kl, each.expected_reward) for each in card.frontier)]
     seeds = [(min(seed.kl, edge), seed.expected_reward) for entry in entries for seed in entry.seeds]
     right = 1.12 * max(1.4 * card.kl, 1e-3, *(kl for kl, _ in seeds))
-    shown = [reward for kl, reward in curve if kl <= right] + [reward for _, reward in seeds]
+    shown = [card.reference_value, *(each.expected_reward for each in card.frontier if each.kl <= right)]
+    shown += [reward for _, reward in seeds]
     low, high = min(shown), max(*shown, card.expected_reward)
     margin = 0.1 * (high - low or 1.0)
-    x = across("KL from the reference (nats)", -0.02 * right, right)
-    y = upwards("expected reward", low - margin, high + margin)
+
+    def part(across_it: Place, up_it: Place, ranks: Iterable[int]) -> Plane:
+        axes = (across("KL from the reference (nats)", *across_it), upwards("expected reward", *up_it))
+        agents = [(rank, entries[rank - 1]) for rank in ranks]
+        return on_axes(card, axes, farther=max(right, card.frontier[-1].kl)).with_agents(
+            agent_mark(entry, rank, axes, edge, style[entry.agent.name], facets[entry.agent.name])
+            for rank, entry in agents
+        )
+
+    whole = part((-0.02 * right, right), (low - margin, high + margin), range(1, len(entries) + 1))
+    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
+    crowd = crowded(means, (card.kl, card.expected_reward), (1.02 * right, high - low + 2 * margin))
+    if not crowd:
+        return whole
+    near = part(*surroundings([means[place] for place in crowd]), (place + 1 for place in crowd))
+    return replace(whole, near=near)
+
+
+def on_axes(card: Card, axes: tuple[Axis, Axis], farther: float) -> Plane:
+    """Frontier, reference and optimum on two axes, without agents; the bound reaches as far as `farther`."""
+    x, y = axes
+    curve = [(0.0, card.reference_value), *((each.kl, each.expected_reward) for each in card.frontier)]
     last = card.frontier[-1]
     # beyond the last point that is known, its tangent bounds every policy
-    farther = max(right, last.kl)
     bound = [*curve, (farther, last.expected_reward + last.kl_coef * (farther - last.kl))]
     places = [(x(kl), y(reward)) for kl, reward in bound]
     tips = [
         Mark((x(each.kl), y(each.expected_reward)), f"frontier, kl_coef {number(each.kl_coef)}: "
              f"expected reward {number(each.expected_reward)} at {number(each.kl)} nats")
-        for each in card.frontier if each.kl <= right
+        for each in card.frontier
     ]  # fmt: skip
-    slope = [(x(kl), y(card.value + card.kl_coef * kl)) for kl in (0.0, right)]
+    landmarks = [
+        Mark((x(0.0), y(card.reference_value)), f"reference pi0: expected reward "
+             f"{number(card.reference_value)} at 0 nats", shape="D"),
+        Mark((x(card.kl), y(card.expected_reward)), f"optimum pi*: J* {number(card.value)}, expected "
+             f"reward {number(card.expected_reward)} at {number(card.kl)} nats", shape="*"),
+    ]  # fmt: skip
+    slope = [(x(kl), y(card.value + card.kl_coef * kl)) for kl in (0.0, farther)]
     return Plane(
         x=x,
         y=y,
         frontier=path_of(places[:-1]),
         beyond=path_of([(places[0][0], TOP), *places, (places[-1][0], TOP)]) + "Z",
         tangent=path_of(slope),
-        on_frontier=tuple(tips),
-        landmarks=(
-            Mark((x(0.0), y(card.reference_value)), f"reference pi0: expected reward "
-                 f"{number(card.reference_value)} at 0 nats", shape="D"),
-            Mark((x(card.kl), y(card.expected_reward)), f"optimum pi*: J* {number(card.value)}, expected "
-                 f"reward {number(card.expected_reward)} at {number(card.kl)} nats", shape="*"),
-        ),
-        agents=tuple(
-            agent_mark(entry, rank, (x, y), edge, style[entry.agent.name], facets[entry.agent.name])
-            for rank, entry in enumerate(entries, 1)
-        ),
-    )  # fmt: skip
+        on_frontier=tuple(filter(is_inside, tips)),
+        landmarks=tuple(filter(is_inside, landmarks)),
+    )
+
+
+def is_inside(mark: Mark) -> bool:
+    """Whether a mark lies between the axes."""
+    return LEFT <= mark.at[0] <= RIGHT and TOP <= mark.at[1] <= BOTTOM
 
 
 def agent_mark(

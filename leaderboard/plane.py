@@ -38,7 +38,8 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
     draw_frontier(axes, optimum, curve, right, high + 10 * margin)
     means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
-    crowd = crowded(axes, means, (optimum.kl, optimum.expected_reward))
+    extent = (1.02 * right, high - low + 3 * margin)
+    crowd = crowded(means, (optimum.kl, optimum.expected_reward), extent) if free(axes, means) else []
     for rank, entry in enumerate(entries, 1):
         draw_agent(axes, entry, style[entry.agent.name], edge, None if rank - 1 in crowd else rank)
     draw_landmarks(axes, optimum)
@@ -73,25 +74,47 @@ def draw_frontier(
     axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
 
 
-def crowded(axes: Any, means: Sequence[tuple[float, float]], best: tuple[float, float]) -> list[int]:
-    """The places of the agents that stand close around the optimum, where they are too many to be told apart
-    and nothing else stands where they are enlarged; else none.
+def crowded(
+    means: Sequence[tuple[float, float]], best: tuple[float, float], extent: tuple[float, float]
+) -> list[int]:
+    """The places of the agents that stand close around the optimum, where they are too many to be told apart.
+
+    Args:
+        means: KL and expected reward of each agent.
+        best: of the optimum.
+        extent: of the plane.
     """
-    to_share = axes.transData + axes.transAxes.inverted()
-    shares, centre = to_share.transform(means), to_share.transform(best)
+    near = [
+        place
+        for place, mean in enumerate(means)
+        if all(abs(at - centre) < NEAR * far for at, centre, far in zip(mean, best, extent, strict=True))
+    ]
+    return near if len(near) >= CROWD else []
+
+
+def surroundings(
+    means: Sequence[tuple[float, float]],
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """From where to where the surroundings of some points reach, to the right and upwards."""
+
+    def reach(values: Sequence[float]) -> tuple[float, float]:
+        margin = 0.15 * (max(values) - min(values)) or 0.01
+        return min(values) - margin, max(values) + margin
+
+    return reach([kl for kl, _ in means]), reach([reward for _, reward in means])
+
+
+def free(axes: Any, means: Sequence[tuple[float, float]]) -> bool:
+    """Whether no agent stands where the crowd would be shown enlarged."""
     left, bottom, width, height = INSET
-    within = ((shares > (left, bottom)) & (shares < (left + width, bottom + height))).all(axis=1)
-    near = (np.abs(shares - centre) < NEAR).all(axis=1)
-    return [] if within.any() or near.sum() < CROWD else np.flatnonzero(near).tolist()
+    shares = (axes.transData + axes.transAxes.inverted()).transform(means)
+    return not ((shares > (left, bottom)) & (shares < (left + width, bottom + height))).all(axis=1).any()
 
 
 def close_up(axes: Any, inset: Any, means: Sequence[tuple[float, float]]) -> None:
     """Let the inset show the surroundings of some points, and the axes where that is."""
-    for low, high, limit in zip(
-        np.min(means, axis=0), np.max(means, axis=0), (inset.set_xlim, inset.set_ylim)
-    ):
-        margin = 0.15 * (high - low) or 0.01
-        limit(low - margin, high + margin)
+    for reach, limit in zip(surroundings(means), (inset.set_xlim, inset.set_ylim), strict=True):
+        limit(*reach)
     inset.tick_params(labelsize=7, length=2)
     inset.set_zorder(8)
     for side in ("top", "right"):

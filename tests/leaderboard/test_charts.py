@@ -89,6 +89,20 @@ def test_an_agent_far_away_stands_at_the_edge_and_says_so() -> None:
     assert "at 500 nats, beyond the edge" in mark.tip
 
 
+def test_a_crowd_around_the_optimum_is_shown_once_more_enlarged() -> None:
+    best = card()
+    close = {"kl": best.kl, "expected_reward": best.expected_reward, "objective": best.value}
+    assert plane(*[(name, close) for name in "abc"]).near is None
+    shown = plane(*[(name, close) for name in "abcd"], ("far", {}))
+    assert shown.near is not None and {mark.number for mark in shown.agents} == {1, 2, 3, 4, 5}
+    near = [mark for mark in shown.agents if "far" not in mark.tip]
+    assert [mark.tip for mark in shown.near.agents] == [mark.tip for mark in near]
+    assert shown.near.x.low > shown.x.low and shown.near.x.high < shown.x.high
+    assert len(shown.near.landmarks) == 1 and shown.near.landmarks[0].shape == "*"
+    for mark in (*shown.near.agents, *shown.near.landmarks, *shown.near.on_frontier):
+        assert LEFT <= mark.at[0] <= RIGHT and TOP <= mark.at[1] <= BOTTOM
+
+
 def test_a_law_is_drawn_as_pairs_of_bars() -> None:
     law = card().law
     drawn = bars_of(law)

@@ -8,7 +8,7 @@ import klrl_envs
 from klrl_envs.results.entry import Entry, digest_of_entries, merge
 from klrl_envs.results.look import styles
 from leaderboard.aggregate import aggregate
-from leaderboard.plane import crowded, draw_plane
+from leaderboard.plane import crowded, draw_plane, free, surroundings
 from leaderboard.plots import draw, draw_all, main
 from tests.leaderboard.entries import better, made
 from tests.results.records import COMMAND, entry, record
@@ -40,17 +40,21 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
 
 
-def test_a_crowd_at_the_optimum_is_shown_enlarged_where_nothing_else_stands():
+def test_a_crowd_is_four_that_stand_close_around_the_optimum():
+    crowd, best, extent = [(1.9, 0.8), (2.0, 0.85), (2.1, 0.9), (2.2, 0.8)], (2.0, 0.9), (4.0, 1.0)
+    assert crowded(crowd, best, extent) == [0, 1, 2, 3]
+    assert crowded([(0.0, 0.1), *crowd], best, extent) == [1, 2, 3, 4]
+    assert crowded(crowd[:3], best, extent) == [], "three can be told apart"
+    assert crowded([], best, extent) == []
+    assert surroundings([(1.0, 4.0), (2.0, 4.0)]) == ((0.85, 2.15), (3.99, 4.01))
+
+
+def test_nothing_is_enlarged_over_somebody():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     _, axes = pyplot.subplots()
     axes.set_xlim(0, 4)
     axes.set_ylim(0, 1)
-    crowd = [(1.9, 0.8), (2.0, 0.85), (2.1, 0.9), (2.2, 0.8)]
-    best = (2.0, 0.9)
-    assert crowded(axes, crowd, best) == [0, 1, 2, 3]
-    assert crowded(axes, [(0.0, 0.1), *crowd], best) == [1, 2, 3, 4]
-    assert crowded(axes, crowd[:3], best) == [], "three can be told apart"
-    assert crowded(axes, [*crowd, (3.0, 0.3)], best) == [], "one stands where they would be enlarged"
+    assert free(axes, [(2.0, 0.9), (0.1, 0.3)]) and not free(axes, [(2.0, 0.9), (3.0, 0.3)])
     pyplot.close()
 
 
