@@ -37,6 +37,9 @@ PICTURES = (".png", ".svg")
 LANGUAGES = {".py": "python", ".json": "json", ".toml": "toml"}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 """The target of a link within the repository."""
+SECTION = re.compile(r"(?<=\]\()#(?P<section>[\w-]+)(?=\))")
+"""The target of a link to a section of the same page."""
+INCLUDED = re.compile(r"\{include\} /?repository/README/(\S+)\.md")
 
 
 def write_pages(root: Path = ROOT, docs: Path = DOCS, starts: Sequence[str] = STARTS) -> set[Path]:
@@ -62,7 +65,9 @@ def pages_of(path: Path, root: Path, docs: Path) -> Iterator[Path]:
     """Write what a file of the repository is on the site."""
     name = path.relative_to(root).as_posix()
     if name == "README.md":
+        pages = including(root / docs.name)
         for title, text in sections(with_links(path, root)).items():
+            text = SECTION.sub(lambda match: pages.get(match["section"], match[0]), text)
             yield write(docs / FOLDER / "README" / f"{title}.md", text)
     elif path.suffix == ".md":
         yield write(docs / FOLDER / name, f"---\norphan: true\n---\n\n{with_links(path, root)}")
@@ -74,6 +79,16 @@ def pages_of(path: Path, root: Path, docs: Path) -> Iterator[Path]:
         yield write(
             docs / FOLDER / f"{name}.md", listing(path, name) if path.is_dir() else source(path, name)
         )
+
+
+def including(docs: Path) -> dict[str, str]:
+    """Section of the README -> the page of the site that includes it."""
+    found = {}
+    for page in sorted(docs.rglob("*.md")):
+        if FOLDER not in page.relative_to(docs).parts:
+            for name in INCLUDED.findall(page.read_text(encoding="utf-8")):
+                found[name] = f"/{page.relative_to(docs).as_posix()}"
+    return found
 
 
 def sections(text: str) -> dict[str, str]:

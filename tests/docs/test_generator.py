@@ -65,6 +65,25 @@ def test_links_of_the_repository_become_links_of_the_site(tmp_path: Path) -> Non
     assert (docs / "repository" / "deep" / "p.png").exists() and not stale.exists()
 
 
+def test_a_link_to_a_section_of_the_readme_leads_to_the_page_that_includes_it(tmp_path: Path) -> None:
+    root, docs = tmp_path / "root", tmp_path / "docs"
+    write(
+        root / "README.md",
+        "# t\n\n[there](#two-parts) [nowhere](#none)\n\n## Two parts\n\n[up](#two-parts)\n",
+    )
+    write(root / "docs" / "deep" / "page.md", "```{include} /repository/README/two-parts.md\n```\n")
+    write(root / "docs" / "repository" / "old.md", "```{include} /repository/README/none.md\n```\n")
+    repository.write_pages(root, docs, starts=("README.md",))
+    top, part = ((docs / "repository" / "README" / f"{name}.md").read_text() for name in ("top", "two-parts"))
+    assert top == "[there](/deep/page.md) [nowhere](#none)\n" and part == "[up](/deep/page.md)\n"
+
+
+def test_every_section_that_the_readme_links_to_is_on_a_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = {match["section"] for match in repository.SECTION.finditer(text)}
+    assert linked and linked <= set(repository.including(ROOT / "docs"))
+
+
 def test_a_link_to_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "README.md", "[gone](gone.md)")
     with pytest.raises(FileNotFoundError, match=r"README.md links to 'gone.md'"):
