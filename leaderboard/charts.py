@@ -16,10 +16,11 @@ from klrl_envs.results.look import Style
 from klrl_envs.results.outcome import shown_score
 from leaderboard.aggregate import Aggregate
 from leaderboard.cards import Card, Law
+from leaderboard.close_up import WORTH, close_ups
 from leaderboard.exhibits import Exhibit
 from leaderboard.facets import Facets
 from leaderboard.pairwise import scores_of
-from leaderboard.plane import FARTHEST, crowded, half_width, surroundings
+from leaderboard.plane import FARTHEST, half_width
 from leaderboard.profiles import LEAST, MOST, profile
 from leaderboard.tables import number
 
@@ -97,12 +98,6 @@ class Plane:
     agents: tuple[Mark, ...] = ()
     near: Plane | None = None
 
-    def with_agents(self, marks: Iterable[Mark]) -> Plane:
-        """The same with agents, whose seeds outside of the axes are left out."""
-        return replace(self, agents=tuple(
-            replace(mark, seeds=tuple(at for at in mark.seeds if is_inside(Mark(at, "")))) for mark in marks
-        ))  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Lines:
@@ -165,18 +160,19 @@ def plane_of(
     def part(across_it: Place, up_it: Place, ranks: Iterable[int]) -> Plane:
         axes = (across("KL from the reference (nats)", *across_it), upwards("expected reward", *up_it))
         agents = [(rank, entries[rank - 1]) for rank in ranks]
-        return on_axes(card, axes, farther=max(right, card.frontier[-1].kl)).with_agents(
+        marks = [
             agent_mark(entry, rank, axes, edge, style[entry.agent.name], facets[entry.agent.name])
             for rank, entry in agents
-        )
+        ]
+        return replace(on_axes(card, axes, max(right, card.frontier[-1].kl)), agents=tuple(marks))
 
-    whole = part((-0.02 * right, right), (low - margin, high + margin), range(1, len(entries) + 1))
-    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
-    crowd = crowded(means, (card.kl, card.expected_reward), (1.02 * right, high - low + 2 * margin))
-    if not crowd:
-        return whole
-    near = part(*surroundings([means[place] for place in crowd]), (place + 1 for place in crowd))
-    return replace(whole, near=near)
+    kls, values = (-0.02 * right, right), (low - margin, high + margin)
+    whole = part(kls, values, range(1, len(entries) + 1))
+    extent = (kls[1] - kls[0], values[1] - values[0])
+    for crowd, near in close_ups(entries, card, edge, extent):
+        if min(far / (high - low) for far, (low, high) in zip(extent, near)) >= WORTH:
+            return replace(whole, near=part(*near, (place + 1 for place in crowd)))
+    return whole
 
 
 def on_axes(card: Card, axes: tuple[Axis, Axis], farther: float) -> Plane:

@@ -10,17 +10,23 @@ import numpy as np
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import INK, SOFT, Style
 from klrl_envs.results.statistics import t_interval
+from leaderboard.close_up import WORTH, Best, Box, close_ups
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import FrontierPoint, Optimum
 
 FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
-CROWD = 4
-"""Agents near the optimum from which on they are shown once more, enlarged."""
-NEAR = 0.25
-"""What is near: the share of the plane's width and height."""
-INSET = (0.47, 0.16, 0.5, 0.42)
-"""Where the enlarged part stands, under the frontier: left, bottom, width and height, of the axes'."""
+Place = tuple[float, float, float, float]
+"""Left, bottom, width and height, of the axes'."""
+INSETS: tuple[Place, ...] = (
+    (0.47, 0.16, 0.5, 0.42),
+    (0.47, 0.16, 0.5, 0.34),
+    (0.3, 0.16, 0.5, 0.34),
+    (0.47, 0.16, 0.5, 0.26),
+)
+"""Where the enlarged part may stand, under the frontier."""
+ROOM = 0.03
+"""What a mark takes around it, of the axes' width and height."""
 
 
 def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style]) -> None:
@@ -38,17 +44,17 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
     draw_frontier(axes, optimum, curve, right, high + 10 * margin)
     means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
-    extent = (1.02 * right, high - low + 3 * margin)
-    crowd = crowded(means, (optimum.kl, optimum.expected_reward), extent) if free(axes, means) else []
+    crowd, near, place = chosen(axes, entries, optimum, edge, means)
     for rank, entry in enumerate(entries, 1):
         draw_agent(axes, entry, style[entry.agent.name], edge, None if rank - 1 in crowd else rank)
     draw_landmarks(axes, optimum)
-    if crowd:
-        inset = axes.inset_axes(INSET)
+    if place is not None:
+        inset = axes.inset_axes(place)
         draw_frontier(inset, optimum, curve, right, high + 10 * margin)
-        for place in crowd:
-            draw_agent(inset, entries[place], style[entries[place].agent.name], edge, place + 1)
-        close_up(axes, inset, [means[place] for place in crowd])
+        for one in crowd:
+            draw_agent(inset, entries[one], style[entries[one].agent.name], edge, one + 1)
+        draw_star(inset, optimum)
+        enlarge(axes, inset, near)
     axes.text(
         0.985, 0.03,
         "line: optimal frontier; no policy lies in the grey\n"
@@ -74,46 +80,37 @@ def draw_frontier(
     axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
 
 
-def crowded(
-    means: Sequence[tuple[float, float]], best: tuple[float, float], extent: tuple[float, float]
-) -> list[int]:
-    """The places of the agents that stand close around the optimum, where they are too many to be told apart.
-
-    Args:
-        means: KL and expected reward of each agent.
-        best: of the optimum.
-        extent: of the plane.
+def chosen(
+    axes: Any, entries: Sequence[Entry], best: Best, edge: float, means: Sequence[tuple[float, float]]
+) -> tuple[list[int], Box, Place | None]:
+    """Who crowds around the optimum, the part of the plane with them, and where it is shown enlarged: nobody
+    and nowhere where there is no room.
     """
-    near = [
-        place
-        for place, mean in enumerate(means)
-        if all(abs(at - centre) < NEAR * far for at, centre, far in zip(mean, best, extent, strict=True))
-    ]
-    return near if len(near) >= CROWD else []
+    width, height = np.diff([axes.get_xlim(), axes.get_ylim()], axis=1)[:, 0].tolist()
+    for crowd, near in close_ups(entries, best, edge, (width, height)):
+        place = free_place(axes, means, near)
+        if place is not None:
+            return crowd, near, place
+    return [], ((0, 0), (0, 0)), None
 
 
-def surroundings(
-    means: Sequence[tuple[float, float]],
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """From where to where the surroundings of some points reach, to the right and upwards."""
-
-    def reach(values: Sequence[float]) -> tuple[float, float]:
-        margin = 0.15 * (max(values) - min(values)) or 0.01
-        return min(values) - margin, max(values) + margin
-
-    return reach([kl for kl, _ in means]), reach([reward for _, reward in means])
-
-
-def free(axes: Any, means: Sequence[tuple[float, float]]) -> bool:
-    """Whether no agent stands where the crowd would be shown enlarged."""
-    left, bottom, width, height = INSET
-    shares = (axes.transData + axes.transAxes.inverted()).transform(means)
-    return not ((shares > (left, bottom)) & (shares < (left + width, bottom + height))).all(axis=1).any()
+def free_place(axes: Any, means: Sequence[tuple[float, float]], near: Box) -> Place | None:
+    """The first of the places where what is near becomes larger, and neither it nor any agent is covered."""
+    to_share = axes.transData + axes.transAxes.inverted()
+    shares = to_share.transform(means)
+    (left, low), (right, high) = to_share.transform(list(zip(*near, strict=True)))
+    for place in INSETS:
+        corner, far = np.array(place[:2]) - ROOM, np.add(place[:2], place[2:]) + ROOM
+        covers = ((shares > corner) & (shares < far)).all(axis=1).any()
+        covers |= low < far[1] and left < far[0] and right > corner[0]
+        if not covers and min(place[2] / (right - left), place[3] / (high - low)) >= WORTH:
+            return place
+    return None
 
 
-def close_up(axes: Any, inset: Any, means: Sequence[tuple[float, float]]) -> None:
-    """Let the inset show the surroundings of some points, and the axes where that is."""
-    for reach, limit in zip(surroundings(means), (inset.set_xlim, inset.set_ylim), strict=True):
+def enlarge(axes: Any, inset: Any, near: Box) -> None:
+    """Let the inset show what is near, and the axes where that is."""
+    for reach, limit in zip(near, (inset.set_xlim, inset.set_ylim), strict=True):
         limit(*reach)
     inset.tick_params(labelsize=7, length=2)
     inset.set_zorder(8)
@@ -155,9 +152,17 @@ def draw_landmarks(axes: Any, optimum: Optimum) -> None:
     """The reference and the optimum, named."""
     reference, best = (0, optimum.reference_value), (optimum.kl, optimum.expected_reward)
     axes.plot(*reference, "D", color=INK, markersize=7, zorder=6, clip_on=False)
-    axes.plot(*best, "*", color="#F0B400", markeredgecolor=INK, markersize=16, zorder=6)
+    draw_star(axes, optimum)
     axes.annotate("reference", reference, (9, -13), textcoords="offset points", fontsize=9, color=INK)
     axes.annotate("optimum", best, (-8, 9), textcoords="offset points", ha="right", fontsize=9, color=INK)
+
+
+def draw_star(axes: Any, optimum: Optimum) -> None:
+    """The optimum."""
+    axes.plot(
+        optimum.kl, optimum.expected_reward, "*",
+        color="#F0B400", markeredgecolor=INK, markersize=16, zorder=6,
+    )  # fmt: skip
 
 
 def frontier(optimum: Optimum, points: int = 60) -> list[FrontierPoint]:

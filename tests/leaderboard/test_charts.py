@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import styles
 from leaderboard.charts import (
     BOTTOM,
@@ -91,16 +92,32 @@ def test_an_agent_far_away_stands_at_the_edge_and_says_so() -> None:
 
 def test_a_crowd_around_the_optimum_is_shown_once_more_enlarged() -> None:
     best = card()
-    close = {"kl": best.kl, "expected_reward": best.expected_reward, "objective": best.value}
-    assert plane(*[(name, close) for name in "abc"]).near is None
-    shown = plane(*[(name, close) for name in "abcd"], ("far", {}))
-    assert shown.near is not None and {mark.number for mark in shown.agents} == {1, 2, 3, 4, 5}
-    near = [mark for mark in shown.agents if "far" not in mark.tip]
-    assert [mark.tip for mark in shown.near.agents] == [mark.tip for mark in near]
-    assert shown.near.x.low > shown.x.low and shown.near.x.high < shown.x.high
-    assert len(shown.near.landmarks) == 1 and shown.near.landmarks[0].shape == "*"
-    for mark in (*shown.near.agents, *shown.near.landmarks, *shown.near.on_frontier):
-        assert LEFT <= mark.at[0] <= RIGHT and TOP <= mark.at[1] <= BOTTOM
+
+    def near(name: str, kl: float) -> Entry:
+        """An agent close to the optimum, whose second seed is a little farther away."""
+        entry, reward = made(name, GRID, [0.5, 0.6]), best.expected_reward - 3.0
+        first, second = (
+            seed.model_copy(update={"kl": best.kl + each, "expected_reward": reward})
+            for seed, each in zip(entry.seeds, (kl, 2 * kl), strict=True)
+        )
+        return entry.model_copy(update={"seeds": (first, second)})
+
+    entries = [near(name, kl) for name, kl in zip("abcd", (0.1, 0.07, -0.05, -0.1), strict=True)]
+    board = board_of(*entries, made("far", GRID, [0.1]), cards={GRID: best})
+    shown = plane_of(best, board.entries, board.style, board.facets)
+    assert shown.near is not None and len(shown.agents) == 5
+    close = [mark for mark in shown.agents if "far" not in mark.tip]
+    assert [(mark.number, mark.tip) for mark in shown.near.agents] == [
+        (mark.number, mark.tip) for mark in close
+    ]
+    assert [mark.shape for mark in shown.near.landmarks] == ["*"], "the optimum is there, pi0 is not"
+    places = [mark.at for mark in (*shown.near.landmarks, *shown.near.on_frontier)]
+    places += [at for mark in shown.near.agents for at in (mark.at, *mark.seeds)]
+    assert len(places) >= 4 * 3 + 1
+    assert all(LEFT <= x <= RIGHT and TOP <= y <= BOTTOM for x, y in places)
+    assert len({mark.at for mark in shown.near.agents}) == 4
+    alone = board_of(*entries[:3], cards={GRID: best})
+    assert plane_of(best, alone.entries, alone.style, alone.facets).near is None
 
 
 def test_a_law_is_drawn_as_pairs_of_bars() -> None:

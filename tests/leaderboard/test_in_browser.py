@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from klrl_envs.results.entry import Entry, entry_path
+from klrl_envs.results.outcome import shown_score
 from leaderboard.aggregate import aggregate
 from leaderboard.build import read_board
 from leaderboard.folder import FOLDER
@@ -112,9 +113,7 @@ def choice(page: Any, name: str) -> Any:
 def told(name: str, env_id: str = KEYWORDS) -> str:
     """The score of a committed entry with its interval, as the board writes it."""
     entry = Entry.load(entry_path(env_id, name, FOLDER / "entries"))
-    assert entry.score_interval is not None
-    lower, upper = entry.score_interval
-    return f"{entry.score:.3f} [{lower:.3f}, {upper:.3f}]"
+    return shown_score(entry.score, entry.score_interval)
 
 
 def wait_for(page: Any, expression: str) -> None:
@@ -259,9 +258,9 @@ def axe() -> Any:
 def test_pages_are_accessible_and_fit(visit: Open, scheme: str, width: int) -> None:
     for name in PAGES:
         page = visit(name, scheme=scheme, width=width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         for summary in page.locator("summary").all():
             summary.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         found = axe().run(page).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         told = [(each["id"], [node["target"] for node in each["nodes"]][:3]) for each in serious]

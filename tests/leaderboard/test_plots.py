@@ -8,7 +8,8 @@ import klrl_envs
 from klrl_envs.results.entry import Entry, digest_of_entries, merge
 from klrl_envs.results.look import styles
 from leaderboard.aggregate import aggregate
-from leaderboard.plane import crowded, draw_plane, free, surroundings
+from leaderboard.close_up import close_ups
+from leaderboard.plane import INSETS, draw_plane, free_place
 from leaderboard.plots import draw, draw_all, main
 from tests.leaderboard.entries import better, made
 from tests.results.records import COMMAND, entry, record
@@ -40,32 +41,45 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
 
 
+def standing(name: str, kl: float, reward: float, *, kl_coef: float = 8.0) -> Entry:
+    """An agent on the grid with this KL and this expected reward."""
+    objective = reward - kl_coef * kl
+    return made(name, "klrl/GridNavigation-v0", [0.5], kl=kl, expected_reward=reward, objective=objective)
+
+
 def test_a_crowd_is_four_that_stand_close_around_the_optimum():
-    crowd, best, extent = [(1.9, 0.8), (2.0, 0.85), (2.1, 0.9), (2.2, 0.8)], (2.0, 0.9), (4.0, 1.0)
-    assert crowded(crowd, best, extent) == [0, 1, 2, 3]
-    assert crowded([(0.0, 0.1), *crowd], best, extent) == [1, 2, 3, 4]
-    assert crowded(crowd[:3], best, extent) == [], "three can be told apart"
-    assert crowded([], best, extent) == []
-    assert surroundings([(1.0, 4.0), (2.0, 4.0)]) == ((0.85, 2.15), (3.99, 4.01))
+    best = klrl_envs.optimum("klrl/GridNavigation-v0")
+    apart = (0.3, 0.2, 0.1, -0.3)
+    crowd = [
+        standing(name, best.kl + kl, best.expected_reward - 5) for name, kl in zip("abcd", apart, strict=True)
+    ]
+    extent = (4.0, 100.0)
+    (places, near), *closer = close_ups([standing("far", 0.1, 20.0), *crowd], best, 9.0, extent)
+    assert places == [1, 2, 3, 4]
+    (left, right), (low, high) = near
+    assert left < best.kl - 0.3 and best.kl + 0.3 < right, "all of them are within"
+    assert low < best.expected_reward - 5 and best.expected_reward < high, "and the optimum"
+    assert all(found == places for found, _ in closer)
+    assert not list(close_ups(crowd[:3], best, 9.0, extent)), "three can be told apart"
+    assert not list(close_ups([], best, 9.0, extent))
 
 
-def test_nothing_is_enlarged_over_somebody():
+def test_nothing_is_enlarged_over_somebody_or_where_it_gets_no_larger():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     _, axes = pyplot.subplots()
     axes.set_xlim(0, 4)
     axes.set_ylim(0, 1)
-    assert free(axes, [(2.0, 0.9), (0.1, 0.3)]) and not free(axes, [(2.0, 0.9), (3.0, 0.3)])
+    near = ((1.6, 2.4), (0.8, 0.95))
+    assert free_place(axes, [(2.0, 0.9), (0.1, 0.3)], near) == INSETS[0]
+    assert free_place(axes, [(2.0, 0.9), (3.0, 0.55)], near) == INSETS[1], "one stands in the first"
+    assert free_place(axes, [(2.0, 0.9), (3.0, 0.3)], near) is None, "one stands in all"
+    assert free_place(axes, [(2.0, 0.9)], ((1.0, 3.0), (0.8, 0.95))) is None, "it is as wide as the inset"
     pyplot.close()
 
 
 def test_who_is_shown_enlarged_has_its_number_there_alone():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     best = klrl_envs.optimum("klrl/GridNavigation-v0")
-
-    def standing(name: str, kl: float, reward: float) -> Entry:
-        objective = reward - best.kl_coef * kl
-        return made(name, best.env_id, [0.5], kl=kl, expected_reward=reward, objective=objective)
-
     entries = [standing(name, best.kl, best.expected_reward) for name in "abcd"]
     entries.append(standing("far", 0.1, best.reference_value))
     _, axes = pyplot.subplots()
