@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 import klrl_envs
-from agents.arguments import parse
+from agents.arguments import Defaults, parse, settings_of
 from agents.networks.make import make_network
 from agents.networks.policy import PolicyNetwork
 from agents.networks.trajectories import make_engine
@@ -22,11 +22,13 @@ from agents.run import Training, prepare
 from klrl_envs import Evaluation, Optimum, Task
 
 SHOWN = 4  # prompts whose texts are shown
+OWN: Defaults = {**DEFAULTS, "neural": {**DEFAULTS["neural"], "batch": 128, "gae_lambda": 0.9}}
+"""PPO's, and what suits texts as short as those of Sentiment-v0."""
 
 
 @dataclass
 class DemoArguments(PPOArguments):
-    """The demonstration: ``agents.ppo`` with another budget, and with what suits texts as short as these."""
+    """The demonstration: ``agents.ppo`` with another budget."""
 
     env_id: str = "klrl/Sentiment-v0"
     """the environment"""
@@ -34,10 +36,6 @@ class DemoArguments(PPOArguments):
     """folder for result.json, policy.safetensors, progress.jsonl and episodes.jsonl"""
     tokens: int | None = 500_000
     """tokens to write in training: a quarter of the budget, some minutes on two cores"""
-    batch: int | None = 128
-    """episodes per update"""
-    gae_lambda: float | None = 0.9
-    """of generalised advantage estimation"""
     episodes: int = 1024
     """episodes of the evaluation"""
 
@@ -58,7 +56,7 @@ def train(args: DemoArguments) -> Evaluation:
     began = time.perf_counter()
     device = prepare(args)
     training = Training(args, "demo")
-    policy = learn(args, training, device)
+    policy = learn(replace(args, **settings_of(args, training.task, OWN)), training, device)
     scored, features = policy.for_evaluation(training.evaluation_task)
     evaluation = training.finish(scored, features=features, network=policy)
     console.print(table(best, evaluation, training.tokens, time.perf_counter() - began))
@@ -108,4 +106,4 @@ def show(console: Console, task: Task, before: PolicyNetwork, after: PolicyNetwo
 
 
 if __name__ == "__main__":
-    train(parse(DemoArguments, __doc__, DEFAULTS))
+    train(parse(DemoArguments, __doc__, OWN))

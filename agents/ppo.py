@@ -12,10 +12,10 @@ Where pi0's rows would be too many to keep (language models with large vocabular
 return alone, of the token itself, too.
 
 The critic is of this KL-penalised return, as generalised advantage estimation with lambda < 1 needs. Neural
-texts are paid at their end, and heads have the whole return (lambda 1), which no text is too long for: on
-WordProblems-v0 they score .57 with ``--tokens 300000``, and .27 with ``--gae-lambda .95`` on top. Short texts
-can do with less noise: Sentiment-v0 has .46 with ``--tokens 500000``, and .52 with ``--gae-lambda .9 --batch
-128`` on top.
+texts are paid at their end, and heads have the whole return (lambda 1), which reaches the first token of any
+text: on WordProblems-v0 they score .57 with ``--tokens 300000``, and .27 with ``--gae-lambda .95`` on top.
+Short texts can do with less noise: Sentiment-v0 has .46 with ``--tokens 500000``, and .52 with ``--gae-lambda
+.9 --batch 128`` on top, with which its row on the leaderboard was trained.
 
 The policy starts at the reference (see ``agents.networks``), steps decay, and the last weights are averaged:
 a step that is too large buys reward with needless KL, and the score shows it.
