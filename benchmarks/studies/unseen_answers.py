@@ -1,10 +1,10 @@
-"""How far the best guess of an answer goes: what there is to be had for an agent that cannot know it.
+"""What pi0's own agreement is worth: how far the best guess of an answer goes.
 
     python -m benchmarks.studies.unseen_answers [ENV_ID ...] [--texts 512] [--answers 128]
 
-Tasks that compare with answers of people pay by a text that no prompt holds. pi* is of this reward, answers
-and all; an agent meets new prompts without them. What pi0 itself believes of the answer s to a prompt gives
-each text y of pi0 an expected reward, and of that the consensus policy is the optimum:
+Tasks that compare with answers of people pay by a text that the agent is not told. pi* is of this reward,
+answers and all. What pi0 itself believes of the answer s to a prompt gives each text y of pi0 an expected
+reward, and of that the consensus policy is the optimum:
 
     r_bar(y) = E_{s ~ pi0} r(y, s)        pi(y) = pi0(y) exp(scale r_bar(y) / kl_coef) / Z
 
@@ -16,6 +16,7 @@ measured with the true answers. Other scales show how well pi0 knows what it kno
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +25,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from klrl_envs import Engine, Optimum, evaluation_task, optimum
-from klrl_envs.envs.drawing import draw_reference
+from klrl_envs import Optimum, evaluation_task, optimum
+from klrl_envs.evaluation.shown_texts import reference_texts
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.document import write_atomically
 from klrl_envs.reward.text_overlap import Metric, chrf, rouge_l, token_f1
-from klrl_envs.tasks.base import Task
 from klrl_envs.tasks.row import short_id
 
 FOLDER = Path(__file__).parent / "unseen_answers"
@@ -40,20 +40,19 @@ METRICS: dict[str, Metric] = {
 }
 """The reward of each task, of a text and of one answer."""
 SCALES = (0.5, 1.0, 1.5, 2.0)
-LANES = 128
-HEAD = """# What can be had without the answers
+HEAD = """# What pi0's own agreement is worth
 
 Made by `{command}`: {texts:,} texts of pi0 behind each
-evaluation prompt, judged by {answers:,} others in the answer's place (seed {seed}). Tasks that compare with
-what people wrote pay by a line that no prompt holds, and pi\\* knows it. The *consensus policy* is the best
-one of an agent for whom the answer is one more draw of pi0: it prefers what pi0's texts agree on, pi0(y)
-exp(scale E_s r(y, s) / kl_coef) / Z. Its score is by the true answers, as everyone's; standard errors are of
-the draws. At scale 1 it is what pi0's own knowledge is worth; a larger scale that scores more says that pi0
-knows more than it is sure of.
+evaluation prompt, judged by {answers:,} others in the answer's place (seed {seed}). Three tasks pay by
+agreement with an answer that the agent is not told, and pi\\* is of that reward, answers and all. In
+Summarization-v0 and Translation-v0 no prompt holds the answer, in QuestionAnswering-v0 most do. The
+*consensus policy* is the best one of an agent for whom the answer is one more draw of pi0: it prefers what
+pi0's texts agree on, pi0(y) exp(scale E_s r(y, s) / kl_coef) / Z. Its score is by the true answers, as
+everyone's; standard errors are of the texts' draws, the answers in their place held fixed. A larger scale
+that scores more than 1 does says that pi0 knows more than it is sure of.
 
-A learner can go further: the rewards of its training prompts may teach it what pi0 does not know. But a
-score of 1 is for whoever has read the answers, and where this number is low, a low score is no fault of the
-algorithm.
+It is no ceiling: the rewards of the training prompts may teach a learner what pi0 does not know. But a score
+of 1 is for whoever has read the answers.
 
 | environment | J(pi0) | J\\* | {scales} | E[r] at 1 | KL at 1, nats |
 | --- | ---: | ---: | {rule} | ---: | ---: |
@@ -100,30 +99,18 @@ def expected_rewards(metric: Metric, texts: Sequence[str], answers: Sequence[str
     return (pairs.reshape(len(ours), len(theirs)) @ counts / counts.sum())[place]
 
 
-def drawn(task: Task, prompt: int, count: int, seed: int) -> tuple[list[str], FloatArray]:
-    """Texts of pi0 behind a prompt, without it, and their rewards."""
-    engine, rng = Engine(task, LANES), np.random.default_rng([seed, prompt])
-    engine.seed_lanes(rng)
-    opening = task.text(task.padded_prompts[prompt])
-    texts: list[str] = []
-    rewards: list[FloatArray] = []
-    while len(texts) < count:
-        rewards.append(draw_reference(engine, prompt, rng)[1])
-        whole = task.score(engine.tokens, engine.length, counted=True)[1]["text"]
-        texts += [text.removeprefix(opening).strip() for text in whole]
-    return texts[:count], np.concatenate(rewards)[:count]
-
-
 def measured(env_id: str, texts: int, answers: int, seed: int) -> list[Consensus]:
     """The means over the evaluation prompts, a scale each."""
     task = evaluation_task(env_id)
     prompts = range(len(task.prompts.tokens))
     found: list[list[Consensus]] = [[] for _ in SCALES]
     for prompt in tqdm(prompts, desc=short_id(env_id), unit="prompt"):
-        written, rewards = drawn(task, prompt, texts + answers, seed)
+        drawn = reference_texts(task, np.full(texts + answers, prompt), len(prompts) * seed + prompt)
+        written = [text.written.strip() for text in drawn]
         expected = expected_rewards(METRICS[env_id], written[:texts], written[texts:])
+        rewards = np.array([text.reward for text in drawn[:texts]])
         for each, scale in zip(found, SCALES, strict=True):
-            each.append(consensus(rewards[:texts], expected, task.kl_coef, scale))
+            each.append(consensus(rewards, expected, task.kl_coef, scale))
     return [mean_of(each) for each in found]
 
 
@@ -139,7 +126,7 @@ def line(env_id: str, best: Optimum, found: Sequence[Consensus]) -> str:
     """An environment's row of the table."""
     gap = best.value - best.reference_value
     scores = [
-        f"{(each.objective - best.reference_value) / gap:.2f} ± {each.stderr / gap:.2f}" for each in found
+        f"{(each.objective - best.reference_value) / gap:.3f} ± {each.stderr / gap:.3f}" for each in found
     ]
     one = found[SCALES.index(1.0)]
     cells = [f"`{short_id(env_id)}`", f"{best.reference_value:.3f}", f"{best.value:.3f}", *scores]
@@ -160,6 +147,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md")
     options = parser.parse_args(words)
+    if options.env_ids and options.out == FOLDER:
+        parser.error(f"the page in {FOLDER.name} is of all environments; say where that of some goes: --out")
     for env_id in options.env_ids:
         if env_id not in METRICS:
             parser.error(f"{env_id} has no answers of people; choose of {', '.join(METRICS)}")
@@ -168,9 +157,8 @@ def main(words: Sequence[str] | None = None) -> int:
         found = measured(env_id, options.texts, options.answers, options.seed)
         lines.append(line(env_id, optimum(env_id), found))
         print(lines[-1], flush=True)
-    command = " ".join(
-        ["python -m benchmarks.studies.unseen_answers", *(sys.argv[1:] if words is None else words)]
-    )
+    given = sys.argv[1:] if words is None else words
+    command = shlex.join(["python", "-m", "benchmarks.studies.unseen_answers", *given])
     scales = " | ".join(f"score at {scale:g}" for scale in SCALES)
     head = HEAD.format(
         command=command, texts=options.texts, answers=options.answers, seed=options.seed,

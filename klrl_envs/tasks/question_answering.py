@@ -41,8 +41,8 @@ own chat template that asks for a short answer). What a template adds is prompt.
 ## Optimum
 Certified by sampling: ``assets/certificates`` holds the rewards of 10,000 reference samples for each
 evaluation prompt. For another reference or horizon run ``klrl certify``.
-pi* knows the answers that it is paid by; what is to be had without them is measured in
-``benchmarks/studies/unseen_answers``.
+pi* knows the answers that it is paid by; what pi0's own agreement is worth without them
+is measured in ``benchmarks/studies/unseen_answers``.
 
 ## References
 Rajpurkar et al. 2016 (arXiv 1606.05250) for token F1 and exact match.

@@ -37,8 +37,8 @@ own chat template that asks for a line). What a template adds is prompt.
 ## Optimum
 Certified by sampling: ``assets/certificates`` holds the rewards of 10,000 reference samples for each
 evaluation prompt. For another reference or horizon run ``klrl certify``.
-pi* knows the answers that it is paid by; what is to be had without them is measured in
-``benchmarks/studies/unseen_answers``.
+pi* knows the answers that it is paid by; what pi0's own agreement is worth without them
+is measured in ``benchmarks/studies/unseen_answers``.
 
 ## References
 Lin 2004 (https://aclanthology.org/W04-1013) for ROUGE; Ziegler et al. 2019 (arXiv 1909.08593) and Stiennon

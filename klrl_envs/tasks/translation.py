@@ -40,8 +40,8 @@ prompt.
 ## Optimum
 Certified by sampling, for French: ``assets/certificates`` holds the rewards of 10,000 reference samples for
 each evaluation prompt. For another language, reference or horizon run ``klrl certify``.
-pi* knows the answers that it is paid by; what is to be had without them is measured in
-``benchmarks/studies/unseen_answers``.
+pi* knows the answers that it is paid by; what pi0's own agreement is worth without them
+is measured in ``benchmarks/studies/unseen_answers``.
 
 ## References
 Popović 2015 (https://aclanthology.org/W15-3049) for chrF; Papineni et al. 2002
