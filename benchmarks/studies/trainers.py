@@ -4,14 +4,14 @@
     python -m benchmarks.studies.trainers --only trl   # only runs whose name has this in it
     python -m benchmarks.studies.trainers --draw       # page and figure of the runs that are there
 
-TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), and agents of this
-repository with their own settings (PPO's heads with batches of 128 and a lambda of .9, theirs when this was
-run), which were chosen on this suite; one seed each. Every side is read alike, from what its own training
-says of each update: the mean over its texts of reward - kl_coef KL (of model_based: over those that are rewarded
-whole). The score of a window of updates is (objective - J0) / (J* - J0), with J0 that of pi0 on the training
-prompts and J* - J0 that of the certificate. No evaluation takes time in it, and none is looked at; what an
-agent does after its training (averaging its weights, say) does not show, nor, of model_based, what it does
-when its budget is spent: a language model that learns from its heads.
+TRL's RLOO with all weights at three learning rates (``examples/trl_rloo.py``), and agents of this repository
+with their own settings (PPO's heads with batches of 128 and a lambda of .9, theirs when this was run), which
+were chosen on this suite; one seed each. Every side is read alike, from what its own training says of each
+update: the mean over its texts of reward - kl_coef KL (of model_based: over those that are rewarded whole).
+The score of a window of updates is (objective - J0) / (J* - J0), with J0 that of pi0 on the training prompts
+and J* - J0 that of the certificate. No evaluation takes time in it, and none is looked at; what an agent
+does after its training (averaging its weights, say) does not show, nor, of model_based, what it does when
+its budget is spent: a language model that learns from its heads.
 
 Seconds are those for which a training's process had a core, from its first update's beginning on: every
 training has one thread, and starting up and what else the machine does count little. When a score is
