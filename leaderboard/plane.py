@@ -43,12 +43,13 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_xlim(-0.02 * right, right)
     axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
     draw_frontier(axes, optimum, curve, right, high + 10 * margin)
-    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
-    crowd, near, place = chosen(axes, entries, optimum, edge, means)
+    enlarged = room_for_crowd(axes, entries, optimum, edge)
+    crowd = [] if enlarged is None else enlarged[0]
     for rank, entry in enumerate(entries, 1):
         draw_agent(axes, entry, style[entry.agent.name], edge, None if rank - 1 in crowd else rank)
     draw_landmarks(axes, optimum)
-    if place is not None:
+    if enlarged is not None:
+        _, near, place = enlarged
         inset = axes.inset_axes(place)
         draw_frontier(inset, optimum, curve, right, high + 10 * margin)
         for one in crowd:
@@ -80,18 +81,19 @@ def draw_frontier(
     axes.plot(tangent, optimum.value + optimum.kl_coef * tangent, ":", color=SOFT, linewidth=1.1, zorder=1)
 
 
-def chosen(
-    axes: Any, entries: Sequence[Entry], best: Best, edge: float, means: Sequence[tuple[float, float]]
-) -> tuple[list[int], Box, Place | None]:
-    """Who crowds around the optimum, the part of the plane with them, and where it is shown enlarged: nobody
-    and nowhere where there is no room.
+def room_for_crowd(
+    axes: Any, entries: Sequence[Entry], best: Best, edge: float
+) -> tuple[list[int], Box, Place] | None:
+    """Who crowds around the optimum, the part of the plane with them, and where it is shown enlarged; None
+    where nobody does or there is no room.
     """
     width, height = np.diff([axes.get_xlim(), axes.get_ylim()], axis=1)[:, 0].tolist()
+    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
     for crowd, near in close_ups(entries, best, edge, (width, height)):
         place = free_place(axes, means, near)
         if place is not None:
             return crowd, near, place
-    return [], ((0, 0), (0, 0)), None
+    return None
 
 
 def free_place(axes: Any, means: Sequence[tuple[float, float]], near: Box) -> Place | None:

@@ -41,9 +41,9 @@ def test_a_figure_carries_the_digest_of_its_entries(tmp_path: Path):
     assert draw(entries, optimum, styles(["toy", "better", "far"]), tmp_path).read_bytes() == text
 
 
-def standing(name: str, kl: float, reward: float, *, kl_coef: float = 8.0) -> Entry:
-    """An agent on the grid with this KL and this expected reward."""
-    objective = reward - kl_coef * kl
+def standing(name: str, kl: float, reward: float) -> Entry:
+    """An agent on the grid, whose kl_coef is 8, with this KL and this expected reward."""
+    objective = reward - 8 * kl
     return made(name, "klrl/GridNavigation-v0", [0.5], kl=kl, expected_reward=reward, objective=objective)
 
 
