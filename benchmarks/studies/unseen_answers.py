@@ -19,7 +19,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from klrl_envs import Optimum, evaluation_task, optimum
 from klrl_envs.evaluation.shown_texts import reference_texts
+from klrl_envs.optima.certificate import mean_stderr
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.document import write_atomically
 from klrl_envs.reward.text_overlap import Metric, chrf, rouge_l, token_f1
@@ -116,15 +117,14 @@ def measured(env_id: str, texts: int, answers: int, seed: int) -> list[Consensus
 
 def mean_of(found: Sequence[Consensus]) -> Consensus:
     """The mean over prompts, whose draws are independent."""
-    columns = [np.array([getattr(each, name) for each in found]) for name in Consensus.__annotations__]
-    objective, stderr, reward, kl = columns
-    error = np.sqrt((stderr**2).sum()) / len(found)
-    return Consensus(float(objective.mean()), float(error), float(reward.mean()), float(kl.mean()))
+    objective, stderr, reward, kl = np.array([astuple(each) for each in found]).T
+    return Consensus(float(objective.mean()), mean_stderr(stderr**2), float(reward.mean()), float(kl.mean()))
 
 
 def line(env_id: str, best: Optimum, found: Sequence[Consensus]) -> str:
     """An environment's row of the table."""
-    gap = best.value - best.reference_value
+    gap = best.gap
+    assert gap is not None, "these tasks have a reward"
     scores = [
         f"{(each.objective - best.reference_value) / gap:.3f} ± {each.stderr / gap:.3f}" for each in found
     ]
