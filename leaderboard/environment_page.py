@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from klrl_envs.results.entry import file_id
 from klrl_envs.tasks.row import Row
 from leaderboard.board import UP, Board, texts_behind
@@ -9,6 +12,9 @@ from leaderboard.cards import Card
 from leaderboard.charts import bars_of, plane_of
 from leaderboard.render import markdown_html, render
 from leaderboard.tables import RUNS, SCORES, Table, number
+
+AGENTS_TEXTS = "agents-texts"
+"""The anchor of what agents write."""
 
 
 def environment_text(board: Board, row: Row) -> str:
@@ -34,11 +40,27 @@ def environment_text(board: Board, row: Row) -> str:
         texts=[]
         if card is None
         else [texts_behind(each.prompt, {"pi0": each.reference, "pi*": each.optimal}) for each in card.texts],
+        agents_texts=agents_texts(board, row.gym_id),
+        agents_anchor=AGENTS_TEXTS,
         scores=board.table(entries, SCORES, UP),
         runs=board.table(entries, RUNS, UP),
         specification=markdown_html(row.specification().partition("\n\n")[2] or row.summary, deeper=1),
         download=f"{file_id(row.gym_id)}.json" if card is not None else None,
     )
+
+
+def agents_texts(board: Board, env_id: str) -> list[dict[str, Any]]:
+    """The card's prompts, and what the agents whose exhibits have texts wrote behind each, the best first."""
+    card = board.card(env_id)
+    ranked = sorted(board.on(env_id), key=lambda each: -math.inf if each.score is None else each.score)[::-1]
+    found = [board.exhibits.get((env_id, entry.agent.name)) for entry in ranked]
+    shown = [exhibit for exhibit in found if exhibit is not None and exhibit.texts]
+    if card is None or not shown:
+        return []
+    return [
+        texts_behind(each.prompt, {exhibit.agent: exhibit.texts[place] for exhibit in shown})
+        for place, each in enumerate(card.texts)
+    ]
 
 
 def optimum_table(card: Card) -> Table:

@@ -123,6 +123,15 @@ function compare(known) {
     ...(met ? [row(["the mean", "", "", met[2]])] : []),
     ...known.facts.map((name, place) => row([name, told[0][place] ?? "–", told[1][place] ?? "–", ""])),
   );
+  for (const line of table.tBodies[0].rows) {
+    const texts = known.texts[line.cells[0].textContent];
+    if (!texts) continue;
+    const link = document.createElement("a");
+    link.href = texts;
+    link.textContent = "texts";
+    link.setAttribute("aria-label", `texts on ${line.cells[0].textContent}`);
+    line.cells[0].append(" ", link);
+  }
   const box = document.createElement("div");
   box.className = "scroll";
   box.tabIndex = 0;

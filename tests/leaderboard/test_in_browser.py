@@ -177,11 +177,17 @@ def test_two_agents_are_compared(visit: Open) -> None:
     choice(page, "against").select_option("ppo")
     cells = page.get_by_role("region", name="klq against ppo").locator("tbody tr").first.locator("th, td")
     assert cells.all_inner_texts() == [
-        "Keywords-v0",
+        "Keywords-v0 texts",
         told(committed("klq")),
         told(committed("ppo")),
         "1.00 [0.62, 1.00]",
     ]
+    page.get_by_role("link", name="texts on Keywords-v0").click()
+    page.wait_for_url("**/environments/Keywords-v0.html#agents-texts")
+    page.get_by_text("Their texts").click()
+    writers = page.locator("details[open] .prompt").first.locator(".who")
+    assert [each.split()[0] for each in writers.all_inner_texts()] == ["path_consistency", "klq"]
+    page.go_back()
     choice(page, "against").select_option("q_learning")
     assert "They share no environment." in page.locator("#pairing").inner_text()
     choice(page, "against").select_option("klq")

@@ -14,6 +14,7 @@ from klrl_envs.registry import REGISTRY
 from klrl_envs.results.entry import Entry, file_id
 from leaderboard.build import read_board
 from leaderboard.downloads import csv_text, plain
+from leaderboard.environment_page import AGENTS_TEXTS
 from leaderboard.folder import FOLDER
 from leaderboard.page import compared, page_text
 from leaderboard.site import site_files
@@ -59,6 +60,20 @@ def test_there_is_a_page_for_each_environment_and_each_entry(files: dict[str, st
         assert part in words
     assert "None came with this entry" not in words
     assert "None came with this entry" in Page(files["entries/Keywords-v0--ppo.html"]).words
+
+
+def test_what_agents_write_behind_the_same_prompts_stands_side_by_side(files: dict[str, str]) -> None:
+    board, _ = read_board(FOLDER, lambda entries: None)
+    page = Page(files["environments/Keywords-v0.html"])
+    ours, theirs = (board.exhibits[KEYWORDS, agent] for agent in ("klq", "path_consistency"))
+    for each in (*ours.texts, *theirs.texts):
+        assert " ".join(each.text.split()) in " ".join(page.words.split())
+    told = compared(replace(board, pages=True))["texts"]
+    assert (
+        told["Keywords-v0"] == f"environments/Keywords-v0.html#{AGENTS_TEXTS}"
+        and AGENTS_TEXTS in page.anchors
+    )
+    assert compared(board)["texts"] == {}, "one file has no other pages"
 
 
 def test_downloads_are_the_entries(files: dict[str, str]) -> None:
