@@ -18,9 +18,10 @@ from leaderboard.aggregate import Aggregate
 from leaderboard.cards import Card, Law
 from leaderboard.close_up import WORTH, close_ups
 from leaderboard.exhibits import Exhibit
+from leaderboard.extent import edge_of, extent_of
 from leaderboard.facets import Facets
 from leaderboard.pairwise import scores_of
-from leaderboard.plane import FARTHEST, half_width
+from leaderboard.plane import half_width
 from leaderboard.profiles import LEAST, MOST, profile
 from leaderboard.tables import number
 
@@ -149,13 +150,8 @@ def plane_of(
 
     Where many stand close around the optimum it has their surroundings, enlarged, too.
     """
-    edge = max(FARTHEST * card.kl, 1e-3)
-    seeds = [(min(seed.kl, edge), seed.expected_reward) for entry in entries for seed in entry.seeds]
-    right = 1.12 * max(1.4 * card.kl, 1e-3, *(kl for kl, _ in seeds))
-    shown = [card.reference_value, *(each.expected_reward for each in card.frontier if each.kl <= right)]
-    shown += [reward for _, reward in seeds]
-    low, high = min(shown), max(*shown, card.expected_reward)
-    margin = 0.1 * (high - low or 1.0)
+    edge, extent = edge_of(card), extent_of(card, card.frontier, entries)
+    (left, right), (low, high) = extent
 
     def part(across_it: Place, up_it: Place, ranks: Iterable[int]) -> Plane:
         axes = (across("KL from the reference (nats)", *across_it), upwards("expected reward", *up_it))
@@ -166,11 +162,10 @@ def plane_of(
         ]
         return replace(on_axes(card, axes, max(right, card.frontier[-1].kl)), agents=tuple(marks))
 
-    kls, values = (-0.02 * right, right), (low - margin, high + margin)
-    whole = part(kls, values, range(1, len(entries) + 1))
-    extent = (kls[1] - kls[0], values[1] - values[0])
-    for crowd, near in close_ups(entries, card, edge, extent):
-        if min(far / (high - low) for far, (low, high) in zip(extent, near)) >= WORTH:
+    whole = part(*extent, range(1, len(entries) + 1))
+    for crowd, near in close_ups(entries, card, extent):
+        (first, last), (least, most) = near
+        if min((right - left) / (last - first), (high - low) / (most - least)) >= WORTH:
             return replace(whole, near=part(*near, (place + 1 for place in crowd)))
     return whole
 

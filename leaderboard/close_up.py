@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from klrl_envs.results.entry import Entry
-
-Box = tuple[tuple[float, float], tuple[float, float]]
-"""From where to where a part of the plane reaches, to the right and upwards."""
+from leaderboard.extent import Best, Box, edge_of
 
 CROWD = 4
 """Agents near the optimum from which on they are shown once more, enlarged."""
@@ -18,38 +15,23 @@ WORTH = 1.8
 """How much larger a part must become, at least, to be shown once more."""
 
 
-class Best(Protocol):
-    """Where the optimum is: an ``Optimum``, or the card of one."""
-
-    @property
-    def kl(self) -> float:
-        """Nats."""
-        ...
-
-    @property
-    def expected_reward(self) -> float:
-        """Of pi*."""
-        ...
-
-
-def close_ups(
-    entries: Sequence[Entry], best: Best, edge: float, extent: tuple[float, float]
-) -> Iterator[tuple[list[int], Box]]:
+def close_ups(entries: Sequence[Entry], best: Best, extent: Box) -> Iterator[tuple[list[int], Box]]:
     """The places of the agents that stand close around the optimum, where they are too many to be told apart,
     and the part of the plane that holds them: of several, the widest first.
 
     Args:
         entries: of the environment.
         best: its optimum.
-        edge: the KL at which those beyond stand.
         extent: of the plane.
     """
+    edge = edge_of(best)
+    width, height = (high - low for low, high in extent)
     for share in NEAR:
         crowd = [
             place
             for place, entry in enumerate(entries)
-            if abs(min(entry.mean("kl"), edge) - best.kl) < share * extent[0]
-            and abs(entry.mean("expected_reward") - best.expected_reward) < share * extent[1]
+            if abs(min(entry.mean("kl"), edge) - best.kl) < share * width
+            and abs(entry.mean("expected_reward") - best.expected_reward) < share * height
         ]
         if len(crowd) < CROWD:
             return

@@ -10,12 +10,12 @@ import numpy as np
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import INK, SOFT, Style
 from klrl_envs.results.statistics import t_interval
-from leaderboard.close_up import WORTH, Best, Box, close_ups
+from leaderboard.close_up import WORTH, close_ups
+from leaderboard.extent import Best, Box, edge_of, extent_of
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import FrontierPoint, Optimum
 
-FARTHEST = 3.0  # times the optimum's KL: agents beyond stand at the edge, with their KL written there
 Place = tuple[float, float, float, float]
 """Left, bottom, width and height, of the axes'."""
 INSETS: tuple[Place, ...] = (
@@ -32,18 +32,11 @@ ROOM = 0.03
 def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Mapping[str, Style]) -> None:
     """The plane: KL in nats to the right, expected reward upwards."""
     curve = frontier(optimum)
-    edge = max([FARTHEST * optimum.kl, 1e-3])
-    seen = [min(seed.kl, edge) for entry in entries for seed in entry.seeds]
-    right = 1.12 * max([1.4 * optimum.kl, *seen, 1e-3])
-    shown = [point.expected_reward for point in curve if point.kl <= right]
-    rewards = [seed.expected_reward for entry in entries for seed in entry.seeds]
-    low = min([optimum.reference_value, *shown, *rewards])
-    high = max([*shown, *rewards, optimum.expected_reward])
-    margin = 0.08 * (high - low or 1.0)
-    axes.set_xlim(-0.02 * right, right)
-    axes.set_ylim(low - 1.5 * margin, high + 1.5 * margin)
-    draw_frontier(axes, optimum, curve, right, high + 10 * margin)
-    enlarged = room_for_crowd(axes, entries, optimum, edge)
+    edge, extent = edge_of(optimum), extent_of(optimum, curve, entries)
+    axes.set_xlim(*extent[0])
+    axes.set_ylim(*extent[1])
+    draw_frontier(axes, optimum, curve, extent)
+    enlarged = room_for_crowd(axes, entries, optimum, extent)
     crowd = [] if enlarged is None else enlarged[0]
     for rank, entry in enumerate(entries, 1):
         draw_agent(axes, entry, style[entry.agent.name], edge, None if rank - 1 in crowd else rank)
@@ -51,7 +44,7 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     if enlarged is not None:
         _, near, place = enlarged
         inset = axes.inset_axes(place)
-        draw_frontier(inset, optimum, curve, right, high + 10 * margin)
+        draw_frontier(inset, optimum, curve, extent)
         for one in crowd:
             draw_agent(inset, entries[one], style[entries[one].agent.name], edge, one + 1)
         draw_star(inset, optimum)
@@ -66,10 +59,10 @@ def draw_plane(axes: Any, entries: Sequence[Entry], optimum: Optimum, style: Map
     axes.set_ylabel("expected reward")
 
 
-def draw_frontier(
-    axes: Any, optimum: Optimum, curve: Sequence[FrontierPoint], right: float, top: float
-) -> None:
+def draw_frontier(axes: Any, optimum: Optimum, curve: Sequence[FrontierPoint], extent: Box) -> None:
     """The optimal frontier, what lies beyond it in grey, and the line of the optimum's objective."""
+    (_, right), (low, high) = extent
+    top = high + (high - low)
     kl = [0.0, *(point.kl for point in curve)]
     reward = [optimum.reference_value, *(point.expected_reward for point in curve)]
     # Beyond the last point that is known, its tangent bounds every policy.
@@ -82,14 +75,13 @@ def draw_frontier(
 
 
 def room_for_crowd(
-    axes: Any, entries: Sequence[Entry], best: Best, edge: float
+    axes: Any, entries: Sequence[Entry], best: Best, extent: Box
 ) -> tuple[list[int], Box, Place] | None:
     """Who crowds around the optimum, the part of the plane with them, and where it is shown enlarged; None
     where nobody does or there is no room.
     """
-    width, height = np.diff([axes.get_xlim(), axes.get_ylim()], axis=1)[:, 0].tolist()
-    means = [(min(entry.mean("kl"), edge), entry.mean("expected_reward")) for entry in entries]
-    for crowd, near in close_ups(entries, best, edge, (width, height)):
+    means = [(min(entry.mean("kl"), edge_of(best)), entry.mean("expected_reward")) for entry in entries]
+    for crowd, near in close_ups(entries, best, extent):
         place = free_place(axes, means, near)
         if place is not None:
             return crowd, near, place

@@ -20,8 +20,9 @@ class ResidualNetwork(TorchNetwork):
     and the n-gram context matters through pi0 alone. Only where the reward looks at the context itself
     (Topic-v0) is the best policy of this form not quite the optimum.
 
-    Where the task names an initial policy, f is log of it less log pi0 at first; the inputs [..., D] then
-    hold that difference, too.
+    Where the task names an initial policy, the logits are log of it + f; the inputs [..., D] then hold its
+    difference from log pi0, too. No f takes back what of it depends on the context, so that pi* is not of
+    this form there.
 
     Args:
         task: an exact task.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,3 +72,16 @@ class Finding:
 
 Findings = Mapping[str, Sequence[Finding]]
 """The findings of every agent, by its name, one for each capability."""
+
+MANY = 8
+"""More agents than so many have no room side by side."""
+
+
+def by_rank(findings: Findings) -> list[str]:
+    """The agents' names: those with the most numbers first, and of as many by their mean."""
+
+    def place(name: str) -> tuple[int, float]:
+        known = [each.number for each in findings[name] if each.number is not None]
+        return -len(known), -math.fsum(known) / max(len(known), 1)
+
+    return sorted(findings, key=place)

@@ -12,13 +12,14 @@ from rich.table import Table
 
 from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import CAPABILITIES
-from klrl_envs.results.capability import Findings
+from klrl_envs.results.capability import MANY, Findings
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.outcome import Outcome, plain_scores, summary_table
 from klrl_envs.results.points import read_records
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_figure import draw
+from klrl_envs.results.report_matrix import draw_matrix
 from klrl_envs.results.report_page import capabilities_part, shown_number
 from klrl_envs.results.report_scores import draw_scores, scores_of, scores_part
 
@@ -51,7 +52,7 @@ def make_report(
     drawn = find_spec("matplotlib") is not None
     written = ["report.md"]
     if drawn and findings:
-        draw(findings, folder)
+        (draw_matrix if len(findings) > MANY else draw)(findings, folder)
         written += ["report.png", "report.svg"]
     if drawn and any(outcome.score is not None for outcome in scores):
         draw_scores(scores, folder)
@@ -87,7 +88,8 @@ def page(
         figures: the files beside it.
     """
     names = dict.fromkeys([*findings, *sorted({outcome.agent for outcome in scores})])
-    lines = [f"# {', '.join(names)}: {'one property at a time' if findings else 'scores'}", ""]
+    who = f"{len(names)} agents" if len(names) > MANY else ", ".join(names)
+    lines = [f"# {who}: {'one property at a time' if findings else 'scores'}", ""]
     if findings:
         lines += capabilities_part(findings, tested, figure="report.png" in figures)
     if findings and scores:

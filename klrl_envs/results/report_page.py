@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klrl_envs.results.capabilities import CAPABILITIES
-from klrl_envs.results.capability import Finding, Findings
+from klrl_envs.results.capability import MANY, Finding, Findings, by_rank
 from klrl_envs.results.points import SweepPoint, outside
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.sentences import LEVEL
@@ -20,18 +20,14 @@ def capabilities_part(findings: Findings, runs: Sequence[RunRecord], *, figure: 
         figure: whether there is one.
     """
     lines = [
-        *(["![A strip of capabilities for each agent](report.png)", ""] if figure else []),
+        *(["![The capabilities of each agent](report.png)", ""] if figure else []),
         "A score is 0 for the reference and 1 for the optimum pi\\*, which each environment knows exactly.",
         "Each capability is a number in [0, 1], the mean over the settings of its sweep; how a setting",
         "becomes a number is said below. What was not run has no number: it is no zero. Scores that differ",
         f"by no more than {LEVEL:g} are not said to rise or fall.",
         "",
-        markdown_row(["capability", *findings]),
-        markdown_row(["---", *("---:" for _ in findings)]),
+        *numbers_table(findings),
     ]
-    for index, capability in enumerate(CAPABILITIES):
-        cells = (shown_number(each[index]) for each in findings.values())
-        lines.append(markdown_row([capability.title, *cells]))
     for name, found in findings.items():
         lines += [
             "",
@@ -58,6 +54,22 @@ def capabilities_part(findings: Findings, runs: Sequence[RunRecord], *, figure: 
         lines += [f"- {run.agent.name} on `{run.env_id}` with `{run.env_kwargs}`, seed {run.seed}"
                   for run in passed_over]  # fmt: skip
     return lines
+
+
+def numbers_table(findings: Findings) -> list[str]:
+    """The numbers: a column for each agent, or a line for each where there are many."""
+    titles = [capability.title for capability in CAPABILITIES]
+    if len(findings) > MANY:
+        names = by_rank(findings)
+        rows = [["agent", *titles], *([name, *map(shown_number, findings[name])] for name in names)]
+    else:
+        columns = [
+            ["capability", *titles],
+            *([name, *map(shown_number, findings[name])] for name in findings),
+        ]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+    rule = ["---", *("---:" for _ in rows[0][1:])]
+    return [markdown_row(row) for row in (rows[0], rule, *rows[1:])]
 
 
 def point_row(name: str, finding: Finding, point: SweepPoint) -> str:

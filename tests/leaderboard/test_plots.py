@@ -53,15 +53,15 @@ def test_a_crowd_is_four_that_stand_close_around_the_optimum():
     crowd = [
         standing(name, best.kl + kl, best.expected_reward - 5) for name, kl in zip("abcd", apart, strict=True)
     ]
-    extent = (4.0, 100.0)
-    (places, near), *closer = close_ups([standing("far", 0.1, 20.0), *crowd], best, 9.0, extent)
+    extent = ((0.0, 4.0), (-20.0, 80.0))
+    (places, near), *closer = close_ups([standing("far", 0.1, 20.0), *crowd], best, extent)
     assert places == [1, 2, 3, 4]
     (left, right), (low, high) = near
     assert left < best.kl - 0.3 and best.kl + 0.3 < right, "all of them are within"
     assert low < best.expected_reward - 5 and best.expected_reward < high, "and the optimum"
     assert all(found == places for found, _ in closer)
-    assert not list(close_ups(crowd[:3], best, 9.0, extent)), "three can be told apart"
-    assert not list(close_ups([], best, 9.0, extent))
+    assert not list(close_ups(crowd[:3], best, extent)), "three can be told apart"
+    assert not list(close_ups([], best, extent))
 
 
 def test_nothing_is_enlarged_over_somebody_or_where_it_gets_no_larger():

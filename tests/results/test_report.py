@@ -86,6 +86,29 @@ def test_scores_of_any_environment_are_a_table_and_a_figure(tmp_path: Path):
     ]
 
 
+def test_many_agents_are_lines_of_one_table_and_one_figure(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    names = [f"agent_{number}" for number in range(9)]
+    scored = [each for number, name in enumerate(names) for each in lengths(*[0.1 * number] * 4, agent=name)]
+    write(tmp_path, *scored, diagnostic(GOLD, 0.7, agent="agent_3", comparison=comparison(GOLD, "optimal")))
+    ran = klrl("report", str(tmp_path))
+    assert ran.exit_code == 0, ran.output
+    written = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert written.startswith("# 9 agents: one property at a time\n")
+    table = [line for line in written.splitlines() if line.startswith(("| agent |", "| agent_"))][:10]
+    assert table[0].startswith("| agent | Stays put | Starts elsewhere | Price of KL | Long texts |")
+    assert table[1].startswith("| agent_3 | – | – | – | 0.30 |"), "who was asked more comes first"
+    assert [line.split("|")[1].strip() for line in table[2:]] == [
+        name for name in names[::-1] if name != "agent_3"
+    ]
+    with Image.open(tmp_path / "report" / "report.png") as image:
+        width, height = image.size
+        shades = np.asarray(image.convert("L"))
+    assert width > 1.5 * height and len(np.unique(shades)) > 50
+
+
 def test_without_matplotlib_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     write(tmp_path, record(), *lengths(0.5))

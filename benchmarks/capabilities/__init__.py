@@ -1,0 +1,1 @@
+"""What every baseline can and cannot do, one property at a time."""
