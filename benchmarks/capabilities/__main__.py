@@ -42,8 +42,8 @@ seed {seed}, {agents} agents, {tokens:,} tokens, {minutes:.0f} minutes of one co
 `klrl report` makes the same of your own agent's results.
 
 *Starts elsewhere* shows a limit of the heads of most agents: they add f(state, time) to the logits of the
-initial policy, whose own context they cannot take back, so that pi\\* is not among their policies. The best of
-these scores .564 ([computed](../../tests/agents/networks/test_initial_head.py)); tables have no such limit.
+initial policy, whose own context they cannot take back, so that pi\\* is not among their policies. The best
+of these scores .564 ([computed](../../tests/agents/networks/test_initial_head.py)); tables can be anything.
 """
 
 
