@@ -58,16 +58,16 @@ class QResidualPolicy(ResidualPolicy, QResidual):
         return self.actor.support
 
     def taken(self, trajectories: Trajectories, index: Tensor) -> Tensor:
-        """See ``QPolicy``; where the policy starts elsewhere than at pi0, Q has that difference at first."""
+        """See ``QPolicy``; where the policy starts elsewhere than at pi0, Q has what is kept of that."""
         visited, mask = visited_by(trajectories), trajectories.mask[index]
         used, place = torch.unique(visited.state[index][mask], return_inverse=True)
         actions = trajectories.actions[index][mask]
         numbers = self.actor.taken(visited.inputs[used], place, actions)
-        if visited.changed is None:
+        if not self.starts_elsewhere:
             return numbers
-        reference = (trajectories.log_probs - trajectories.log_ratios)[index][mask]
-        start = visited.base[visited.context[index][mask], actions].log().float()
-        return numbers + (start - reference)[:, None]
+        change = self.tables_on(mask.device).change
+        started = change[visited.context[index][mask] % len(change), actions].float()
+        return numbers + self.kept * started[:, None]
 
     @torch.no_grad()
     def soft_values(self, trajectories: Trajectories, index: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
 
     def actor_weights(self) -> list[nn.Parameter]:
         """See ``PolicyNetwork``."""
-        return list(self.actor.parameters())
+        return [*self.actor.parameters(), *([self.kept] if self.starts_elsewhere else [])]
 
     def critic_weights(self) -> list[nn.Parameter]:
         """See ``PolicyNetwork``."""
@@ -69,12 +69,21 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         visited, mask = visited_by(trajectories), trajectories.mask[index]
         used, state = torch.unique(visited.state[index][mask], return_inverse=True)
         context, actions = visited.context[index][mask], trajectories.actions[index][mask]
-        base = visited.base
+        base, changed = visited.base, visited.changed
+        if self.starts_elsewhere:  # where it starts has moved since the texts were written
+            tables = self.tables_on(mask.device)
+            base, changed, context = *tables.start(self.kept), context % len(tables.change)
         residual = self.actor(visited.inputs[used]).to(base.dtype)
         ratios, kl = SharedScores.apply(  # pyright: ignore[reportGeneralTypeIssues]
-            residual, base, visited.changed, state, context, actions
+            residual, base, changed, state, context, actions
         )
         log_probs, levels = ratios + base[context, actions].log(), residual[state, actions] - ratios
+        if self.starts_elsewhere:
+            slopes = tables.slopes(residual, state, context, actions)
+            moved = self.kept - self.kept.detach()
+            log_probs, kl, levels = (
+                each + moved * slope for each, slope in zip((log_probs, kl, levels), slopes, strict=True)
+            )
         blank = torch.zeros(mask.shape, device=mask.device)
         found = (blank.masked_scatter(mask, each.float()) for each in (log_probs, kl, levels))
         return next(found), next(found), next(found)
@@ -105,6 +114,8 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         """See ``PolicyNetwork``."""
         device = generator.device
         writer, tables = Writer(engine, prompts, device, given), self.tables_on(device)
+        if self.starts_elsewhere:
+            tables.start(self.kept)
         state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
         context = np.zeros_like(state)
         inputs: list[Tensor] = []
@@ -150,7 +161,9 @@ class Tables:
         device: of the tables.
 
     Attributes:
-        base, changed: as in ``Visited``, of all contexts of the reference, or None where these are too many.
+        base, changed: as in ``Visited``, of all contexts of the reference, or None where these are too many;
+            of what is kept now, and ``started`` the two of where the policy started, where that is not pi0.
+        log_reference, change: log pi0, and log of the initial policy less it, [C, V], where there is one.
     """
 
     def __init__(self, task: AutomatonTask, device: torch.device) -> None:
@@ -159,15 +172,43 @@ class Tables:
         self._states = torch.as_tensor(task.state_features, device=device)
         left = 1 - torch.arange(task.horizon, dtype=torch.float64)[:, None] / task.horizon
         self._times = ResidualNetwork.encode_time(left.float().to(device))
-        self.base = self.changed = None
+        self.base: Tensor | None = None
+        self.changed: Tensor | None = None
+        self.started: tuple[Tensor, Tensor] | None = None
         self._dtype = precision(task.reference.least)
+        contexts = np.arange(task.reference.contexts)
         if task.initial_policy is not None:
             self._dtype = precision(float(task.initial_policy.min()))
-            self.base = self._on_device(np.exp(task.initial_policy))
-            rows = task.reference.rows(np.arange(task.reference.contexts))
-            self.changed = self.base * self._on_device(task.initial_policy - rows)
+            self.log_reference = self._on_device(task.reference.rows(contexts))
+            self.change = self._on_device(task.initial_policy) - self.log_reference
+            self.started = self.start(torch.ones(1, device=device))
         elif task.reference.contexts * task.vocab_size <= LARGEST_TABLE:
-            self.base = self._on_device(np.exp(task.reference.rows(np.arange(task.reference.contexts))))
+            self.base = self._on_device(np.exp(task.reference.rows(contexts)))
+
+    @torch.no_grad()
+    def start(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """``base`` and ``changed`` where so much of the initial policy is kept."""
+        change = kept * self.change
+        self.base = (self.log_reference + change).exp()
+        self.changed = self.base * change
+        return self.base, self.changed
+
+    @torch.no_grad()
+    def slopes(
+        self, residual: Tensor, state: Tensor, context: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of log pi, of the KL and of log sum exp of the logits, [M] each, by how much is kept.
+
+        Args:
+            residual: [U, V].
+            state, context, actions: int64 [M], as of ``SharedScores``.
+        """
+        assert self.base is not None
+        rows = (self.base.log()[context] + residual[state]).log_softmax(dim=-1)
+        chance, change = rows.exp(), self.change[context]
+        mean = (chance * change).sum(dim=-1, keepdim=True)
+        of_kl = (chance * (change - mean) * (rows - self.log_reference[context])).sum(dim=-1)
+        return (change.gather(1, actions[:, None]) - mean).squeeze(-1), of_kl, mean.squeeze(-1)
 
     def number(self, array: NDArray[np.int64]) -> Tensor:
         """An array of integers on the device."""
@@ -222,11 +263,11 @@ class Tables:
 
     def visited(self, inputs: Tensor, state: NDArray[np.int64], context: NDArray[np.int64]) -> Visited:
         """What steps share, of inputs [S, D], states [N, T] among them, and contexts [N, T]."""
-        base = self.base
+        base, changed = (self.base, None) if self.started is None else self.started
         if base is None:  # only the rows of the contexts that occur
             occurring, place = np.unique(context, return_inverse=True)
             base, context = self.rows(occurring), place.reshape(context.shape)
-        return Visited(inputs, self.number(state), base, self.changed, self.number(context))
+        return Visited(inputs, self.number(state), base, changed, self.number(context))
 
     def _on_device(self, array: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(array, dtype=self._dtype, device=self.device)

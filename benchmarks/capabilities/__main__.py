@@ -40,10 +40,6 @@ HEAD = """# What every baseline can and cannot do
 Made by `python -m benchmarks.capabilities`: {runs} of the {planned} runs of the suite "diagnostics" with
 seed {seed}, {agents} agents, {tokens:,} tokens, {minutes:.0f} minutes of one core, at {commits}.
 `klrl report` makes the same of your own agent's results.
-
-*Starts elsewhere* shows a limit of the heads of most agents: they add f(state, time) to the logits of the
-initial policy, whose own context they cannot take back, so that pi\\* is not among their policies. The best
-of these scores .564 ([computed](../../tests/agents/networks/test_initial_head.py)); tables can be anything.
 """
 
 

@@ -20,9 +20,9 @@ class ResidualNetwork(TorchNetwork):
     and the n-gram context matters through pi0 alone. Only where the reward looks at the context itself
     (Topic-v0) is the best policy of this form not quite the optimum.
 
-    Where the task names an initial policy, the logits are log of it + f; the inputs [..., D] then hold its
-    difference from log pi0, too. No f takes back what of it depends on the context, so that pi* is not of
-    this form there.
+    Where the task names an initial policy, the logits are log pi0 + kept (log of it - log pi0) + f, ``kept``
+    being 1 at first and trained with f: no f takes back what of the initial policy depends on the context,
+    and the optimum keeps nothing of it. The inputs [..., D] then hold that difference, too.
 
     Args:
         task: an exact task.
@@ -40,13 +40,15 @@ class ResidualNetwork(TorchNetwork):
         self.starts_elsewhere = exact.initial_policy is not None
         self.inputs = self.features + 1 + TIME_WAVES
         self.actor = tanh_network(self.inputs, width, task.vocab_size, device=device)
+        if self.starts_elsewhere:
+            self.kept = nn.Parameter(torch.ones(1, device=device))
 
     def forward(self, observations: Tensor) -> Tensor:
         """log pi [..., V], nats, of features [..., F]."""
         return self.logits(observations).log_softmax(dim=-1)
 
     def logits(self, observations: Tensor) -> Tensor:
-        """log pi0 + f [..., V], nats, of features [..., F]."""
+        """The logits [..., V], nats, of features [..., F]."""
         return self.reference_rows(observations) + self.residual(self.encode(observations))
 
     def reference_rows(self, observations: Tensor) -> Tensor:
@@ -54,13 +56,13 @@ class ResidualNetwork(TorchNetwork):
         return observations[..., self.features + 1 :][..., : self.task.vocab_size]
 
     def residual(self, inputs: Tensor) -> Tensor:
-        """f [..., V] of inputs [..., D]."""
+        """What is added to log pi0 [..., V], of inputs [..., D]."""
         change = self.actor(inputs[..., : self.inputs])
-        return change + inputs[..., self.inputs :] if self.starts_elsewhere else change
+        return change + self.kept * inputs[..., self.inputs :] if self.starts_elsewhere else change
 
     def encode(self, observations: Tensor) -> Tensor:
-        """The inputs [..., D]: automaton state and time left, the time also as waves; then f at first, where
-        that is not zero.
+        """The inputs [..., D]: automaton state and time left, the time also as waves; then log of the initial
+        policy less log pi0, where there is one.
         """
         left = observations[..., self.features : self.features + 1]
         parts = [observations[..., : self.features], self.encode_time(left)]
