@@ -49,16 +49,22 @@ def environment_text(board: Board, row: Row) -> str:
     )
 
 
-def agents_texts(board: Board, env_id: str) -> list[dict[str, Any]]:
-    """The card's prompts, and what the agents whose exhibits have texts wrote behind each, the best first."""
-    card = board.card(env_id)
+def writers_on(board: Board, env_id: str) -> list[str]:
+    """The agents whose exhibits have texts behind the card's prompts, the best first."""
+    if board.card(env_id) is None:
+        return []
     ranked = sorted(board.on(env_id), key=lambda each: -math.inf if each.score is None else each.score)[::-1]
-    found = [board.exhibits.get((env_id, entry.agent.name)) for entry in ranked]
-    shown = [exhibit for exhibit in found if exhibit is not None and exhibit.texts]
-    if card is None or not shown:
+    names = [entry.agent.name for entry in ranked]
+    return [name for name in names if (env_id, name) in board.exhibits and board.exhibits[env_id, name].texts]
+
+
+def agents_texts(board: Board, env_id: str) -> list[dict[str, Any]]:
+    """The card's prompts, and what the agents wrote behind each."""
+    card, writers = board.card(env_id), writers_on(board, env_id)
+    if card is None or not writers:
         return []
     return [
-        texts_behind(each.prompt, {exhibit.agent: exhibit.texts[place] for exhibit in shown})
+        texts_behind(each.prompt, {name: board.exhibits[env_id, name].texts[place] for name in writers})
         for place, each in enumerate(card.texts)
     ]
 

@@ -12,7 +12,7 @@ from leaderboard.board import Board, environment_page
 from leaderboard.challenge import ABOUT as CHALLENGES
 from leaderboard.challenge import challenge_table
 from leaderboard.charts import plane_of, profiles_of
-from leaderboard.environment_page import AGENTS_TEXTS, agents_texts
+from leaderboard.environment_page import AGENTS_TEXTS, writers_on
 from leaderboard.facets import FACETS, choices
 from leaderboard.folder import environments_of
 from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, shown_chance, winners
@@ -84,8 +84,8 @@ def compared(board: Board) -> dict[str, Any]:
     """What the script compares any two agents by: words as the tables have them.
 
     `agents`: name, and what its row says. `scores`: agent, environment, score. `chances`: two agents, and the
-    chance that the first wins: in the mean, and on each environment. `texts`: environment, and where what
-    agents write there stands side by side.
+    chance that the first wins: in the mean, and on each environment. `texts`: environment, where what agents
+    write there stands side by side, and whose texts do.
     """
     rows = board.aggregate.rows
     chances = [
@@ -108,8 +108,8 @@ def compared(board: Board) -> dict[str, Any]:
         ],
         "chances": chances,
         "texts": {
-            short_id(env_id): f"{environment_page(env_id)}#{AGENTS_TEXTS}"
+            short_id(env_id): [f"{environment_page(env_id)}#{AGENTS_TEXTS}", writers_on(board, env_id)]
             for env_id in board.aggregate.environments
-            if board.pages and agents_texts(board, env_id)
+            if board.pages
         },
     }

@@ -14,21 +14,22 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from benchmarks.suites import SUITES
-from klrl_envs.results.benchmark import Benchmark
+from klrl_envs.results.benchmark import COMMAND_SLACK, Benchmark
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.outcome import finished
 from klrl_envs.results.plan import PlannedRun, expand
-from klrl_envs.results.points import read_records
+from klrl_envs.results.points import key, read_records
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_matrix import draw_matrix
 from klrl_envs.results.report_page import capabilities_part
-from klrl_envs.results.session import run_session
+from klrl_envs.results.rules import task_sha256
+from klrl_envs.results.session import STOPPED, run_session
 
 FOLDER = Path(__file__).parent
 KEPT = "records"
@@ -39,14 +40,14 @@ HEAD = """# What every baseline can and cannot do
 
 Made by `python -m benchmarks.capabilities`: {runs} of the {planned} runs of the suite "diagnostics" with
 seed {seed}, {agents} agents, {tokens:,} tokens, {minutes:.0f} minutes of one core, at {commits}.
-`klrl report` makes the same of your own agent's results.
+`klrl report` makes the same numbers of your own agent's results.
 """
 
 
-def identity(of: RunRecord | PlannedRun) -> tuple[Any, ...]:
+def identity(of: RunRecord | PlannedRun) -> tuple[str, str, str, int]:
     """What tells a run from others of its suite."""
     agent = of.agent.name if isinstance(of, RunRecord) else of.agent
-    return agent, of.env_id, json.dumps(of.env_kwargs, sort_keys=True), of.seed
+    return agent, of.env_id, key(of.env_id, of.env_kwargs), of.seed
 
 
 def planned() -> list[PlannedRun]:
@@ -54,11 +55,32 @@ def planned() -> list[PlannedRun]:
     return [run for run in expand(SUITES["diagnostics"]) if run.seed == SEED]
 
 
+def take(folder: Path) -> list[RunRecord]:
+    """The records under a folder that are of the suite, of its budget and of the tasks as they are now.
+
+    Raises:
+        ValueError: as ``read_records``, or there are none.
+    """
+    budgets = {identity(run): run.tokens * COMMAND_SLACK for run in planned()}
+    every = read_records(folder)
+    found = [
+        each
+        for each in every
+        if each.tokens <= budgets.get(identity(each), -1)
+        and each.task_sha256 == task_sha256(each.env_id, json.dumps(each.env_kwargs, sort_keys=True))
+    ]
+    if not found:
+        raise ValueError(f'no record of {len(every)} in {str(folder)!r} is of the suite "diagnostics"')
+    if len(found) < len(every):
+        print(f"passed over {len(every) - len(found)} records that are not of the suite as it is now")
+    return found
+
+
 def keep(records: Iterable[RunRecord], folder: Path) -> None:
     """Keep records, a file for each agent, beside those that are kept or in place of them."""
     (folder / KEPT).mkdir(parents=True, exist_ok=True)
     found = {identity(each): each for each in (*kept(folder), *records)}
-    ordered = [found[key] for key in sorted(found)]
+    ordered = [found[name] for name in sorted(found)]
     for name, group in groupby(ordered, key=lambda each: each.agent.name):
         plain = [each.plain() for each in group]
         for data in plain:
@@ -99,8 +121,11 @@ def run_missing(benchmark: Benchmark, folder: Path, jobs: int) -> int:
             if (*identity(run), benchmark.fingerprint(run.env_id, run.settings)) not in there
         ]
         if missing:
-            worst = max(worst, run_session(missing, benchmark, jobs=jobs))
+            code = run_session(missing, benchmark, jobs=jobs)
             keep(finished(missing, benchmark), folder)
+            worst = max(worst, code)
+            if code == STOPPED:
+                break
     return worst
 
 
@@ -119,10 +144,12 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder of the page and the records")
     options = parser.parse_args(words)
+    if find_spec("matplotlib") is None:
+        parser.error("the figure needs matplotlib: pip install 'klrl-envs[plots]'")
     worst = 0
     if options.runs is not None:
         try:
-            keep(read_records(options.runs), options.out)
+            keep(take(options.runs), options.out)
         except ValueError as error:
             parser.error(str(error))
     elif not options.draw:

@@ -1,4 +1,4 @@
-"""Where GRPO's loss with its KL in it sends a policy log pi0 + f(state, time), for groups of any size.
+"""Where GRPO's loss with its KL in it sends a policy log pi0 + f(state, time), for groups of some size.
 
 The loss has token-level k3 in it; a text's advantage A is its reward less its group's mean, over the group's
 standard deviation or not; a text's tokens count w = 1, or w = 1 / length. With X = E[w A | token] and
@@ -29,7 +29,10 @@ from klrl_envs.reference.arrays import FloatArray, IntArray
 SMALL = 1e-6
 """Beside a standard deviation, as trainers have it."""
 STEP, SWEEPS, SETTLED = 0.3, 4_000, 1e-7
-"""How far f moves in a sweep, how many there are at most, and by how much no probability moves any more."""
+"""How far f moves in a sweep, how many sweeps there are at most, and which product of a token's chance and
+update, the largest of all, counts as rest."""
+MOST_GROUPS = 1_000_000
+"""Ways to count a group's rewards that are gone through."""
 
 Heads = list[FloatArray]
 """f: for each time [V, Q_t] of the states that are reached then."""
@@ -54,17 +57,18 @@ def end_of(problem: Problem, kl_coef: float, signal: GroupSignal) -> Heads:
     """The f in which the loss's update rests.
 
     Args:
-        problem: paid at the end, its reference a bigram. Prompts that begin in one state of the automaton
-            have one law of advantages, that of their texts together.
+        problem: paid at the end, deterministic, its reference a bigram. Prompts that begin in one state of
+            the automaton are taken for one: their texts have one law of advantages, where a group's are of
+            one prompt. With divided advantages that is an approximation where their laws differ.
         kl_coef: beta.
         signal: what the loss does.
 
     Raises:
-        ValueError: a reward that is paid before the end, a state that two starts reach, or an update that
-            does not come to rest.
+        ValueError: a reward that is paid before the end, stochastic execution or replies, a state that two
+            starts reach, too many different rewards for the group, or an update that does not come to rest.
     """
-    if not problem.automaton.terminal:
-        raise ValueError("the reward must be paid at the end")
+    if not problem.automaton.terminal or not problem.automaton.deterministic:
+        raise ValueError("the reward must be paid at the end, and nothing else be drawn than tokens")
     owner = owners(problem)
     heads = [np.zeros((problem.automaton.vocab_size, states.size)) for states in problem.reached]
     for _ in range(SWEEPS):
@@ -120,19 +124,6 @@ def forward(policy: TablePolicy) -> tuple[list[FloatArray], FloatArray]:
     return masses, np.stack([ended, late])
 
 
-def expected(policy: TablePolicy) -> tuple[float, float]:
-    """E[r], and KL(pi || pi0) in nats."""
-    problem = policy.problem
-    masses, ends = forward(policy)
-    rows = problem.reference.rows(np.arange(problem.reference.contexts))[:, :, None]
-    kl = sum(
-        float((mass[:, None] * np.exp(table) * np.where(np.isfinite(table), table - rows, 0.0)).sum())
-        for mass, table in zip(masses, policy.tables, strict=True)
-    )
-    automaton = problem.automaton
-    return float(ends[0] @ automaton.final_reward + ends[1] @ automaton.horizon_reward), kl
-
-
 def advantages_of(problem: Problem, owner: IntArray, ends: FloatArray, signal: GroupSignal) -> FloatArray:
     """What a text that ends in a state is worth in its group, [2, Q] as ``ends``, the chances of that."""
     automaton = problem.automaton
@@ -150,6 +141,10 @@ def scaled_updates(
     policy: TablePolicy, masses: Sequence[FloatArray], ends: FloatArray, kl_coef: float, *, by_length: bool
 ) -> list[tuple[FloatArray, FloatArray]]:
     """For each time the update of f [V, Q_t], each token's over its size; and the chance of each token.
+
+    The size is the largest of the update's two parts and of how far advantages at the state lie apart. It is
+    above 0, so that the scaled update rests where the update does, and makes steps of rare and common tokens
+    alike.
 
     Args:
         policy: at which.
@@ -203,6 +198,9 @@ def ahead(problem: Problem, values: FloatArray | None, time: int, ends: FloatArr
 def expected_advantages(rewards: FloatArray, chances: FloatArray, signal: GroupSignal) -> FloatArray:
     """What each reward [U] is worth in a group, the mean over the others' rewards; chances [U] of each."""
     held = np.flatnonzero(chances > 0)
+    ways = comb(signal.group + len(held) - 2, len(held) - 1)
+    if ways > MOST_GROUPS:
+        raise ValueError(f"{len(held)} rewards have {ways:,} counts in groups of {signal.group}: too many")
     others = counts_of(signal.group - 1, len(held))
     log_chance = gammaln(signal.group) - gammaln(others + 1).sum(axis=1) + others @ np.log(chances[held])
     chance = np.exp(log_chance)

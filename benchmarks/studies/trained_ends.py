@@ -1,4 +1,4 @@
-"""Does training end where the signal sends it? GRPO's switches, each trained, beside its exact end.
+"""Does training end where the signal sends it? Variants of GRPO's loss, trained, beside their computed ends.
 
     python -m benchmarks.studies.trained_ends [--jobs 2]    # what is on record is left out
     python -m benchmarks.studies.trained_ends --draw        # the page alone
@@ -19,15 +19,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.studies.group_ends import GroupSignal, end_of, expected, policy_of
+from benchmarks.studies.group_ends import GroupSignal, end_of, policy_of
 from klrl_envs import Optimum, optimum
+from klrl_envs.optima.forward import evaluate_markov
 from klrl_envs.optima.optimum import problem_of
 from klrl_envs.registry import make_task, sweeps
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.outcome import finished
 from klrl_envs.results.plan import expand
-from klrl_envs.results.session import run_session
+from klrl_envs.results.session import STOPPED, run_session
 from klrl_envs.results.suites import Experiment, Suite
 from klrl_envs.tasks.base import require_exact
 from klrl_envs.tasks.row import short_id
@@ -63,17 +64,19 @@ VARIANTS = (
 )
 HEAD = """# Does training end where the signal sends it?
 
-Made by `python -m benchmarks.studies.trained_ends`: `agents.grpo` with each of its switches, trained once
-({tokens:,} tokens, seed {seed}), beside the end of the loss, computed without sampling for a policy of the
-same form, log pi0 + f(state, time) ([how](../group_ends.py)). With the KL in the loss as k3, token by token,
-no end is pi\\*: advantages *divided* by their group's standard deviation spend as much KL where a hundredth
-is at stake, and where KL is dear they buy a reward that is not worth it. With k1 in the reward every setting
-ends at pi\\*, at a score of 1.
+Made by `python -m benchmarks.studies.trained_ends`: `agents.grpo` with other means over tokens, other groups,
+with and without division by the group's standard deviation and with the KL in the loss or in the reward, each
+trained once ({tokens:,} tokens, seed {seed}), beside the end of the loss, computed without sampling for a
+policy of the same form, log pi0 + f(state, time) ([how](../group_ends.py); prompts of one stake are taken for
+one). With the KL in the loss as k3, token by token, no end is pi\\*. Division makes of kl_coef another
+coefficient for every prompt ([a pitfall](../pitfalls/README.md)): where KL is dear it buys a reward that is
+not worth it. With k1 in the reward every setting ends at pi\\*, at a score of 1.
 
 *Apart* is the difference of the objectives over the larger of J\\* - J(pi0) and J\\* - J(end): of the score
-where the end is better than pi0, else of the way from the optimum to the end. Within {near:g}: {count}. Most
-of the others have a KL in the loss, whose k3 pulls hardest at tokens that are hardly ever written: that part
-of the way is the longest, and {tokens:,} tokens do not cover it.
+where the end is better than pi0, else of the way from the optimum to the end. Within {near:g}: {right} with
+k1 in the reward, {wrong} with k3 in the loss. The others of k3 stand on both sides of their ends, most of
+them where division or a small kl_coef makes the KL large; what holds them there, the budget or the sampling
+of k3, whose rare values are huge, is not told apart here.
 
 | environment | what is trained | end: score | E[r] | KL, nats | trained: score | E[r] | KL, nats | apart |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -148,7 +151,9 @@ def end_point(signal: GroupSignal | None, env_id: str, settings: dict[str, Any],
     task = require_exact(make_task(env_id, **settings), "a fixed point")
     assert best.policy is not None, "exact tasks have one"
     heads = end_of(problem_of(task), task.kl_coef, signal)
-    return Point(*expected(policy_of(best.policy.problem, heads)))
+    problem = best.policy.problem
+    reached = evaluate_markov(problem, policy_of(problem, heads).state_log_probs, kl_coef=task.kl_coef)
+    return Point(reached.expected_reward, reached.kl)
 
 
 def rows_of(variant: Variant, benchmark: Benchmark) -> Iterator[Row]:
@@ -183,8 +188,12 @@ def line(row: Row) -> str:
 
 def page(rows: Sequence[Row]) -> str:
     """The page, task by task."""
-    near = sum(row.apart <= NEAR for row in rows)
-    head = HEAD.format(tokens=TOKENS, seed=SEED, near=NEAR, count=f"{near} of {len(rows)}")
+    ends_at_optimum = {variant.name for variant in VARIANTS if variant.signal is None}
+    counts = []
+    for right in (True, False):
+        some = [row.apart <= NEAR for row in rows if (row.variant in ends_at_optimum) == right]
+        counts.append(f"{sum(some)} of {len(some)}")
+    head = HEAD.format(tokens=TOKENS, seed=SEED, near=NEAR, right=counts[0], wrong=counts[1])
     tasks = list(dict.fromkeys((row.env_id, row.kl_coef) for row in rows))
     ordered = sorted(rows, key=lambda row: tasks.index((row.env_id, row.kl_coef)))
     return head + "\n".join(map(line, ordered)) + "\n"
@@ -224,6 +233,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if not code:
             rows = [asdict(row) for row in rows_of(variant, benchmark)]
             write_atomically(path, json.dumps(rows, indent=1) + "\n")
+        if code == STOPPED:
+            break
     write_atomically(options.out / "README.md", page(load_rows(options.out)))
     print(f"written to {options.out}")
     return worst

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from klrl_envs.registry import sweeps
-from klrl_envs.results.capabilities import CAPABILITIES
 from klrl_envs.results.capability import MANY, Findings
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
@@ -20,7 +19,7 @@ from klrl_envs.results.points import read_records
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_figure import draw
 from klrl_envs.results.report_matrix import draw_matrix
-from klrl_envs.results.report_page import capabilities_part, shown_number
+from klrl_envs.results.report_page import capabilities_part, numbers_rows
 from klrl_envs.results.report_scores import draw_scores, scores_of, scores_part
 
 
@@ -87,7 +86,7 @@ def page(
         scores: the outcomes that have a line in the table of scores.
         figures: the files beside it.
     """
-    names = dict.fromkeys([*findings, *sorted({outcome.agent for outcome in scores})])
+    names = findings or dict.fromkeys(sorted({outcome.agent for outcome in scores}))
     who = f"{len(names)} agents" if len(names) > MANY else ", ".join(names)
     lines = [f"# {who}: {'one property at a time' if findings else 'scores'}", ""]
     if findings:
@@ -117,14 +116,16 @@ def plain_report(findings: Findings, scores: Sequence[Outcome], written: Sequenc
 
 def console_table(findings: Findings) -> Table:
     """The numbers of every agent, and of a single one the sentences."""
+    head, *rows = numbers_rows(findings)
     table = Table(title="from 0 to 1, which is what the optimum does; –: not known")
-    table.add_column("capability", no_wrap=True)
-    for name in findings:
+    table.add_column(head[0], no_wrap=True)
+    for name in head[1:]:
         table.add_column(name, justify="right")
-    alone = len(findings) == 1
-    if alone:
+    sentences: list[list[str]] = [[] for _ in rows]
+    if len(findings) == 1:
         table.add_column("what came out")
-    for index, capability in enumerate(CAPABILITIES):
-        row = [each[index] for each in findings.values()]
-        table.add_row(capability.title, *map(shown_number, row), *([row[0].sentence] if alone else []))
+        (found,) = findings.values()
+        sentences = [[each.sentence] for each in found]
+    for row, sentence in zip(rows, sentences, strict=True):
+        table.add_row(*row, *sentence)
     return table

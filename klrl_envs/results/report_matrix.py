@@ -18,7 +18,7 @@ LOOK: Any = {"svg.hashsalt": "klrl", "font.size": 10, "ytick.color": INK, "xtick
 
 
 def draw_matrix(findings: Findings, folder: Path) -> None:
-    """`report.png` and `report.svg`: the numbers as shades, the agents ordered by their means."""
+    """`report.png` and `report.svg`: the numbers as shades, the agents in the order of ``by_rank``."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -50,7 +50,7 @@ def draw_matrix(findings: Findings, folder: Path) -> None:
         )  # fmt: skip
         figure.supxlabel(
             "from 0 to 1, which is what the optimum does; in brackets: over a part of the sweep; "
-            "–: not known; agents by their means",
+            "–: not known; agents with most numbers first, then by their means",
             fontsize=9, color=SOFT,
         )  # fmt: skip
         save(figure, folder, "report")

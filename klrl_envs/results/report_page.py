@@ -25,6 +25,7 @@ def capabilities_part(findings: Findings, runs: Sequence[RunRecord], *, figure: 
         "Each capability is a number in [0, 1], the mean over the settings of its sweep; how a setting",
         "becomes a number is said below. What was not run has no number: it is no zero. Scores that differ",
         f"by no more than {LEVEL:g} are not said to rise or fall.",
+        *(["Agents with most numbers stand first, then by their means."] if len(findings) > MANY else []),
         "",
         *numbers_table(findings),
     ]
@@ -57,19 +58,19 @@ def capabilities_part(findings: Findings, runs: Sequence[RunRecord], *, figure: 
 
 
 def numbers_table(findings: Findings) -> list[str]:
-    """The numbers: a column for each agent, or a line for each where there are many."""
+    """``numbers_rows`` as Markdown."""
+    head, *rows = numbers_rows(findings)
+    return [markdown_row(row) for row in (head, ["---", *("---:" for _ in head[1:])], *rows)]
+
+
+def numbers_rows(findings: Findings) -> list[list[str]]:
+    """The numbers under their headings: a column for each agent; where there are many, a line for each."""
+    names = by_rank(findings) if len(findings) > MANY else list(findings)
+    lines = [[name, *map(shown_number, findings[name])] for name in names]
     titles = [capability.title for capability in CAPABILITIES]
     if len(findings) > MANY:
-        names = by_rank(findings)
-        rows = [["agent", *titles], *([name, *map(shown_number, findings[name])] for name in names)]
-    else:
-        columns = [
-            ["capability", *titles],
-            *([name, *map(shown_number, findings[name])] for name in findings),
-        ]
-        rows = [list(row) for row in zip(*columns, strict=True)]
-    rule = ["---", *("---:" for _ in rows[0][1:])]
-    return [markdown_row(row) for row in (rows[0], rule, *rows[1:])]
+        return [["agent", *titles], *lines]
+    return [list(row) for row in zip(["capability", *titles], *lines, strict=True)]
 
 
 def point_row(name: str, finding: Finding, point: SweepPoint) -> str:

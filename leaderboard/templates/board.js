@@ -4,6 +4,9 @@
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const state = new URLSearchParams(location.hash.slice(1));
 
+const meant = document.getElementById(location.hash.slice(1));
+if (meant?.tagName === "DETAILS") meant.open = true;
+
 function remember(name, value) {
   value ? state.set(name, value) : state.delete(name);
   history.replaceState(null, "", "#" + state);
@@ -124,10 +127,10 @@ function compare(known) {
     ...known.facts.map((name, place) => row([name, told[0][place] ?? "–", told[1][place] ?? "–", ""])),
   );
   for (const line of table.tBodies[0].rows) {
-    const texts = known.texts[line.cells[0].textContent];
-    if (!texts) continue;
+    const [address, writers] = known.texts[line.cells[0].textContent] ?? ["", []];
+    if (![first, second].every((name) => writers.includes(name))) continue;
     const link = document.createElement("a");
-    link.href = texts;
+    link.href = address;
     link.textContent = "texts";
     link.setAttribute("aria-label", `texts on ${line.cells[0].textContent}`);
     line.cells[0].append(" ", link);

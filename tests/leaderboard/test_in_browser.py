@@ -177,14 +177,15 @@ def test_two_agents_are_compared(visit: Open) -> None:
     choice(page, "against").select_option("ppo")
     cells = page.get_by_role("region", name="klq against ppo").locator("tbody tr").first.locator("th, td")
     assert cells.all_inner_texts() == [
-        "Keywords-v0 texts",
+        "Keywords-v0",
         told(committed("klq")),
         told(committed("ppo")),
         "1.00 [0.62, 1.00]",
     ]
+    assert page.get_by_role("link", name="texts on Keywords-v0").count() == 0, "ppo shows none"
+    choice(page, "against").select_option("path_consistency")
     page.get_by_role("link", name="texts on Keywords-v0").click()
     page.wait_for_url("**/environments/Keywords-v0.html#agents-texts")
-    page.get_by_text("Their texts").click()
     writers = page.locator("details[open] .prompt").first.locator(".who")
     assert [each.split()[0] for each in writers.all_inner_texts()] == ["path_consistency", "klq"]
     page.go_back()

@@ -88,6 +88,7 @@ def test_scores_of_any_environment_are_a_table_and_a_figure(tmp_path: Path):
 
 def test_many_agents_are_lines_of_one_table_and_one_figure(tmp_path: Path):
     pytest.importorskip("matplotlib")
+    from matplotlib import colormaps
     from PIL import Image
 
     names = [f"agent_{number}" for number in range(9)]
@@ -105,8 +106,13 @@ def test_many_agents_are_lines_of_one_table_and_one_figure(tmp_path: Path):
     ]
     with Image.open(tmp_path / "report" / "report.png") as image:
         width, height = image.size
-        shades = np.asarray(image.convert("L"))
-    assert width > 1.5 * height and len(np.unique(shades)) > 50
+        colours = [colour for _, colour in image.convert("RGB").getcolors(2**24) or ()]
+    assert width > 1.5 * height
+    for number in (0.1, 0.5, 0.8, 1.0):
+        shade = 255 * np.array(colormaps["Blues"](number)[:3])
+        assert any(np.abs(np.subtract(shade, other)).max() <= 2 for other in colours), number
+    lines = ran.output.splitlines()
+    assert any("agent_8" in line and "0.80" in line for line in lines), "in the console, too, a line for each"
 
 
 def test_without_matplotlib_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

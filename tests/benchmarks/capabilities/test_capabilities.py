@@ -21,7 +21,6 @@ def test_the_committed_records_are_of_the_suite() -> None:
     assert all("-dirty" not in each.commit for each in records)
 
 
-@pytest.mark.slow
 def test_the_committed_page_is_of_the_records() -> None:
     assert (FOLDER / "README.md").read_text(encoding="utf-8") == page(kept(FOLDER))
 
@@ -48,10 +47,13 @@ def test_records_are_kept_by_agent_without_where_they_were_written(tmp_path: Pat
 
 def test_the_command_keeps_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    write(tmp_path / "runs", *lengths(0.9, 0.8, 0.7, 0.6))
+    done = [each for each in kept(FOLDER) if each.agent.name == "reference"]
+    dated = done[0].model_copy(update={"task_sha256": "0" * 64, "seed": SEED + 1})
+    write(tmp_path / "runs", *done, dated, *lengths(0.9))
     assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page" / "README.md").read_text(encoding="utf-8")
-    assert "4 of the " in text and "| Long texts | 0.75 |" in text
+    assert f"{len(done)} of the " in text and "| Stays put | 1.00 |" in text
+    assert "passed over 2 records" in capsys.readouterr().out, "another task's and another agent's"
     assert (tmp_path / "page" / "report.png").stat().st_size > 10_000
     with pytest.raises(SystemExit):
         main(["--draw", "--out", str(tmp_path / "empty")])
