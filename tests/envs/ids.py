@@ -10,12 +10,15 @@ from klrl_envs.registry import REGISTRY, find_row, is_features_id
 
 IDS = [env_id for row in REGISTRY for env_id in (row.gym_id, row.gym_features_id)]
 PLAIN_IDS = [row.gym_id for row in REGISTRY]
-NEURAL_TOLERANCE = 1e-5
+NEURAL_TOLERANCE = 1e-4
 LARGEST_FEATURE = 4  # of a hidden state: what an entry's rounding is measured by
 
 
 def tolerance(env_id: str) -> float:
-    """Exact environments agree to the last digit, a network's numbers to 1e-5 of the largest."""
+    """Exact environments agree to the last digit, a network's numbers to 1e-4 of the largest.
+
+    On random texts attention may amplify float32's rounding tenfold, on some processors more than on others.
+    """
     scale = LARGEST_FEATURE if is_features_id(env_id) else 1
     return scale * NEURAL_TOLERANCE if "neural" in find_row(env_id).tags else 0.0
 

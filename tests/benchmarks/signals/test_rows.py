@@ -14,6 +14,8 @@ from benchmarks.signals.page import TENFOLD
 from benchmarks.signals.row import Row, version_of
 
 CLOSE = 1e-6
+FOLLOWED = 1e-4
+"""Of ends under changes: where an update hardly moves, many steps add up what processors round differently."""
 CHEAP = ("trl-rloo", "trl-grpo-dr_grpo-none-k3", "trl-grpo-luspo-none-sequence")
 """Of TRL's rows, of which each takes some seconds."""
 TRIED = ("formula-grpo", "formula-verl-grpo-in-reward", "formula-open-instruct-kl4")
@@ -37,7 +39,12 @@ def check(row: Row, folder: Path) -> None:
     assert kept is not None
     found, known = numbers(row.run(folder)["report"]), numbers(kept["report"])
     assert set(found) <= set(known)
-    assert found == pytest.approx({key: known[key] for key in found}, rel=CLOSE, abs=CLOSE)
+    moved = {
+        f"{move['name']}: {key}" for move in kept["report"]["moves"] for key in ("score", "moved", "found")
+    }
+    for key, value in found.items():
+        close = FOLLOWED if key in moved else CLOSE
+        assert value == pytest.approx(known[key], rel=close, abs=close), key
 
 
 @pytest.mark.slow
