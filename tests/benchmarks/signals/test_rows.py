@@ -15,7 +15,7 @@ from benchmarks.signals.row import Row, version_of
 
 CLOSE = 1e-6
 FOLLOWED = 1e-4
-"""Of ends under changes: where an update hardly moves, many steps add up what processors round differently."""
+"""Of ends under changes: where an update hardly moves, many steps add up what processors round."""
 CHEAP = ("trl-rloo", "trl-grpo-dr_grpo-none-k3", "trl-grpo-luspo-none-sequence")
 """Of TRL's rows, of which each takes some seconds."""
 TRIED = ("formula-grpo", "formula-verl-grpo-in-reward", "formula-open-instruct-kl4")
