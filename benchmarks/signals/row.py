@@ -17,6 +17,8 @@ from klrl_envs.signals.variants import BATCH_STEPS, STAKES
 
 Kind = Literal["TRL", "formula"]
 
+ROOT = Path(__file__).resolve().parents[2]
+
 TASK = random_task(words=1, horizon=3)
 """Two prompts of 4 texts of 1 to 3 tokens: what ``check_signal`` takes where prompts share a call."""
 
@@ -79,7 +81,8 @@ class Row:
         numbers = {
             "versions": {name: version_of(name) for name in ("torch", *self.modules)},
             "core_seconds": round(time.process_time() - began, 1),
-            "report": json.loads(report.to_json()),
+            # an error's place is told from here on, not where this machine has the repository
+            "report": json.loads(report.to_json().replace(f"{ROOT}/", "")),
         }
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path(folder), json.dumps(numbers, indent=1) + "\n")

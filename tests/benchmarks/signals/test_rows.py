@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,9 @@ def test_every_row_is_committed_and_says_its_score_in_the_other_unit() -> None:
         assert kept is not None, row.name
         tried = {move["name"] for move in kept["report"]["moves"]}
         assert tried == set(row.changes) and (TENFOLD in tried or not row.changes), row.name
+
+
+def test_no_row_holds_a_path_of_the_machine_that_made_it() -> None:
+    rows = [path.read_text(encoding="utf-8") for path in sorted((FOLDER / "rows").iterdir())]
+    assert any(".py, line " in text for text in rows), "errors have places"
+    assert not [text for text in rows if re.search(r"[( ]/[^ ]*\.py, line ", text)]
