@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from klrl_envs.results.entry import file_id
@@ -53,8 +52,7 @@ def writers_on(board: Board, env_id: str) -> list[str]:
     """The agents whose exhibits have texts behind the card's prompts, the best first."""
     if board.card(env_id) is None:
         return []
-    ranked = sorted(board.on(env_id), key=lambda each: -math.inf if each.score is None else each.score)[::-1]
-    names = [entry.agent.name for entry in ranked]
+    names = [entry.agent.name for entry in board.on(env_id)]
     return [name for name in names if (env_id, name) in board.exhibits and board.exhibits[env_id, name].texts]
 
 

@@ -17,27 +17,8 @@ SMALLEST = 1e-3
 MARGIN = 0.12
 
 
-class Best(Protocol):
-    """The optimum of an environment: an ``Optimum``, or the card of one."""
-
-    @property
-    def kl(self) -> float:
-        """Nats."""
-        ...
-
-    @property
-    def expected_reward(self) -> float:
-        """Of pi*."""
-        ...
-
-    @property
-    def reference_value(self) -> float:
-        """J(pi0), which is its expected reward."""
-        ...
-
-
 class Point(Protocol):
-    """A point of the frontier."""
+    """A point of the plane, such as one of the frontier."""
 
     @property
     def kl(self) -> float:
@@ -47,6 +28,15 @@ class Point(Protocol):
     @property
     def expected_reward(self) -> float:
         """There."""
+        ...
+
+
+class Best(Point, Protocol):
+    """The optimum of an environment: an ``Optimum``, or the card of one."""
+
+    @property
+    def reference_value(self) -> float:
+        """J(pi0), which is its expected reward."""
         ...
 
 

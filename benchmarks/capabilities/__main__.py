@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.suites import SUITES
 from klrl_envs.results.benchmark import COMMAND_SLACK, Benchmark
+from klrl_envs.results.capability import Findings
 from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.outcome import finished
@@ -95,9 +96,8 @@ def kept(folder: Path) -> list[RunRecord]:
     return [RunRecord.model_validate(data) for path in paths for data in json.loads(path.read_text("utf-8"))]
 
 
-def page(records: Sequence[RunRecord]) -> str:
-    """The page as Markdown."""
-    findings = findings_of(records)
+def page(records: Sequence[RunRecord], findings: Findings) -> str:
+    """The page of records and what was found in them, as Markdown."""
     head = HEAD.format(
         runs=len(records),
         planned=len(planned()),
@@ -158,8 +158,9 @@ def main(words: Sequence[str] | None = None) -> int:
     records = kept(options.out)
     if not records:
         parser.error(f"no records are kept in {options.out / KEPT}")
-    draw_matrix(findings_of(records), options.out)
-    write_atomically(options.out / "README.md", page(records))
+    findings = findings_of(records)
+    draw_matrix(findings, options.out)
+    write_atomically(options.out / "README.md", page(records, findings))
     print(f"written to {options.out}")
     return worst
 

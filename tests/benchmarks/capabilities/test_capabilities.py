@@ -9,6 +9,7 @@ import pytest
 from benchmarks.capabilities import __main__ as capabilities
 from benchmarks.capabilities.__main__ import FOLDER, KEPT, SEED, identity, keep, kept, main, page, planned
 from klrl_envs.results.benchmark import Benchmark
+from klrl_envs.results.findings import findings_of
 from tests.results.diagnostics import lengths, write
 
 
@@ -22,7 +23,8 @@ def test_the_committed_records_are_of_the_suite() -> None:
 
 
 def test_the_committed_page_is_of_the_records() -> None:
-    assert (FOLDER / "README.md").read_text(encoding="utf-8") == page(kept(FOLDER))
+    records = kept(FOLDER)
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == page(records, findings_of(records))
 
 
 def test_records_are_kept_by_agent_without_where_they_were_written(tmp_path: Path) -> None:
