@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klrl_envs.results.drawing import drawing
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
-from klrl_envs.results.look import INK, LOOK, METADATA, Style, styles
+from klrl_envs.results.look import INK, Style, styles
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.folder import ENTRIES, FOLDER, figure_path, profiles_path
 from leaderboard.plane import draw_plane
@@ -97,19 +98,10 @@ def save(
     fill_in: Callable[[Any], None],
 ) -> Path:
     """Write a figure as PNG and SVG; returns the SVG's path, which carries the entries' digest."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    with mpl.rc_context(LOOK):
-        figure = pyplot.figure(figsize=size, layout="constrained")
+    description = f"entries {digest_of_entries(entries)}"
+    with drawing(path.with_suffix(""), size, description=description) as figure:
         fill_in(figure)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={**METADATA, "Description": f"entries {digest_of_entries(entries)}"})
-        figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": None})
-        pyplot.close(figure)
     return path
 
 

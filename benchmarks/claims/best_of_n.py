@@ -20,9 +20,11 @@ from benchmarks.claims.frontier import (
     reward_at,
     reward_on,
 )
-from benchmarks.claims.page import Page, percent, percents, save, table
+from benchmarks.claims.page import Page, percent, percents, table
 from benchmarks.studies.laws import OperatingPoint
 from klrl_envs.optima.terminal_law import TerminalLaw
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK, SOFT, styles
 from klrl_envs.tasks.row import Row, short_id
 
 NAME = "best_of_n"
@@ -334,18 +336,9 @@ def trained_table(rows: list[Trained]) -> str:
 
 def draw(measured: Measured, out: Path) -> None:
     """The figure: shares of the frontier, of best-of-n and of learners."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    from klrl_envs.results.look import INK, LOOK, SOFT, styles
-
     dealt = styles({row.agent for row in measured.trained})
-    with mpl.rc_context(LOOK):
-        figure, (left, right) = pyplot.subplots(
-            1, 2, figsize=(12, 1.9 + 0.3 * len(measured.best)), sharex=True, layout="constrained"
-        )
+    with drawing(out / NAME, (12, 1.9 + 0.3 * len(measured.best))) as figure:
+        left, right = figure.subplots(1, 2, sharex=True)
         for height, row in enumerate(reversed(measured.best)):
             left.plot(
                 [row.smallest.share, row.share.share], [height, height], color=SOFT, linewidth=1.2, zorder=1
@@ -374,5 +367,3 @@ def draw(measured: Measured, out: Path) -> None:
             axes.grid(axis="x", color="#e6e9ee", linewidth=0.8)
             axes.set_axisbelow(True)
             axes.set_xlabel("share of the gain at its KL (1: the frontier)")
-        save(figure, NAME, out)
-        pyplot.close(figure)

@@ -10,13 +10,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from benchmarks.claims.page import Page, save, table
+from benchmarks.claims.page import Page, table
 from benchmarks.studies import fixed_points, mistakes
 from benchmarks.studies.fixed_points import Update, backward
 from benchmarks.studies.followed import sequence_k3_in_the_reward, token_k3_in_the_reward
 from benchmarks.studies.laws import highest, of_law, sequence_forward_kl
 from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.terminal_law import TerminalLaw
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK, SOFT
 from klrl_envs.signals.batch import Batch, Loss
 from klrl_envs.signals.known import leave_one_out
 
@@ -343,15 +345,8 @@ def page(rows: list[Row]) -> Page:
 
 def draw(rows: list[Row], out: Path) -> None:
     """The figure: ends against the price of KL, and bias against spread."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    from klrl_envs.results.look import INK, LOOK, SOFT
-
-    with mpl.rc_context(LOOK):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 6), layout="constrained")
+    with drawing(out / NAME, (13, 6)) as figure:
+        left, right = figure.subplots(1, 2)
         for row, (colour, shape) in zip(rows, LOOKS, strict=True):
             label = row.estimator.label
             if row.ends is not None:
@@ -376,5 +371,3 @@ def draw(rows: list[Row], out: Path) -> None:
             axes.set_title(title, loc="left", fontsize=11, color=INK)
         handles, names = right.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
-        save(figure, NAME, out)
-        pyplot.close(figure)

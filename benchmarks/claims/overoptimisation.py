@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.claims.gradient_flow import flow, free, shared
-from benchmarks.claims.page import Page, percent, save, table
+from benchmarks.claims.page import Page, percent, table
 from benchmarks.studies.laws import best_of, highest, of_law, tilt
 from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK, SOFT
 
 NAME = "overoptimisation"
 TASK = "klrl/DiagnosticGold-v0"
@@ -220,19 +222,12 @@ def page(measured: Measured) -> Page:
 
 def draw(measured: Measured, out: Path) -> None:
     """The figure: proxy and gold against d, and the fits."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    from klrl_envs.results.look import INK, LOOK, SOFT
-
     looks = (
         (INK, "-"), ("#0072B2", "--"), ("#D55E00", "-"), ("#D55E00", ":"), ("#009E73", "-"), ("#009E73", ":"),
     )  # fmt: skip
     styled = list(zip(measured.paths, looks, strict=True))
-    with mpl.rc_context(LOOK):
-        figure, panels = pyplot.subplots(2, 3, figsize=(14.5, 8.6), layout="constrained")
+    with drawing(out / NAME, (14.5, 8.6)) as figure:
+        panels = figure.subplots(2, 3)
         for path, (colour, dashes) in styled:
             d = np.sqrt(path.kl)
             panels[0, 0].plot(d, path.gold, dashes, color=colour, linewidth=1.8, label=path.name)
@@ -257,5 +252,3 @@ def draw(measured: Measured, out: Path) -> None:
             axes.set_xlim(left=0)
         handles, names = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
-        save(figure, NAME, out)
-        pyplot.close(figure)

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
-from typing import Any
-
-from klrl_envs.results.look import METADATA
 
 FOLDER = Path(__file__).parent
 WIDTH = 110
@@ -88,13 +85,6 @@ def percent(share: float) -> str:
 def spread(values: Sequence[float], how: str = "{:.2f}") -> str:
     """The smallest and the largest of some numbers, in words."""
     return f"{how.format(min(values))} to {how.format(max(values))}"
-
-
-def save(figure: Any, name: str, out: Path) -> None:
-    """Write a figure as SVG and PNG, the same on every day."""
-    out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out / f"{name}.svg", metadata=METADATA)
-    figure.savefig(out / f"{name}.png", dpi=150, metadata={"Software": None})
 
 
 def index(folder: Path = FOLDER) -> str:

@@ -18,8 +18,10 @@ from benchmarks.claims.advantages import (
     true_values,
     values_by_position,
 )
-from benchmarks.claims.page import Page, save, table
+from benchmarks.claims.page import Page, table
 from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK
 from klrl_envs.signals.policy import log_law, optimal, standing
 from klrl_envs.signals.tiny import TinyTask, random_task
 
@@ -247,19 +249,12 @@ def page(measured: Measured) -> Page:
 
 def draw(measured: Measured, out: Path) -> None:
     """The figure: variance and end against lambda."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    from klrl_envs.results.look import INK, LOOK
-
     hues = (
         "#009E73", "#0072B2", "#D55E00", "#882255", "#E69F00", "#56B4E9", "#bbbbbb", "#888888", "#444444",
         "#CC79A7",
     )  # fmt: skip
-    with mpl.rc_context(LOOK):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(12.5, 4.8), layout="constrained")
+    with drawing(out / NAME, (12.5, 4.8)) as figure:
+        left, right = figure.subplots(1, 2)
         for (name, each), hue in zip(measured.variances.items(), hues):
             left.plot(LAMBDAS, each, "o-", color=hue, label=f"true values, {name}")
             left.axhline(measured.one_action[name], color=hue, linestyle=":", linewidth=1.4)
@@ -273,5 +268,3 @@ def draw(measured: Measured, out: Path) -> None:
         for axes in (left, right):
             axes.set_xlabel("lambda")
             axes.legend(frameon=False, fontsize=9)
-        save(figure, NAME, out)
-        pyplot.close(figure)

@@ -10,12 +10,14 @@ import numpy as np
 
 from benchmarks.claims import tied, ways
 from benchmarks.claims.gradient_flow import flow, free, shared
-from benchmarks.claims.page import Page, percent, save, table
+from benchmarks.claims.page import Page, percent, table
 from benchmarks.studies import mistakes
 from benchmarks.studies.laws import OperatingPoint, best_of, highest, of_law, tilt
 from klrl_envs.optima.problem import Problem
 from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.reference.arrays import FloatArray
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK
 from klrl_envs.signals.check import one_thread
 from klrl_envs.signals.policy import standing
 from klrl_envs.signals.tiny import TinyTask, random_task
@@ -286,13 +288,6 @@ def page(measured: Measured) -> Page:
 
 def draw(measured: Measured, out: Path) -> None:
     """The figure: reward against KL, with free and with tied logits."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    from klrl_envs.results.look import INK, LOOK
-
     colours = (
         "#1d2433",
         "#666666",
@@ -307,8 +302,8 @@ def draw(measured: Measured, out: Path) -> None:
         "#D55E00",
         "#882255",
     )
-    with mpl.rc_context(LOOK):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(14, 6.4), layout="constrained")
+    with drawing(out / NAME, (14, 6.4)) as figure:
+        left, right = figure.subplots(1, 2)
         for path, colour in zip(measured.paths, colours, strict=True):
             wide = 3.5 if path is measured.paths[0] else 1.5
             dashes = {ENDS: "--", PLAIN: "-.", SHARED: ":"}.get(path.name, "-")
@@ -330,5 +325,3 @@ def draw(measured: Measured, out: Path) -> None:
         left.set_ylabel("expected reward")
         right.set_xlabel("weight, in the reward, of what the class can follow")
         right.set_ylabel("share of RL's gain that is missed at the same price")
-        save(figure, NAME, out)
-        pyplot.close(figure)

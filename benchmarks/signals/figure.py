@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.signals.page import SHORT, TITLES, Found, tenfold, verdict
-from klrl_envs.results.look import INK, LOOK, METADATA
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK
 
 HUES = ("#009E73", "#117733", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#999999", "#444444")
 COLOURS = dict(zip(SHORT.values(), HUES, strict=True))
@@ -21,10 +22,6 @@ SAME = 0.01
 
 def draw(found: Sequence[Found], out: Path) -> None:
     """Scores as bars, TRL's rows and the formulas side by side, numbered as in the table."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -32,11 +29,8 @@ def draw(found: Sequence[Found], out: Path) -> None:
     verdicts = {verdict(numbers["report"]) for _, numbers in found}
     told = [one for one in COLOURS if one in verdicts]
     panels = [[one for one in numbered if one[1][0].kind == kind] for kind in TITLES]
-    with mpl.rc_context(LOOK):
-        figure, axes = pyplot.subplots(
-            1, 2, figsize=(15, 1.9 + 0.27 * max(map(len, panels))), layout="constrained"
-        )
-        for axis, title, panel in zip(axes, TITLES.values(), panels, strict=True):
+    with drawing(out / "signals", (15, 1.9 + 0.27 * max(map(len, panels))), dpi=130) as figure:
+        for axis, title, panel in zip(figure.subplots(1, 2), TITLES.values(), panels, strict=True):
             draw_bars(axis, title, panel)
         figure.suptitle(
             "Where the losses of today's trainers end: exact, scored against the exact optimum",
@@ -47,9 +41,6 @@ def draw(found: Sequence[Found], out: Path) -> None:
             [*told, "in tenfold units, where it is another"],
             loc="outside lower left", ncols=7, frameon=False, fontsize=9,
         )  # fmt: skip
-        figure.savefig(out / "signals.svg", metadata=METADATA)
-        figure.savefig(out / "signals.png", dpi=130, metadata={"Software": None})
-        pyplot.close(figure)
 
 
 def draw_bars(axes: Any, title: str, panel: Sequence[tuple[int, Found]]) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from benchmarks.studies.laws import best_of, of_law, tilt
 from benchmarks.studies.mistakes import KINDS, ONE_PRICE, Kind, Mistake, task_and_optimum
 from klrl_envs.reference.arrays import FloatArray
-from klrl_envs.results.look import INK, LOOK, METADATA, SOFT
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK, SOFT
 
 COLOURS: dict[Kind, str] = {
     "right": "#009E73",
@@ -33,16 +34,10 @@ ROOM = 24.0  # from a point to its label, in points of the page
 
 def draw(rows: Sequence[Mistake], out: Path) -> None:
     """The figure: where each ends in the plane of KL and reward, and what it scores."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
     from matplotlib.patches import Patch
 
-    with mpl.rc_context(LOOK):
-        figure, (plane, bars) = pyplot.subplots(
-            1, 2, figsize=(13.5, 1.6 + 0.29 * len(rows)), width_ratios=(1.1, 1), layout="constrained"
-        )
+    with drawing(out / "pitfalls", (13.5, 1.6 + 0.29 * len(rows))) as figure:
+        plane, bars = figure.subplots(1, 2, width_ratios=(1.1, 1))
         draw_bars(bars, rows)
         draw_frontier(plane)
         figure.suptitle(
@@ -53,11 +48,8 @@ def draw(rows: Sequence[Mistake], out: Path) -> None:
             [Patch(color=COLOURS[kind]) for kind in KINDS], list(KINDS.values()),
             loc="outside lower left", ncols=3, frameon=False, fontsize=9,
         )  # fmt: skip
-        figure.canvas.draw()  # labels are placed by where things are on the page
+        figure.draw_without_rendering()  # labels are placed by where things are on the page
         draw_ends(plane, rows)
-        figure.savefig(out / "pitfalls.svg", metadata=METADATA)
-        figure.savefig(out / "pitfalls.png", dpi=150, metadata={"Software": None})
-        pyplot.close(figure)
 
 
 def draw_frontier(axes: Any) -> None:

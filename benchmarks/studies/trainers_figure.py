@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from klrl_envs.results.look import COLOURS, INK, KNOWN, LOOK, METADATA, SOFT, styles
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import COLOURS, INK, KNOWN, SOFT, styles
 
 Line = tuple[str, Sequence[float], Sequence[float], Sequence[float]]
 """Label, tokens [K], seconds [K] and scores [K]."""
@@ -32,13 +33,8 @@ def looks(labels: Sequence[str]) -> list[tuple[str, str]]:
 
 def draw(lines: Sequence[Line], out: Path) -> None:
     """Write trainers.svg and trainers.png."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    with mpl.rc_context(LOOK):
-        figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
+    with drawing(out / "trainers", (11, 4.6)) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
         for axes, column, unit in zip(panels, (1, 2), ("million tokens", "seconds of one core")):
             draw_panel(axes, lines, column, unit)
         panels[0].set_ylabel("score on the training prompts")
@@ -49,9 +45,6 @@ def draw(lines: Sequence[Line], out: Path) -> None:
         figure.legend(
             handles, names, loc="outside lower left", ncols=4, frameon=False, fontsize=9, handlelength=2.6
         )
-        figure.savefig(out / "trainers.svg", metadata=METADATA)
-        figure.savefig(out / "trainers.png", dpi=150, metadata={"Software": None})
-        pyplot.close(figure)
 
 
 def draw_panel(axes: Any, lines: Sequence[Line], column: int, unit: str) -> None:

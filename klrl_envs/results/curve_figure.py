@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from klrl_envs.results.curve import Curve, Means, title_of
-from klrl_envs.results.look import INK, LOOK, METADATA, SOFT, styles
+from klrl_envs.results.drawing import drawing
+from klrl_envs.results.look import INK, SOFT, styles
 
 LOWEST = -0.5
 """A score below is cut off."""
@@ -30,32 +31,16 @@ def draw_curves(curves: Sequence[Curve], out: str | Path) -> None:
     """
     if not curves:
         raise ValueError("curves must hold at least one curve, got none")
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError(
-            "klrl_envs.results.curve_figure needs matplotlib: pip install 'klrl-envs[plots]'"
-        ) from error
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    plots: Any = pyplot  # its stubs leave much unknown
     titles = list(dict.fromkeys(title_of(curve) for curve in curves))
     colours = {name: colour for name, (colour, _) in styles(curve.agent for curve in curves).items()}
-    with plots.rc_context(LOOK):
-        figure, grid = plots.subplots(
-            4, len(titles), figsize=(1.5 + 5 * len(titles), 9), squeeze=False, sharex="col",
-            layout="constrained", height_ratios=(2, 1, 1, 1),
-        )  # fmt: skip
+    with drawing(Path(out), (1.5 + 5 * len(titles), 9)) as figure:
+        grid = figure.subplots(4, len(titles), squeeze=False, sharex="col", height_ratios=(2, 1, 1, 1))
         for column, title in enumerate(titles):
             chosen = [curve for curve in curves if title_of(curve) == title]
             panels(grid[:, column], chosen, colours)
             grid[0, column].set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
         for axes, label in zip(grid[:, 0], ("score", "reward", "KL (nats)", "entropy (nats)")):
             axes.set_ylabel(label, color=INK)
-        metadata = {".png": {"Software": None}, ".svg": METADATA}.get(Path(out).suffix)
-        figure.savefig(out, dpi=150, metadata=metadata)
-        plots.close(figure)
 
 
 def panels(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -> None:

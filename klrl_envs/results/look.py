@@ -17,7 +17,6 @@ LOOK: Any = {
     "xtick.color": SOFT,
     "ytick.color": INK,
 }
-METADATA = {"Creator": None, "Date": None}
 
 Style = tuple[str, str]
 """Colour and shape."""

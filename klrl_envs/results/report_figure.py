@@ -10,34 +10,23 @@ from typing import Any
 from klrl_envs.registry import sweeps
 from klrl_envs.results.capabilities import clip
 from klrl_envs.results.capability import Finding, Findings
+from klrl_envs.results.drawing import drawing
 from klrl_envs.results.look import INK, SOFT
 
 TRACK, BAND = "#e3e7ed", "#f6f7f9"
 BAR = "#56B4E9"  # of Okabe and Ito's colours, which the colour-blind tell apart too
 DOTS = "Blues"  # light for the first setting, dark for the last: told apart by lightness alone
 ACROSS = 4  # strips side by side
-LOOK: Any = {"svg.hashsalt": "klrl", "font.size": 10, "ytick.color": INK, "xtick.color": SOFT}
 
 
 def draw(findings: Findings, folder: Path) -> None:
     """`report.png` and `report.svg`: a strip for each agent, a line for each capability."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    plots: Any = pyplot  # its stubs leave much unknown
     alone = len(findings) == 1
     across = min(len(findings), ACROSS)
     down = -(-len(findings) // across)
-    with plots.rc_context(LOOK):
-        figure, grid = plots.subplots(
-            down,
-            across,
-            figsize=(11.5 if alone else 2.6 + 2.7 * across, 1.1 + 5.6 * down),
-            squeeze=False,
-            layout="constrained",
-        )
+    size = (11.5 if alone else 2.6 + 2.7 * across, 1.1 + 5.6 * down)
+    with drawing(folder / "report", size) as figure:
+        grid = figure.subplots(down, across, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(findings):
                 axes.set_visible(False)
@@ -57,14 +46,6 @@ def draw(findings: Findings, folder: Path) -> None:
             fontsize=9,
             color=SOFT,
         )
-        save(figure, folder, "report")
-        plots.close(figure)
-
-
-def save(figure: Any, folder: Path, name: str) -> None:
-    """A figure as PNG and SVG, which are the same on every day."""
-    figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
-    figure.savefig(folder / f"{name}.svg", metadata={"Creator": None, "Date": None})
 
 
 def strip(axes: Any, findings: Sequence[Finding], *, named: bool) -> None:

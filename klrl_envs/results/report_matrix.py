@@ -9,25 +9,18 @@ from typing import Any
 
 from klrl_envs.results.capabilities import CAPABILITIES
 from klrl_envs.results.capability import Finding, Findings, by_rank
+from klrl_envs.results.drawing import drawing
 from klrl_envs.results.look import INK, SOFT
-from klrl_envs.results.report_figure import save
 
 SHADES = "Blues"  # light for 0, dark for 1: told apart by lightness alone
 DARK = 0.6  # numbers from here on are written in white
-LOOK: Any = {"svg.hashsalt": "klrl", "font.size": 10, "ytick.color": INK, "xtick.color": INK}
 
 
 def draw_matrix(findings: Findings, folder: Path) -> None:
     """`report.png` and `report.svg`: the numbers as shades, the agents in the order of ``by_rank``."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    plots: Any = pyplot  # its stubs leave much unknown
     names = by_rank(findings)
-    with plots.rc_context(LOOK):
-        figure, axes = plots.subplots(figsize=(11.5, 1.9 + 0.33 * len(names)), layout="constrained")
+    with drawing(folder / "report", (11.5, 1.9 + 0.33 * len(names))) as figure:
+        axes = figure.subplots()
         numbers = [[shade_of(each) for each in findings[name]] for name in names]
         axes.imshow(numbers, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
         for row, name in enumerate(names):
@@ -36,7 +29,7 @@ def draw_matrix(findings: Findings, folder: Path) -> None:
         axes.set_xticks(range(len(CAPABILITIES)), [fill(each.title, 12) for each in CAPABILITIES])
         axes.set_yticks(range(len(names)), names)
         axes.xaxis.tick_top()
-        axes.tick_params(axis="x", labelsize=9)
+        axes.tick_params(axis="x", labelsize=9, labelcolor=INK)
         axes.tick_params(length=0)
         axes.set_xticks([column - 0.5 for column in range(1, len(CAPABILITIES))], minor=True)
         axes.set_yticks([row - 0.5 for row in range(1, len(names))], minor=True)
@@ -53,8 +46,6 @@ def draw_matrix(findings: Findings, folder: Path) -> None:
             "–: not known; agents with most numbers first, then by their means",
             fontsize=9, color=SOFT,
         )  # fmt: skip
-        save(figure, folder, "report")
-        plots.close(figure)
 
 
 def shade_of(finding: Finding) -> float:

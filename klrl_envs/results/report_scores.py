@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from klrl_envs.registry import sweeps
+from klrl_envs.results.drawing import drawing
 from klrl_envs.results.look import INK, SOFT, Style, styles
 from klrl_envs.results.outcome import Outcome, outcomes_of, shown_score
 from klrl_envs.results.record import RunRecord
-from klrl_envs.results.report_figure import BAND, LOOK, save
+from klrl_envs.results.report_figure import BAND
 from klrl_envs.results.report_page import cell, markdown_row
 
 HEADINGS = (
@@ -57,18 +58,12 @@ def row(outcome: Outcome) -> list[str]:
 
 def draw_scores(scores: Sequence[Outcome], folder: Path) -> None:
     """`scores.png` and `scores.svg`: a line for each environment, a mark with its interval for each agent."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    plots: Any = pyplot  # its stubs leave much unknown
     shown = [outcome for outcome in scores if outcome.score is not None]
     labels = list(dict.fromkeys(outcome.label for outcome in shown))
     agents = sorted({outcome.agent for outcome in shown})
     style = styles(agents)
-    with plots.rc_context(LOOK):
-        figure, axes = plots.subplots(figsize=(8, 1.3 + 0.45 * len(labels)), layout="constrained")
+    with drawing(folder / "scores", (8, 1.3 + 0.45 * len(labels))) as figure:
+        axes = figure.subplots()
         for line in range(0, len(labels), 2):
             axes.axhspan(line - 0.5, line + 0.5, color=BAND, linewidth=0, zorder=0)
         for number, agent in enumerate(agents):
@@ -89,8 +84,6 @@ def draw_scores(scores: Sequence[Outcome], folder: Path) -> None:
             f"Scores of {', '.join(agents)}" if len(agents) < 4 else "Scores",
             x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold",
         )  # fmt: skip
-        save(figure, folder, "scores")
-        plots.close(figure)
 
 
 def mark(axes: Any, own: Sequence[Outcome], heights: Sequence[float], style: Style) -> None:
