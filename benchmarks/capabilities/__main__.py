@@ -25,7 +25,7 @@ from klrl_envs.results.document import write_atomically
 from klrl_envs.results.findings import findings_of
 from klrl_envs.results.outcome import finished
 from klrl_envs.results.plan import PlannedRun, expand
-from klrl_envs.results.points import key, read_records
+from klrl_envs.results.points import Identity, identity, read_records
 from klrl_envs.results.record import RunRecord
 from klrl_envs.results.report_matrix import draw_matrix
 from klrl_envs.results.report_page import capabilities_part
@@ -45,10 +45,14 @@ seed {seed}, {agents} agents, {tokens:,} tokens, {minutes:.0f} minutes of one co
 """
 
 
-def identity(of: RunRecord | PlannedRun) -> tuple[str, str, str, int]:
-    """What tells a run from others of its suite."""
-    agent = of.agent.name if isinstance(of, RunRecord) else of.agent
-    return agent, of.env_id, key(of.env_id, of.env_kwargs), of.seed
+def of_record(record: RunRecord) -> Identity:
+    """Which run a record is of."""
+    return identity(record.agent.name, record.env_id, record.env_kwargs, record.seed)
+
+
+def of_plan(run: PlannedRun) -> Identity:
+    """Which run is planned."""
+    return identity(run.agent, run.env_id, run.env_kwargs, run.seed)
 
 
 def planned() -> list[PlannedRun]:
@@ -62,12 +66,12 @@ def take(folder: Path) -> list[RunRecord]:
     Raises:
         ValueError: as ``read_records``, or there are none.
     """
-    budgets = {identity(run): run.tokens * COMMAND_SLACK for run in planned()}
+    budgets = {of_plan(run): run.tokens * COMMAND_SLACK for run in planned()}
     every = read_records(folder)
     found = [
         each
         for each in every
-        if each.tokens <= budgets.get(identity(each), -1)
+        if each.tokens <= budgets.get(of_record(each), -1)
         and each.task_sha256 == task_sha256(each.env_id, json.dumps(each.env_kwargs, sort_keys=True))
     ]
     if not found:
@@ -80,7 +84,7 @@ def take(folder: Path) -> list[RunRecord]:
 def keep(records: Iterable[RunRecord], folder: Path) -> None:
     """Keep records, a file for each agent, beside those that are kept or in place of them."""
     (folder / KEPT).mkdir(parents=True, exist_ok=True)
-    found = {identity(each): each for each in (*kept(folder), *records)}
+    found = {of_record(each): each for each in (*kept(folder), *records)}
     ordered = [found[name] for name in sorted(found)]
     for name, group in groupby(ordered, key=lambda each: each.agent.name):
         plain = [each.plain() for each in group]
@@ -112,13 +116,13 @@ def page(records: Sequence[RunRecord], findings: Findings) -> str:
 
 def run_missing(benchmark: Benchmark, folder: Path, jobs: int) -> int:
     """Run what is not on record, and keep each agent's records as it ends; the worst exit code."""
-    there = {(*identity(record), record.task_sha256) for record in kept(folder)}
+    there = {(*of_record(record), record.task_sha256) for record in kept(folder)}
     worst = 0
     for _, group in groupby(planned(), key=lambda run: run.agent):
         missing = [
             run
             for run in group
-            if (*identity(run), benchmark.fingerprint(run.env_id, run.settings)) not in there
+            if (*of_plan(run), benchmark.fingerprint(run.env_id, run.settings)) not in there
         ]
         if missing:
             code = run_session(missing, benchmark, jobs=jobs)

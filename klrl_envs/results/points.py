@@ -15,6 +15,9 @@ from klrl_envs.registry import find_row, make_task, sweeps
 from klrl_envs.results.record import FILE, ComparisonRecord, RunRecord
 from klrl_envs.tasks.row import Settings
 
+Identity = tuple[str, str, str, int]
+"""Agent, environment, settings and seed."""
+
 
 @dataclass(frozen=True)
 class SweepPoint:
@@ -84,25 +87,29 @@ def read_records(folder: Path) -> list[RunRecord]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r}")
     paths = sorted(folder.rglob(FILE))
-    found: dict[tuple[str, str, str, int], Path] = {}
+    found: dict[Identity, Path] = {}
     records: list[RunRecord] = []
     for path in paths:
         record = RunRecord.load(path)
-        known = record.env_id in sweeps()
-        settings = key(record.env_id, record.env_kwargs) if known else repr(sorted(record.env_kwargs.items()))
-        identity = (record.agent.name, record.env_id, settings, record.seed)
-        if identity in found:
+        run = identity(record.agent.name, record.env_id, record.env_kwargs, record.seed)
+        if run in found:
             raise ValueError(
-                f"{found[identity]} and {path} are both seed {record.seed} of {record.agent.name} on "
+                f"{found[run]} and {path} are both seed {record.seed} of {record.agent.name} on "
                 f"{record.env_id} with {record.env_kwargs}: name a folder that holds one of them"
             )
-        found[identity] = path
+        found[run] = path
         records.append(record)
     if not records:
         raise ValueError(
             f"{str(folder)!r} holds no {FILE}: klrl benchmark --suite diagnostics --out {folder} makes them"
         )
     return records
+
+
+def identity(agent: str, env_id: str, settings: Mapping[str, Any], seed: int) -> Identity:
+    """What tells a run from all others, however its settings are written, where a sweep knows them."""
+    same = key(env_id, settings) if env_id in sweeps() else repr(sorted(settings.items()))
+    return agent, env_id, same, seed
 
 
 def outside(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.capabilities import __main__ as capabilities
-from benchmarks.capabilities.__main__ import FOLDER, KEPT, SEED, identity, keep, kept, main, page, planned
+from benchmarks.capabilities.__main__ import (
+    FOLDER,
+    KEPT,
+    SEED,
+    keep,
+    kept,
+    main,
+    of_plan,
+    of_record,
+    page,
+    planned,
+)
 from klrl_envs.results.benchmark import Benchmark
 from klrl_envs.results.findings import findings_of
 from tests.results.diagnostics import lengths, write
@@ -15,8 +26,8 @@ from tests.results.diagnostics import lengths, write
 
 def test_the_committed_records_are_of_the_suite() -> None:
     records = kept(FOLDER)
-    wanted = {identity(run) for run in planned()}
-    assert {identity(each) for each in records} <= wanted and len(records) > 0.3 * len(wanted)
+    wanted = {of_plan(run) for run in planned()}
+    assert {of_record(each) for each in records} <= wanted and len(records) > 0.3 * len(wanted)
     assert {each.seed for each in records} == {SEED}
     assert all("--out {out}" in each.command for each in records)
     assert all("-dirty" not in each.commit for each in records)
@@ -68,7 +79,7 @@ def test_only_what_is_not_on_record_is_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(capabilities, "planned", lambda: [first, *rest])
     monkeypatch.setattr(capabilities, "run_session", lambda runs, *_, **__: asked.append(list(runs)) or 0)
     monkeypatch.setattr(capabilities, "finished", lambda runs, benchmark: [])
-    done = next(each for each in kept(FOLDER) if identity(each) == identity(first))
+    done = next(each for each in kept(FOLDER) if of_record(each) == of_plan(first))
     keep([done], tmp_path)
     benchmark = Benchmark(out=tmp_path / "work", entries=None, threads=1)
     assert capabilities.run_missing(benchmark, tmp_path, 1) == 0
