@@ -13,7 +13,8 @@ format is converted by ``--gguf FILE``. The package's own code is not run, and n
 
 The last two commands show what it writes in each neural environment, in its own chat template where the task
 has one, and certify its optimum on eight prompts. It writes about 150 tokens in a second of one core (64
-texts at a time): the certificate, of 96,000 tokens, takes about a quarter of an hour.
+texts at a time): the certificate, of 96,000 tokens, takes about a quarter of an hour, and says J* .787
+[.663, .846] where J(pi0) is .612.
 """
 
 from __future__ import annotations
