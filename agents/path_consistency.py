@@ -147,6 +147,11 @@ class PathConsistency:
         batch, group = int(settings["batch"]), int(settings["group"])
         if batch % group:
             raise ValueError(f"group must divide batch {batch}, got {group}")
+        if args.begun and args.train != "heads":
+            raise ValueError(
+                f"begun must be 0 with train {args.train}, got {args.begun}: a language model that writes "
+                "has no reference beside it"
+            )
         self.policy = make_network(self.task, observe=args.observe, trained=trained_by(args)).to(device)
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]

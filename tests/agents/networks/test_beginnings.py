@@ -42,3 +42,13 @@ def test_path_consistency_pays_nothing_for_what_pi0_began(tmp_path: Path) -> Non
     begun = (texts.log_ratios.abs() < 1e-6) & texts.mask
     assert begun[:, 0].all() and (texts.log_ratios[texts.mask].abs() > 1e-3).any()
     assert learner.step(texts, 0.5).isfinite()
+
+
+def test_a_language_model_refuses_before_it_writes(tmp_path: Path) -> None:
+    args = PathConsistencyArguments(
+        env_id="klrl/Sentiment-v0", tokens=100, begun=0.5, train="all", out=str(tmp_path)
+    )
+    training = Training(args, "path_consistency")
+    with pytest.raises(ValueError, match="begun must be 0 with train all"):
+        PathConsistency(args, training, torch.device("cpu"))
+    assert not training.tokens
