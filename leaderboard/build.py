@@ -32,7 +32,15 @@ from leaderboard.challenge import ABOUT as CHALLENGES
 from leaderboard.challenge import Challenge, challenge_table, doubted, load_challenges
 from leaderboard.environments import environment_list
 from leaderboard.exhibits import load_exhibits
-from leaderboard.folder import ENTRIES, FOLDER, card_path, environments_of, figure_path, profiles_path
+from leaderboard.folder import (
+    ENTRIES,
+    FOLDER,
+    card_path,
+    environments_of,
+    figure_path,
+    is_drawn,
+    profiles_path,
+)
 from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, winners
 from leaderboard.history import ABOUT as HISTORY
 from leaderboard.history import History, extended, history_table
@@ -137,8 +145,7 @@ def problems(
     if aggregate is not None and aggregate.ranked:
         figures[profiles_path(folder)] = list(entries)
     for figure, shown in figures.items():
-        drawn = figure.exists() and figure.with_suffix(".png").exists()
-        if not drawn or digest_of_entries(shown) not in figure.read_text(encoding="utf-8"):
+        if not is_drawn(figure, shown):
             found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")
     for env_id in uncarded(entries, cards):
         name = card_path(env_id, folder).name

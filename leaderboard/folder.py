@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from klrl_envs.results.entry import Entry, file_id, file_stem
+from klrl_envs.results.entry import Entry, digest_of_entries, file_id, file_stem
 
 FOLDER = Path(__file__).resolve().parent
 ENTRIES = FOLDER / "entries"
@@ -29,6 +29,12 @@ def exhibit_path(env_id: str, agent: str, folder: Path) -> Path:
 def profiles_path(folder: Path) -> Path:
     """Where the figure of the performance profiles lies; a PNG lies beside the SVG."""
     return folder / "figures" / "profiles.svg"
+
+
+def is_drawn(figure: Path, entries: Sequence[Entry]) -> bool:
+    """Whether a figure, an SVG beside its PNG, is there and of just these entries."""
+    there = figure.exists() and figure.with_suffix(".png").exists()
+    return there and digest_of_entries(entries) in figure.read_text(encoding="utf-8")
 
 
 def environments_of(entries: Sequence[Entry]) -> list[str]:

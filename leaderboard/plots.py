@@ -5,7 +5,8 @@
 One figure an environment, in `leaderboard/figures/`: the reward-KL plane with the optimal frontier (on
 which no policy can improve; Ziegler et al. 2019, arXiv 1909.08593, figure 3, draw a sampled one), the
 reference, the optimum and every seed of every agent, and beside it the scores, which are the legend too.
-One figure of all, `profiles.svg`: the performance profiles of the agents that rank.
+One figure of all, `profiles.svg`: the performance profiles of the agents that rank. Each carries the digest
+of its entries; one whose entries are the same is left as it is (`--all` draws it, too).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from klrl_envs.results.drawing import drawing
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
 from klrl_envs.results.look import INK, Style, styles
 from leaderboard.aggregate import Aggregate, aggregate
-from leaderboard.folder import ENTRIES, FOLDER, figure_path, profiles_path
+from leaderboard.folder import ENTRIES, FOLDER, environments_of, figure_path, is_drawn, profiles_path
 from leaderboard.plane import draw_plane
 from leaderboard.profiles import ACROSS, draw_profiles
 
@@ -110,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m leaderboard.plots", description="Draw the leaderboard's figures."
     )
-    parser.parse_args(arguments)
+    parser.add_argument("--all", action="store_true", help="those whose entries have not changed, too")
+    options = parser.parse_args(arguments)
     import klrl_envs
 
     try:
@@ -120,12 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     entries = load_entries(ENTRIES)
     style = styles(entry.agent.name for entry in entries)
-    for env_id in sorted({entry.env_id for entry in entries}):
+    for env_id in environments_of(entries):
         own = [entry for entry in entries if entry.env_id == env_id]
+        if is_drawn(figure_path(env_id, FOLDER), own) and not options.all:
+            continue
         print(draw(own, klrl_envs.optimum(env_id), style, FOLDER).relative_to(FOLDER.parent))
     aggregated = aggregate(entries)
     aggregated.save(FOLDER / "aggregate.json")
-    if aggregated.ranked:
+    if aggregated.ranked and (options.all or not is_drawn(profiles_path(FOLDER), entries)):
         print(draw_all(entries, aggregated, style, FOLDER).relative_to(FOLDER.parent))
     return 0
 

@@ -7,6 +7,7 @@ import pytest
 import klrl_envs
 from klrl_envs.results.entry import Entry, digest_of_entries, merge
 from klrl_envs.results.look import styles
+from leaderboard import plots
 from leaderboard.aggregate import aggregate
 from leaderboard.close_up import close_ups
 from leaderboard.plane import INSETS, draw_plane, free_place
@@ -106,6 +107,25 @@ def test_the_profiles_carry_the_digest_of_all_entries(tmp_path: Path):
     assert digest_of_entries(entries).encode() in text and path.with_suffix(".png").stat().st_size > 10_000
     assert all(look[name][0].lower().encode() in text.lower() for name in "abcd")
     assert draw_all(entries, aggregated, look, tmp_path).read_bytes() == text
+
+
+def test_only_what_has_other_entries_is_drawn_again(tmp_path: Path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(plots, "FOLDER", tmp_path)
+    monkeypatch.setattr(plots, "ENTRIES", tmp_path / "entries")
+
+    def drawn(*words: str) -> list[str]:
+        assert main(words) == 0
+        return [Path(line).name for line in capsys.readouterr().out.split()]
+
+    both = ["GridNavigation-v0.svg", "profiles.svg"]
+    better().save(tmp_path / "entries" / "GridNavigation-v0--better.json")
+    assert drawn() == both and not drawn()
+    entry().save(tmp_path / "entries" / "GridNavigation-v0--toy.json")
+    assert drawn() == both and not drawn()
+    assert drawn("--all") == both
+    (tmp_path / "figures" / "GridNavigation-v0.png").unlink()
+    assert drawn() == ["GridNavigation-v0.svg"] and (tmp_path / "figures" / "GridNavigation-v0.png").exists()
 
 
 def test_plots_take_no_arguments_of_others():
