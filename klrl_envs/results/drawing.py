@@ -42,7 +42,10 @@ def drawing(
         figure: Any = Figure(figsize=size, layout="constrained")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        for file in [path] if path.suffix else [path.with_suffix(".svg"), path.with_suffix(".png")]:
+        files = [path] if path.suffix else [path.with_suffix(".svg"), path.with_suffix(".png")]
+        for file in files:
+            file.unlink(missing_ok=True)  # a kill between the two leaves no new one beside an old one
+        for file in files:
             metadata = dict(METADATA.get(file.suffix, {}))
             if description is not None and file.suffix == ".svg":
                 metadata["Description"] = description

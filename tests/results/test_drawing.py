@@ -7,6 +7,7 @@ import pytest
 from klrl_envs.results.drawing import drawing
 
 matplotlib = pytest.importorskip("matplotlib")
+Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
 def test_a_name_becomes_svg_and_png_the_same_every_time(tmp_path):
@@ -23,6 +24,22 @@ def test_a_suffix_chooses_one_file(tmp_path):
     with drawing(tmp_path / "figure.pdf", (3, 2)) as figure:
         figure.subplots()
     assert [file.name for file in tmp_path.iterdir()] == ["figure.pdf"]
+
+
+def test_a_kill_between_two_files_leaves_no_old_one_beside_a_new_one(tmp_path, monkeypatch):
+    for name in ("figure.svg", "figure.png"):
+        (tmp_path / name).write_text("old")
+    savefig = Figure.savefig
+
+    def killed(figure, file, **settings):
+        if file.suffix == ".png":
+            raise KeyboardInterrupt
+        savefig(figure, file, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", killed)
+    with pytest.raises(KeyboardInterrupt), drawing(tmp_path / "figure", (3, 2)) as figure:
+        figure.subplots()
+    assert [file.name for file in tmp_path.iterdir()] == ["figure.svg"]
 
 
 def test_a_block_that_fails_writes_nothing(tmp_path):
