@@ -55,7 +55,8 @@ def train(tokens: int, seed: int) -> TorchPolicy:
     gym.register(PAID_ID, paid_env)
     words = (
         f"--env-id {PAID_ID} --total-timesteps {tokens} --seed {seed} --num-envs {LANES} --num-steps {STEPS} "
-        "--learning-rate 1e-3 --gamma 1 --ent-coef 0 --no-clip-vloss --no-norm-adv --no-cuda"
+        "--learning-rate 1e-3 --no-anneal-lr --update-epochs 10 --gamma 1 --ent-coef 0 --no-clip-vloss "
+        "--no-norm-adv --no-cuda"
     )
     with (
         tempfile.TemporaryDirectory() as folder,

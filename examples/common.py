@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+from torch import nn
 
 import klrl_envs
 from klrl_envs.policies import Policy
@@ -30,6 +31,23 @@ def vector_env(log_prob: Callable[[Any], Any]) -> Any:
     """
     env = gym.make_vec(ENV_ID, LANES, "vector_entry_point", autoreset_mode="SameStep")
     return VectorKLReward(env, KL_COEF, log_prob)
+
+
+def begin_at_reference(network: Any, last_gain: float = 0.01) -> Any:
+    """The network with orthogonal weights and a small last layer: its softmax is all but uniform, as pi0 is.
+
+    Stable-Baselines3 and CleanRL begin so by themselves. From PyTorch's own weights PPO needs several times
+    the tokens here. What the two first layers' gain, sqrt 2, is for: arXiv 2005.12729, section 3.
+
+    Args:
+        network: of linear layers, perhaps among others.
+        last_gain: of the last one; 1 for a critic.
+    """
+    layers = [layer for layer in network.modules() if hasattr(layer, "bias")]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, last_gain if layer is layers[-1] else 2**0.5)
+        nn.init.zeros_(layer.bias)
+    return network
 
 
 def main(train: Callable[[int, int], Policy], description: str | None, argv: list[str] | None = None) -> None:

@@ -17,12 +17,12 @@ from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
 from torch import Tensor, nn
 
-from examples.common import LANES, STEPS, main, vector_env
+from examples.common import LANES, STEPS, begin_at_reference, main, vector_env
 from klrl_envs.policies import TorchPolicy
 
 
-def network(inputs: int, outputs: int) -> nn.Module:
-    """A perceptron of two layers of 64."""
+def perceptron(inputs: int, outputs: int) -> nn.Module:
+    """Two layers of 64."""
     return nn.Sequential(
         nn.Linear(inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, outputs)
     )
@@ -34,7 +34,7 @@ class Policy(CategoricalMixin, Model):
     def __init__(self, **spaces: Any) -> None:
         Model.__init__(self, **spaces)
         CategoricalMixin.__init__(self)
-        self.network = network(self.num_observations, self.num_actions)
+        self.network = begin_at_reference(perceptron(self.num_observations, self.num_actions))
 
     def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[Tensor, dict[str, Any]]:
         """As skrl asks for them."""
@@ -47,7 +47,7 @@ class Value(DeterministicMixin, Model):
     def __init__(self, **spaces: Any) -> None:
         Model.__init__(self, **spaces)
         DeterministicMixin.__init__(self)
-        self.network = network(self.num_observations, 1)
+        self.network = begin_at_reference(perceptron(self.num_observations, 1), 1.0)
 
     def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[Tensor, dict[str, Any]]:
         """As skrl asks for it."""

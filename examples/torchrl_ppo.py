@@ -17,7 +17,7 @@ from torchrl.modules import MLP, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from examples.common import ENV_ID, LANES, STEPS, main, vector_env
+from examples.common import ENV_ID, LANES, STEPS, begin_at_reference, main, vector_env
 from klrl_envs.policies import TorchPolicy
 
 EPOCHS, MINIBATCH = 10, 256
@@ -28,7 +28,7 @@ def train(tokens: int, seed: int) -> TorchPolicy:
     torch.manual_seed(seed)
     plain: Any = gym.make(ENV_ID)
     size = plain.observation_space.shape[0]
-    network = MLP(size, int(plain.action_space.n), num_cells=[64, 64])
+    network = begin_at_reference(MLP(size, int(plain.action_space.n), num_cells=[64, 64]))
     policy = TorchPolicy(network)
     env: Any = GymWrapper(vector_env(policy.log_probs), categorical_action_encoding=True)
     env.set_seed(seed)
@@ -36,7 +36,7 @@ def train(tokens: int, seed: int) -> TorchPolicy:
         TensorDictModule(network, ["observation"], ["logits"]), in_keys=["logits"],
         distribution_class=torch.distributions.Categorical, return_log_prob=True,
     )  # fmt: skip
-    critic = ValueOperator(MLP(size, 1, num_cells=[64, 64]), in_keys=["observation"])
+    critic = ValueOperator(begin_at_reference(MLP(size, 1, num_cells=[64, 64]), 1.0), in_keys=["observation"])
     advantage = GAE(gamma=1.0, lmbda=0.95, value_network=critic)
     loss_of = ClipPPOLoss(actor, critic, entropy_bonus=False, normalize_advantage=False)
     optimizer = torch.optim.Adam(loss_of.parameters(), 1e-3)
