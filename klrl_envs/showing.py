@@ -10,6 +10,8 @@ from typing import Any
 ROUNDING = 1e-12
 """Below this a number that a float64 sum left is nothing but rounding."""
 
+NO_MATPLOTLIB = "figures need matplotlib: pip install 'klrl-envs[plots]'"
+
 Bounded = tuple[float, float, float]
 """An estimate with the bounds of its 95 % interval; all three are one where it is exact."""
 
@@ -82,6 +84,11 @@ def bounded_frame(numbers: Mapping[str, Bounded | None]) -> Any:
     return frame_of(rows, "name")
 
 
+def has_matplotlib() -> bool:
+    """Whether figures can be drawn here; a command that draws at its end asks at its beginning."""
+    return find_spec("matplotlib") is not None
+
+
 def new_axes(axes: Any) -> Any:
     """The axes that are given, or new ones of matplotlib.
 
@@ -90,8 +97,8 @@ def new_axes(axes: Any) -> Any:
     """
     if axes is not None:
         return axes
-    if find_spec("matplotlib") is None:
-        raise ImportError("plot needs matplotlib: pip install 'klrl-envs[plots]'")
+    if not has_matplotlib():
+        raise ImportError(NO_MATPLOTLIB)
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=(6, 4), layout="constrained")[1]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from klrl_envs.results.drawing import drawing
 from klrl_envs.results.entry import Entry, digest_of_entries, load_entries
 from klrl_envs.results.look import INK, Style, styles
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.folder import ENTRIES, FOLDER, environments_of, figure_path, is_drawn, profiles_path
 from leaderboard.plane import draw_plane
@@ -115,11 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     import klrl_envs
 
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print("leaderboard.plots needs matplotlib: pip install 'klrl-envs[plots]'", file=sys.stderr)
-        return 1
+    if not has_matplotlib():
+        parser.error(NO_MATPLOTLIB)
     entries = load_entries(ENTRIES)
     style = styles(entry.agent.name for entry in entries)
     for env_id in environments_of(entries):

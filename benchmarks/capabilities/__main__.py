@@ -14,7 +14,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from klrl_envs.results.report_matrix import draw_matrix
 from klrl_envs.results.report_page import capabilities_part
 from klrl_envs.results.rules import task_sha256
 from klrl_envs.results.session import STOPPED, run_session
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 
 FOLDER = Path(__file__).parent
 KEPT = "records"
@@ -148,8 +148,8 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder of the page and the records")
     options = parser.parse_args(words)
-    if find_spec("matplotlib") is None:
-        parser.error("the figure needs matplotlib: pip install 'klrl-envs[plots]'")
+    if not has_matplotlib():
+        parser.error(NO_MATPLOTLIB)
     worst = 0
     if options.runs is not None:
         try:

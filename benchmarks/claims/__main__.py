@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.claims.page import FOLDER, index
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 
 CLAIMS = ("best_of_n", "overoptimisation", "kl_estimators", "rl_razor", "partial_sequences")
 
@@ -29,11 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("claim", choices=(*CLAIMS, "all"))
     parser.add_argument("--out", type=Path, default=FOLDER, help="each claim has a folder in it")
     options = parser.parse_args(arguments)
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print("benchmarks.claims needs matplotlib: pip install 'klrl-envs[plots]'", file=sys.stderr)
-        return 1
+    if not has_matplotlib():
+        parser.error(NO_MATPLOTLIB)
     for name in CLAIMS if options.claim == "all" else (options.claim,):
         claim = importlib.import_module(f"benchmarks.claims.{name}")
         measured = claim.measure()

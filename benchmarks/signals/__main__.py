@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.signals import formula_rows, trl_rows
@@ -22,6 +21,7 @@ from benchmarks.signals.figure import draw
 from benchmarks.signals.page import page
 from benchmarks.signals.row import Row
 from klrl_envs.results.document import write_atomically
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 
 FOLDER = Path(__file__).parent
 ROWS: tuple[Row, ...] = (*trl_rows.ROWS, *formula_rows.ROWS)
@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     missing = [row for row, numbers in read if numbers is None]
     write_atomically(options.out / "README.md", page(found, missing))
-    if find_spec("matplotlib") is None:
-        print("the figure needs matplotlib: pip install 'klrl-envs[plots]'", file=sys.stderr)
+    if not has_matplotlib():
+        print(NO_MATPLOTLIB, file=sys.stderr)
         return 1
     draw(found, options.out)
     return failed

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.studies.mistakes import VALUE_RATIO, Mistake, all_rows
 from benchmarks.studies.pitfalls_figure import draw
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 from klrl_envs.tasks.row import short_id
 
 FOLDER = Path(__file__).parent / "pitfalls"
@@ -79,11 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of README.md, pitfalls.png and .svg")
     options = parser.parse_args(arguments)
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print("benchmarks.studies.pitfalls needs matplotlib: pip install 'klrl-envs[plots]'", file=sys.stderr)
-        return 1
+    if not has_matplotlib():
+        parser.error(NO_MATPLOTLIB)
     rows = all_rows()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "README.md").write_text(table(rows), encoding="utf-8")

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
@@ -23,6 +21,7 @@ from docs.generator.files import DOCS, ROOT, keep_only, write
 from klrl_envs.cli.card import optimum_numbers, show_card
 from klrl_envs.optima.optimum import Optimum
 from klrl_envs.registry import REGISTRY
+from klrl_envs.results.drawing import drawing
 from klrl_envs.tasks.row import Row
 
 FOLDER = "environments"
@@ -33,7 +32,6 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-SETTINGS: dict[Any, Any] = {"svg.hashsalt": "klrl", "font.size": 10, "savefig.bbox": "tight"}
 
 
 def write_pages(docs: Path = DOCS, rows: tuple[Row, ...] = REGISTRY) -> set[Path]:
@@ -84,11 +82,8 @@ def card_of(row: Row) -> dict[str, Any]:
 
 def draw_frontier(best: Optimum, path: Path) -> None:
     """The picture that an optimum draws of itself."""
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    with drawing(path, (6.4, 3.6)) as figure:
         best.plot(figure.subplots())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
 
 
 def draw_end(row: Row, transcript: dict[str, Any], path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from klrl_envs.results.look import LOOK
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 
 METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": None},
@@ -32,11 +33,11 @@ def drawing(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: pip install 'klrl-envs[plots]'") from error
+    if not has_matplotlib():
+        raise ImportError(NO_MATPLOTLIB)
+    import matplotlib
+    from matplotlib.figure import Figure
+
     settings: Any = matplotlib  # its stubs leave much unknown
     with settings.rc_context(LOOK):
         figure: Any = Figure(figsize=size, layout="constrained")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from klrl_envs.results.report_figure import draw
 from klrl_envs.results.report_matrix import draw_matrix
 from klrl_envs.results.report_page import capabilities_part, numbers_rows
 from klrl_envs.results.report_scores import draw_scores, scores_of, scores_part
+from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 
 
 def make_report(
@@ -48,7 +48,7 @@ def make_report(
     findings, scores = findings_of(tested), scores_of(runs)
     folder = results / "report" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = find_spec("matplotlib") is not None
+    drawn = has_matplotlib()
     written = ["report.md"]
     if drawn and findings:
         (draw_matrix if len(findings) > MANY else draw)(findings, folder)
@@ -68,8 +68,7 @@ def make_report(
     for name in written:
         console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
     if not drawn:
-        text = "figures need matplotlib: pip install 'klrl-envs[plots]'"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(NO_MATPLOTLIB, markup=False, highlight=False, soft_wrap=True)
 
 
 def page(
