@@ -67,9 +67,9 @@ class AdversarialArguments(NetworkArguments):
 
 DEFAULTS: Defaults = {
     "exact": {"shown": 16_384, "batch": 64, "group": 64, "learning_rate": 5e-3},
-    "neural": {"shown": 2_048, "batch": 64, "group": 4, "learning_rate": 5e-4},
-    "neural-all": {"shown": 2_048, "batch": 64, "group": 4, "learning_rate": 3e-4},
-    "neural-lora": {"shown": 2_048, "batch": 256, "group": 8, "learning_rate": 1e-3},
+    "neural": {"shown": 512, "batch": 64, "group": 4, "learning_rate": 5e-4},
+    "neural-all": {"shown": 512, "batch": 64, "group": 4, "learning_rate": 3e-4},
+    "neural-lora": {"shown": 512, "batch": 256, "group": 8, "learning_rate": 1e-3},
 }
 
 
