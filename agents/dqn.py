@@ -62,7 +62,7 @@ class DQNArguments(Arguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 32, "updates": 4, "kept": 256, "learning_rate": 1e-3},
+    "exact": {"batch": 32, "updates": 4, "kept": 64, "learning_rate": 1e-3},
     "neural": {"batch": 64, "updates": 2, "kept": 16, "learning_rate": 5e-4},
 }
 

@@ -17,6 +17,14 @@ from examples.common import ENV_ID, KL_COEF, LANES, STEPS, main
 from klrl_envs.policies import TorchPolicy
 
 
+# begins at the reference, as ``examples.common.begin_at_reference`` says
+MODEL = DefaultModelConfig(
+    fcnet_hiddens=[64, 64], vf_share_layers=False,
+    fcnet_kernel_initializer="orthogonal_", fcnet_kernel_initializer_kwargs={"gain": 2**0.5},
+    head_fcnet_kernel_initializer="orthogonal_", head_fcnet_kernel_initializer_kwargs={"gain": 0.01},
+)  # fmt: skip
+
+
 class PayKL(ConnectorV2):
     """Before advantages are made of them: rewards less kl_coef (log pi - log pi0) of the token taken."""
 
@@ -42,7 +50,7 @@ def train(tokens: int, seed: int) -> TorchPolicy:
             use_kl_loss=False, entropy_coeff=0.0, vf_clip_param=float("inf"), grad_clip=0.5,
             learner_connector=lambda *_: PayKL(),
         )
-        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[64, 64]))
+        .rl_module(model_config=MODEL)
         .debugging(seed=seed, log_level="ERROR")
     )  # fmt: skip
     algorithm = config.build_algo()

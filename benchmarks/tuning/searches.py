@@ -117,7 +117,7 @@ OF_TEXTS = (
     Search(
         "dqn",
         by_rate(
-            ("3e-4", "3e-3"), "--updates 2", "--updates 8", "--follow 0.02", "--follow 0.2", "--kept 64"
+            ("3e-4", "3e-3"), "--updates 2", "--updates 8", "--follow 0.02", "--follow 0.2", "--kept 256"
         ),
     ),
     Search(
