@@ -16,7 +16,6 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from examples.common import ENV_ID, KL_COEF, LANES, STEPS, main
 from klrl_envs.policies import TorchPolicy
 
-
 # begins at the reference, as ``examples.common.begin_at_reference`` says
 MODEL = DefaultModelConfig(
     fcnet_hiddens=[64, 64], vf_share_layers=False,
