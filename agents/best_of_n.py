@@ -16,7 +16,7 @@ the task's kl_coef. There are three ways, by what is known of p:
 - Exact tasks with prompts that pay at the end: n texts are drawn, and log w is exact, prompt by prompt.
 - All others: n texts are drawn. log w is not known, and its bound log n - (n - 1)/n is reported, which holds
   in the mean over texts: the score is a lower bound, the closer the fewer ties. Trial texts choose n.
-What is drawn counts as search; the default n leaves it within the task's budget of tokens.
+What is drawn counts; the default n leaves it, trial texts and all, within the task's budget of tokens.
 
 Left out: distilling the choice into a policy, and rewards other than the task's own to choose by.
 """
@@ -89,6 +89,13 @@ def best_count(objective: Callable[[int], float], most: int) -> int:
     """The n of a geometric row from 1 to ``most`` with the largest objective."""
     row = np.unique(np.geomspace(1, max(most, 1), TRIED).round().astype(np.int64)).tolist()
     return max(row, key=objective)
+
+
+def affordable_count(task: Task, budget: int, episodes: int, trial: int) -> int:
+    """The largest n whose texts and the trial's are inside a budget of tokens, each as long as can be."""
+    prompts = len(task.prompts.tokens)
+    tried = -(-trial // prompts) * prompts  # of each prompt as many
+    return (budget // task.horizon - tried) // episodes
 
 
 def estimated_law(task: Task, texts: int, rng: np.random.Generator) -> TerminalLaw:
@@ -185,7 +192,9 @@ def train(args: BestOfNArguments) -> Evaluation:
     best = klrl_envs.optimum(training.row.gym_id, **args.env_kwargs)
     law = law_of(task, best)
     by_rows = best.policy is not None and has_law(best.policy.problem)
-    affordable = training.row.token_budget // (args.episodes * task.horizon)
+    affordable = affordable_count(
+        task, training.row.token_budget, args.episodes, args.trial if law is None else 0
+    )
     n = args.n
     if n is None:
         rng = np.random.default_rng((args.seed, 2))

@@ -13,6 +13,7 @@ from agents import best_of_n
 from agents.best_of_n import (
     BestOfN,
     BestOfNArguments,
+    affordable_count,
     as_optimum,
     best_count,
     estimated_law,
@@ -143,3 +144,16 @@ def test_where_texts_do_not_tell_the_reward_it_says_what_it_needs(tmp_path: Path
             best_of_n.train(BestOfNArguments(env_id=env_id, out=str(tmp_path)))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         best_of_n.train(BestOfNArguments(env_id="klrl/DiagnosticGold-v0", n=0, out=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["Topic-v0", "Sentiment-v0"])
+def test_the_default_count_and_its_trial_are_inside_the_budget(name: str) -> None:
+    row = klrl_envs.find_row(name)
+    task = row.make(prompts="evaluation")
+    args = BestOfNArguments()
+    count = affordable_count(task, row.token_budget, args.episodes, args.trial)
+    prompts = len(task.prompts.tokens)
+    trial = -(-args.trial // prompts) * prompts
+    assert count >= 1
+    assert (count * args.episodes + trial) * task.horizon <= row.token_budget
+    assert ((count + 1) * args.episodes + trial) * task.horizon > row.token_budget
