@@ -33,17 +33,17 @@ def vector_env(log_prob: Callable[[Any], Any]) -> Any:
     return VectorKLReward(env, KL_COEF, log_prob)
 
 
-def begin_at_reference(network: Any, last_gain: float = 0.01) -> Any:
+def begin_at_reference(network: nn.Module, last_gain: float = 0.01) -> nn.Module:
     """The network with orthogonal weights and a small last layer: its softmax is all but uniform, as pi0 is.
 
-    Stable-Baselines3 and CleanRL begin so by themselves. From PyTorch's own weights PPO needs several times
-    the tokens here. What the two first layers' gain, sqrt 2, is for: arXiv 2005.12729, section 3.
+    Stable-Baselines3 and CleanRL begin so by themselves (Engstrom et al. 2020, arXiv 2005.12729, have it
+    among what makes PPO work); from PyTorch's own weights PPO needs several times the tokens here.
 
     Args:
         network: of linear layers, perhaps among others.
         last_gain: of the last one; 1 for a critic.
     """
-    layers = [layer for layer in network.modules() if hasattr(layer, "bias")]
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     for layer in layers:
         nn.init.orthogonal_(layer.weight, last_gain if layer is layers[-1] else 2**0.5)
         nn.init.zeros_(layer.bias)
