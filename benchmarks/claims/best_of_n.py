@@ -24,6 +24,7 @@ from benchmarks.claims.page import Page, percent, percents, table
 from benchmarks.studies.laws import OperatingPoint
 from klrl_envs.optima.terminal_law import TerminalLaw
 from klrl_envs.results.drawing import drawing
+from klrl_envs.results.entry import Entry, load_entries
 from klrl_envs.results.look import INK, SOFT, styles
 from klrl_envs.tasks.row import Row, short_id
 
@@ -34,8 +35,6 @@ VARIANTS = ("klrl/DiagnosticNoise-v0", "klrl/DiagnosticReference-v0", "klrl/Diag
 """Their reward has the law of DiagnosticCoefficient-v0; of Noise-v0 the best would be chosen by noise."""
 MOST_OF_SAMPLES = 100
 """Samples of a prompt for each of the n of which the best is taken, at least."""
-BOUNDS = ("posterior", "reference")
-"""Agents of the leaderboard that learn nothing."""
 GRID = 80
 NEURAL = "klrl/Sentiment-v0"
 CLAIMED = """
@@ -58,8 +57,8 @@ another row's: {}.
 NOT_SHOWN = """
 Whether PPO and GRPO on language models of billions of weights fall as far below: the learners here are
 small, on the exact tasks most see the state that the reward depends on, and their budgets are the
-leaderboard's. One neural task is one task, and the sampling error of its certificate, which best-of-n and
-the frontier have in common, is not told. A share says nothing of how much KL was spent: a policy that
+leaderboard's. The sampling errors of the neural tasks' certificates, which best-of-n and the frontier have
+in common, are not told. A share says nothing of how much KL was spent: a policy that
 stopped early may lie on the frontier with a low score. And n texts for an answer are paid each time, a
 training once.
 """
@@ -178,16 +177,18 @@ def best_on(row: Row, binary: bool) -> Best:
     return Best(row.gym_id, row.kl_coef, count, score, share, shares[lowest], lowest, binary, exact)
 
 
-def trained_rows() -> list[Trained]:
-    """The learners of the leaderboard's entries, each beside the frontier at its own KL."""
-    from klrl_envs.results.entry import Entry
+def learners() -> list[Entry]:
+    """The entries of the leaderboard that learn and have a score."""
     from leaderboard.folder import ENTRIES
 
+    return [each for each in load_entries(ENTRIES) if each.agent.kind == "learner" and each.score is not None]
+
+
+def trained_rows() -> list[Trained]:
+    """The learners of the leaderboard's entries, each beside the frontier at its own KL."""
     rows: list[Trained] = []
-    for path in sorted(ENTRIES.glob("*.json")):
-        entry = Entry.load(path)
-        if entry.agent.name in BOUNDS or entry.score is None:
-            continue
+    for entry in learners():
+        assert entry.score is not None
         known, kl = yardstick(entry.env_id), entry.mean("kl")
         reward = entry.mean("expected_reward")
         count = None if known.point is None else count_at(known.point, kl, known.most)
@@ -224,11 +225,21 @@ def measure() -> Measured:
     return Measured(sorted(rows, key=lambda row: row.share.share), trained_rows(), left_out)
 
 
+def by_task(rows: list[Trained]) -> dict[str, list[Trained]]:
+    """Rows by their environments, in their order."""
+    return {
+        env_id: [row for row in rows if row.env_id == env_id]
+        for env_id in dict.fromkeys(r.env_id for r in rows)
+    }
+
+
 def found(measured: Measured) -> list[str]:
     """What came out."""
+    import klrl_envs
+
     best, trained = measured.best, measured.trained
-    learnt = [row for row in trained if row.env_id != NEURAL]
-    neural = [row for row in trained if row.env_id == NEURAL]
+    neural = [row for row in trained if "neural" in klrl_envs.find_row(row.env_id).tags]
+    learnt = [row for row in trained if row not in neural]
     sampled = next(row for row in best if row.env_id == NEURAL)
     beside = [row for row in learnt if row.best is not None]
     above = [
@@ -239,21 +250,24 @@ def found(measured: Measured) -> list[str]:
     worst = min(best, key=lambda row: row.smallest.share)
     lowest = min(best, key=lambda row: row.score)
     widest = max(row.margin for row in neural if row.margin is not None)
-    alone = [row.agent for row in neural if row.margin is None]
+    there = "; ".join(
+        f"""on {short_id(env_id)} {percents([row.share.share for row in rows])} (best-of-n
+        {percents([row.best.share for row in rows if row.best is not None])})"""
+        for env_id, rows in by_task(neural).items()
+    )
+    leading = [max(row.share.share for row in rows) for rows in by_task(learnt).values()]
     return [
         f"""Best-of-n, at its best n, has {percents([row.share.share for row in best])} of the gain over pi0
         that is to be had at its KL, on {len(best)} tasks: the first half of the claim holds. The second half
-        holds on the neural task and fails on the exact ones that were trained on, where learners see the
-        state that the reward depends on: on {short_id(NEURAL)} they have
-        {percents([row.share.share for row in neural])} of that gain at their KL, give or take at most
-        {100 * widest:.0f} points over seeds{" (with one seed: " + ", ".join(alone) + ")" if alone else ""},
-        and best-of-n {percents([row.best.share for row in neural if row.best is not None])}; on
-        {", ".join(sorted({short_id(row.env_id) for row in learnt}))}
-        {percents([row.share.share for row in learnt])}.""",
+        holds on the neural tasks and fails on the exact ones, where learners see the state that the reward
+        depends on. Of that gain at their KL learners have {there}, give or take at most {100 * widest:.0f}
+        points over seeds where there are several. On {len(leading)} exact tasks the learner nearest to the
+        frontier has {percents(leading)}, and all have {percents([row.share.share for row in learnt])}.""",
         f"""By score, which counts what the KL costs, the best of {sampled.count} has {sampled.score:.3f}
-        on {short_id(NEURAL)} and the best learner {max(row.score for row in neural):.3f}. Of the
-        {len(beside)} rows of learners that can be compared with exact best-of-n at equal KL, those above it
-        are: {", ".join(above) or "none"}.""",
+        on {short_id(NEURAL)} and the best learner
+        {max(row.score for row in neural if row.env_id == NEURAL):.3f}. Of the {len(beside)} rows of learners
+        that can be compared with exact best-of-n at equal KL, those above it are:
+        {", ".join(above) or "none"}.""",
         f"""Where the reward has two values and there are no prompts ({sum(row.binary for row in best)} of
         the tasks) best-of-n lies on the frontier itself: every policy does that favours the higher value
         without regard to the rest. It is furthest off where n is small and the best texts are rare (n =
@@ -337,8 +351,8 @@ def trained_table(rows: list[Trained]) -> str:
 def draw(measured: Measured, out: Path) -> None:
     """The figure: shares of the frontier, of best-of-n and of learners."""
     dealt = styles({row.agent for row in measured.trained})
-    with drawing(out / NAME, (12, 1.9 + 0.3 * len(measured.best))) as figure:
-        left, right = figure.subplots(1, 2, sharex=True)
+    with drawing(out / NAME, (12, 2.8 + 0.3 * len(measured.best))) as figure:
+        left, right = figure.subplots(1, 2)
         for height, row in enumerate(reversed(measured.best)):
             left.plot(
                 [row.smallest.share, row.share.share], [height, height], color=SOFT, linewidth=1.2, zorder=1
@@ -350,14 +364,18 @@ def draw(measured: Measured, out: Path) -> None:
         left.set_title(
             "best-of-n (dot: the best n; bar: worst of 2 to 1024)", loc="left", fontsize=10, color=INK
         )
-        rows = sorted(measured.trained, key=lambda row: (row.env_id, row.share.share), reverse=True)
-        for height, row in enumerate(rows):
-            colour, shape = dealt[row.agent]
-            right.plot(row.share.share, height, shape, color=colour, markersize=8, zorder=3)
-            if row.best is not None:
-                right.plot(row.best.share, height, "o", markerfacecolor="none", color="#0072B2", markersize=8)
-        names = [f"{row.agent}, {short_id(row.env_id)}" for row in rows]
-        right.set_yticks(range(len(names)), names, fontsize=9)
+        tasks = by_task(sorted(measured.trained, key=lambda row: row.env_id, reverse=True))
+        for height, rows in enumerate(tasks.values()):
+            for row in rows:
+                colour, shape = dealt[row.agent]
+                right.plot(row.share.share, height, shape, color=colour, markersize=7, zorder=3)
+                if row.best is not None:
+                    ring = {"markerfacecolor": "none", "color": "#0072B2", "markersize": 11}
+                    right.plot(row.best.share, height, "o", **ring)
+        right.set_yticks(range(len(tasks)), [short_id(env_id) for env_id in tasks], fontsize=9)
+        for agent, (colour, shape) in sorted(dealt.items()):
+            right.plot([], [], shape, color=colour, label=agent)
+        figure.legend(loc="outside lower center", ncols=6, frameon=False, fontsize=9)
         right.set_title(
             "trained policies (ring: best-of-n at the same KL)", loc="left", fontsize=10, color=INK
         )

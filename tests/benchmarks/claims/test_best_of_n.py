@@ -27,9 +27,13 @@ def test_a_share_is_told_to_be_of_the_gain_with_its_interval() -> None:
     first, *_ = best_of_n.found(best_of_n.Measured([best], [*rows, exact], []))
     told = " ".join(first.split())
     assert "50 % of the gain over pi0 that is to be had at its KL" in told
-    assert (
-        "50 % of that gain at their KL, give or take at most 3 points over seeds (with one seed: ppo-lora)"
-        in told
-    )
+    assert "learners have on Sentiment-v0 50 % (best-of-n 50 %), give or take at most 3 points" in told
+    assert "On 1 exact tasks the learner nearest to the frontier has 50 %" in told
     lines = best_of_n.trained_table(rows).splitlines()
     assert "| 50 % | 3.4 |" in lines[2] and "| 50 % |  |" in lines[3]
+
+
+def test_floors_and_bounds_are_no_learners() -> None:
+    agents = {entry.agent.name for entry in best_of_n.learners()}
+    assert "ppo" in agents
+    assert not agents & {"posterior", "reference", "uniform", "greedy", "best_of_n"}
