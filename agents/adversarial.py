@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from tqdm import tqdm
 
 import klrl_envs
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
@@ -114,7 +115,8 @@ class Adversary:
             engine = self.policy.engine(self.task, self.batch, self.args.seed)
             shape = (self.count // self.batch, self.batch)
             numbers = rng.integers(0, len(self.task.prompts.tokens), shape)
-            texts = klrl_envs.draw_optimal(self.task, numbers.reshape(-1), rng)
+            with tqdm(total=numbers.size, desc="texts of pi*", unit="text") as bar:
+                texts = klrl_envs.draw_optimal(self.task, numbers.reshape(-1), rng, progress=bar.update)
             for prompts, given in zip(numbers, texts.reshape(*shape, -1), strict=True):
                 batches.append(self.policy.write(engine, prompts, self.generator, given))
         return batches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from klrl_envs import ledger
@@ -19,7 +21,13 @@ MOST = 100_000_000
 
 
 @ledger.counting_as("evaluation")
-def draw_optimal(task: Task, prompts: IntArray, rng: np.random.Generator) -> IntArray:
+def draw_optimal(
+    task: Task,
+    prompts: IntArray,
+    rng: np.random.Generator,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> IntArray:
     """A text of pi* after each of the prompts [N], by their numbers: tokens int64 [N, T], padded.
 
     Whoever is given them has seen no reward: they count in no budget. On a neural task each takes as many
@@ -29,6 +37,8 @@ def draw_optimal(task: Task, prompts: IntArray, rng: np.random.Generator) -> Int
         task: its own prompts are meant.
         prompts: int64 [N].
         rng: draws.
+        progress: told from time to time how many more of the N are there, or fewer; all at once where pi*
+            is known by its rows.
 
     Raises:
         ValueError: a task that is random beside its tokens, which alone are no episode there, or a neural
@@ -40,13 +50,16 @@ def draw_optimal(task: Task, prompts: IntArray, rng: np.random.Generator) -> Int
     if task.exact is None:
         unknown = np.zeros(len(task.prompts.tokens))  # of log Z, which only log-probs need
         sampler = RejectionSampler(task, unknown, most=MOST)
-        return sampler.sample(task.padded_prompts[prompts], rng)[0]
+        return sampler.sample(task.padded_prompts[prompts], rng, progress=progress)[0]
     best = optimum_of(task)
     assert best.policy is not None
     engine = Engine(task, len(prompts))
     engine.seed_lanes(rng)
     engine.reset(np.arange(len(prompts)), prompts)
-    return play_optimal(OptimalPolicy(best.policy), engine, rng)[0]
+    texts, _ = play_optimal(OptimalPolicy(best.policy), engine, rng)
+    if progress is not None:
+        progress(len(prompts))
+    return texts
 
 
 def play_optimal(

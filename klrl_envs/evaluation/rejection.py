@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from klrl_envs.envs.drawing import draw_reference
@@ -75,8 +77,15 @@ class RejectionSampler:
         """Of the reference samples seen so far, the share kept; NaN before the first."""
         return float(self.accepted.sum() / self.drawn.sum()) if self.drawn.any() else float("nan")
 
-    def sample(self, prompts: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    def sample(
+        self, prompts: IntArray, rng: np.random.Generator, *, progress: Callable[[int], object] | None = None
+    ) -> tuple[IntArray, FloatArray]:
         """Draws int64[B, T] and their log pi* float64[B]; see ``SequencePolicy``.
+
+        Args:
+            prompts: int64[B, L], padded.
+            rng: draws.
+            progress: told from time to time how many more of the B are there, or fewer.
 
         Raises:
             ValueError: a prompt is not one of the task's.
@@ -94,6 +103,7 @@ class RejectionSampler:
         open_requests: dict[int, list[int]] = {
             prompt: np.flatnonzero(wanted == prompt)[::-1].tolist() for prompt in sorted(set(wanted.tolist()))
         }
+        there = 0
         while open_requests:
             if self.drawn.sum() >= self._most:
                 raise RuntimeError(
@@ -118,6 +128,9 @@ class RejectionSampler:
                     tilt = rewards[lane] / task.kl_coef - self.log_partition[assigned[lane]]
                     log_prob[place] = reference[lane] + tilt
             open_requests = {prompt: requests for prompt, requests in open_requests.items() if requests}
+            before, there = there, len(prompts) - sum(map(len, open_requests.values()))
+            if progress is not None:
+                progress(there - before)
         return tokens, log_prob
 
     def _raise_bounds(

@@ -46,8 +46,10 @@ def test_each_prompt_gets_its_own_texts() -> None:
 
 def test_rejection_s_texts_are_padded_and_better_than_pi0_s() -> None:
     task = klrl_envs.make_task("Sentiment-v0", kl_coef=0.5, horizon=6)
-    texts = draw_optimal(task, np.arange(400), np.random.default_rng(0))
+    told: list[int] = []
+    texts = draw_optimal(task, np.arange(400), np.random.default_rng(0), progress=told.append)
     assert texts.shape == (400, 6)
+    assert sum(told) == 400 and len(told) > 1
     whole = np.concatenate([task.padded_prompts[np.arange(400)], texts], axis=1)
     with ledger.counting_as("certify"):
         rewards = task.score(whole, task.lengths(whole))[0]

@@ -80,12 +80,16 @@ def test_a_bound_that_is_too_low_rises_and_what_was_kept_is_thinned_to_it():
     assert 0.01 < chance < 0.04
     paid = chance * np.exp(4) / (chance * np.exp(4) + 1 - chance)  # of pi*
     log_partition, seen = np.log([chance * np.exp(4) + 1 - chance]), []
+    told: list[int] = []
     for seed in range(20):  # few lanes: dozens are kept before the paid text is seen
         sampler = RejectionSampler(task, log_partition, np.zeros(1), lanes=16)
-        tokens, _ = sampler.sample(np.zeros((200, 0), dtype=np.int64), np.random.default_rng(seed))
+        tokens, _ = sampler.sample(
+            np.zeros((200, 0), dtype=np.int64), np.random.default_rng(seed), progress=told.append
+        )
         seen += [known[tuple(t[: t.index(0) + 1] if 0 in t else t)][1] for t in tokens.tolist()]
         assert sampler.accepted.sum() >= 200
     assert np.mean(seen) == pytest.approx(paid, abs=0.03)
+    assert sum(told) == 20 * 200 and min(told) < 0  # what is thinned away is told, too
 
 
 def test_the_highest_reward_that_is_known_makes_rejection_cheap():
