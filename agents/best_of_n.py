@@ -91,17 +91,20 @@ def best_count(objective: Callable[[int], float], most: int) -> int:
     return max(row, key=objective)
 
 
+def texts_of_each(task: Task, texts: int) -> int:
+    """How many texts of each prompt are at least so many in all."""
+    return -(-texts // len(task.prompts.tokens))
+
+
 def affordable_count(task: Task, budget: int, episodes: int, trial: int) -> int:
     """The largest n whose texts and the trial's are inside a budget of tokens, each as long as can be."""
-    prompts = len(task.prompts.tokens)
-    tried = -(-trial // prompts) * prompts  # of each prompt as many
+    tried = texts_of_each(task, trial) * len(task.prompts.tokens)
     return (budget // task.horizon - tried) // episodes
 
 
 def estimated_law(task: Task, texts: int, rng: np.random.Generator) -> TerminalLaw:
     """The law of the reward of each prompt by texts of pi0, the prompts in turn."""
-    count = len(task.prompts.tokens)
-    each = -(-texts // count)
+    count, each = len(task.prompts.tokens), texts_of_each(task, texts)
     engine = Engine(task, count)
     engine.seed_lanes(rng)
     rewards = np.stack([draw_reference(engine, np.arange(count), rng)[1] for _ in range(each)], axis=1)
@@ -192,13 +195,12 @@ def train(args: BestOfNArguments) -> Evaluation:
     best = klrl_envs.optimum(training.row.gym_id, **args.env_kwargs)
     law = law_of(task, best)
     by_rows = best.policy is not None and has_law(best.policy.problem)
-    affordable = affordable_count(
-        task, training.row.token_budget, args.episodes, args.trial if law is None else 0
-    )
     n = args.n
     if n is None:
         rng = np.random.default_rng((args.seed, 2))
         rewards = estimated_law(task, args.trial, rng) if law is None else law
+        trial = args.trial if law is None else 0
+        affordable = affordable_count(task, training.row.token_budget, args.episodes, trial)
         n = best_count(
             lambda count: objective_of(rewards, count, task.kl_coef, known=law is not None),
             MOST if by_rows else affordable,
