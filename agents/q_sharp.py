@@ -154,7 +154,7 @@ class QSharp:
         """The mean cross-entropy of the examples."""
         every = torch.arange(len(examples.mask), device=examples.mask.device)
         numbers = self.policy.taken(examples, every)
-        highest = self.task.reward_range[1]
+        highest = self.task.mean_reward_range[1]
         nats = (examples.rewards[examples.mask] - highest) / self.task.kl_coef
         shares = shares_of(nats, self.policy.support)
         return -(shares * numbers.log_softmax(dim=-1)).sum() / max(len(shares), 1)

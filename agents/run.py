@@ -19,6 +19,7 @@ import klrl_envs
 from agents.arguments import Arguments, check_least, command_of
 from klrl_envs import Evaluation, Task, ledger
 from klrl_envs.evaluation.seeds import fresh_seed
+from klrl_envs.results.rules import BUDGET_SLACK
 from klrl_envs.wrappers import Episode, append_line, append_lines
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,8 @@ class Training:
             kind="learner" if self.budget else "bound",  # who may write nothing learns nothing
             tuned=args.tuned if self.budget else "untuned",
         )
-        self.tokens = 0
+        self.tokens = self._batch = 0
+        self._most = max(self.budget, self.row.token_budget) * BUDGET_SLACK
         self._episodes = 0
         self.out = Path(args.out)
         self.resumed = getattr(args, "resume", False) and (self.out / CHECKPOINT).is_file()
@@ -114,8 +116,15 @@ class Training:
 
     @property
     def left(self) -> bool:
-        """Whether there are tokens left to write."""
-        return self.tokens < self.budget
+        """Whether there are tokens left to write, and for one more batch like the last.
+
+        A batch that ends the budget may run over it, but over what the environment allows by no more than
+        its rule forgives.
+        """
+        return self._goes_on(self.tokens)
+
+    def _goes_on(self, tokens: int) -> bool:
+        return tokens < self.budget and tokens + self._batch <= self._most
 
     @property
     def progress(self) -> float:
@@ -140,6 +149,7 @@ class Training:
         """Tokens were written."""
         self._bar.update(max(min(tokens, self.budget - self.tokens), 0))
         self.tokens += tokens
+        self._batch = tokens
 
     def note(self, **numbers: SupportsFloat) -> None:
         """Numbers to progress.jsonl, and the first four beside the bar."""
@@ -171,6 +181,7 @@ class Training:
             self._evaluation_seed = fresh_seed()
         return {
             "tokens": self.tokens,
+            "batch": self._batch,
             "episodes": self._episodes,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
@@ -193,14 +204,14 @@ class Training:
         tokens for the texts that were being written, unless all were.
         """
         last = last_line(self.out / "progress.jsonl")
-        self.tokens, self._episodes = state["tokens"], state["episodes"]
+        self.tokens, self._batch, self._episodes = state["tokens"], state["batch"], state["episodes"]
         self._evaluation_seed = state["evaluation_seed"]
         self._bar.update(min(self.tokens, self.budget))
         began = ledger.Counts({ledger.Account(*row[:3]): ledger.Tally(*row[3:]) for row in state["began"]})
         moment = time.monotonic() - max(state["seconds"], last.get("seconds", 0.0))
         self._core_began -= max(state["core_seconds"], last.get("core_seconds", 0.0))
         noted = max(last.get("tokens", 0), self.tokens)
-        self._lost = state["lost"] + noted - self.tokens + (at_risk if noted < self.budget else 0)
+        self._lost = state["lost"] + noted - self.tokens + (at_risk if self._goes_on(noted) else 0)
         path, elsewhere = ledger.book().path, state["elsewhere"]
         same = path is not None and path == state["ledger"]
         if same and elsewhere + (ledger.counts() - began).tokens >= self.tokens:

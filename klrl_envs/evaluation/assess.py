@@ -122,22 +122,13 @@ def counted(mean: Mean, events: float | None) -> Mean:
 
 def varies(task: Task) -> bool:
     """Whether two texts of a task may have different rewards."""
-    low, high = reward_range(task)
+    low, high = task.mean_reward_range
     return high > low
 
 
 def never_leaves(sampled: Episodes) -> bool:
     """Whether the policy's rows are pi0's own wherever it was."""
     return sampled.spread is not None and not sampled.spread.largest.any() and not sampled.log_ratio.any()
-
-
-def reward_range(task: Task) -> tuple[float, float]:
-    """Bounds of the reward without its noise: the declared ones, or the automaton's where narrower."""
-    low, high = task.reward_range
-    if task.exact is not None:
-        lowest, highest = task.exact.automaton.range_within(task.horizon)
-        low, high = np.fmax(low, lowest), np.fmin(high, highest)
-    return float(low), float(high)
 
 
 def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) -> None:
@@ -147,7 +138,7 @@ def check(estimates: Estimates, sampled: Episodes, task: Task, best: Optimum) ->
         ImpossibleEvaluation: which it is, with the numbers.
     """
     beta, count = task.kl_coef, len(sampled.prompt)
-    low, high = reward_range(task)
+    low, high = task.mean_reward_range
     # what is drawn beside the tokens costs no nats: an unseen start or slip is worth the range of the reward
     luck = high - low if task.random_beside_tokens else 0.0
     if sampled.kind != "lower":
@@ -180,7 +171,7 @@ def reward_interval(estimates: Estimates, task: Task) -> Interval:
     mean = estimates.expected_reward_mean
     if mean.resolved:
         return mean.interval()
-    low, high = reward_range(task)
+    low, high = task.mean_reward_range
     shares = (estimates.raw_reward[None] - low) / (high - low)
     lower, upper = mean_bounds(shares.clip(0.0, 1.0), (1.0 - CONFIDENCE) / 4)
     bounds = low + (high - low) * float(lower[0]), low + (high - low) * float(upper[0])

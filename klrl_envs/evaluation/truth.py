@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from klrl_envs.evaluation.assess import Estimates, reward_range
+from klrl_envs.evaluation.assess import Estimates
 from klrl_envs.evaluation.estimators import Mean
 from klrl_envs.evaluation.impossible import UNSEEN, refuse_difference, sigmas
 from klrl_envs.evaluation.rollout import Episodes
@@ -53,7 +53,7 @@ def check_truth(truth: Truth, estimates: Estimates, sampled: Episodes, task: Tas
     count, beta = len(sampled.prompt), task.kl_coef
     net, value = truth.expected_reward - beta * truth.kl, best.value - truth.regret
     refuse_difference("reward less KL, and J* - regret, over all states", net, value, 0.0, MEANING)
-    low, high = reward_range(task)
+    low, high = task.mean_reward_range
     farthest = 0.0
     for spread in (sampled.spread, sampled.other_spread):
         farthest = max(farthest, 0.0 if spread is None else float(spread.largest.max()))

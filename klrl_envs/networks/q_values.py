@@ -42,8 +42,11 @@ def deep_network(inputs: int, hidden: Sequence[int], outputs: int, device: str |
 
 
 def support_of(task: Task, atoms: int) -> Tensor:
-    """The rewards of K atoms less the highest, over kl_coef: float32 [K], nats, up to 0."""
-    lowest, highest = task.reward_range
+    """The rewards of K atoms less the highest, over kl_coef: float32 [K], nats, up to 0.
+
+    Noise on the reward may exceed its mean's range without bound, and has no atoms of its own.
+    """
+    lowest, highest = task.mean_reward_range
     width = highest - lowest or 1.0  # where nothing is paid any will do
     return torch.linspace(-width / task.kl_coef, 0.0, atoms)
 

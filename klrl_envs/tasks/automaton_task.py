@@ -134,6 +134,12 @@ class AutomatonTask(Task):
         return most_written(self.automaton, self.horizon)
 
     @property
+    def mean_reward_range(self) -> tuple[float, float]:
+        """See ``Task``: the declared bounds, or the automaton's where these are narrower."""
+        lowest, highest = self.automaton.range_within(self.horizon)
+        return max(self.reward_range[0], lowest), min(self.reward_range[1], highest)
+
+    @property
     def random_beside_tokens(self) -> bool:
         """Whether the start is drawn, or what the task writes, or what is executed is not what was chosen."""
         return not self.automaton.deterministic or bool(np.count_nonzero(self.automaton.start) > 1)

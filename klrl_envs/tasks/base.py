@@ -129,6 +129,11 @@ class Task:
         return None
 
     @property
+    def mean_reward_range(self) -> tuple[float, float]:
+        """Bounds of the episode's reward without its noise."""
+        return self.reward_range
+
+    @property
     def random_beside_tokens(self) -> bool:
         """Whether an episode is more than a function of prompt and tokens, so that pi* is no tilted pi0."""
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,14 @@ def test_examples_are_what_pi0_goes_on_from() -> None:
     # token 2 counts once, and twice for the last text
     whole = [0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 1.0]
     torch.testing.assert_close(examples.rewards[:, 0], torch.tensor(whole))
+
+
+def test_a_noisy_reward_counts_within_the_range_of_its_mean(tmp_path: Path) -> None:
+    env_id = "klrl/DiagnosticNoise-v0"
+    arguments = QSharpArguments(env_id=env_id, tokens=2_000, episodes=64, threads=1, out=str(tmp_path))
+    q_sharp.train(arguments)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert losses and all(0 < loss < 1 / 0.1 + math.log(9) for loss in losses)  # nats; 9 atoms
 
 
 @pytest.mark.slow

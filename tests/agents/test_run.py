@@ -67,6 +67,27 @@ def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+def test_a_batch_that_the_environment_does_not_allow_is_not_begun(tmp_path: Path) -> None:
+    """200,000 tokens and 1 % for the last batch are allowed; fewer that were asked for may be run over."""
+    training = Training(Arguments(env_id="klrl/DiagnosticLength-v0", out=str(tmp_path)), "ppo")
+    training.count(195_000)
+    assert not training.left  # another of that size
+    training.count(4_000)
+    assert not training.left
+    training.count(900)
+    assert training.left
+    state = training.state()
+    training.restore({**state, "batch": 2_101}, at_risk=2_101)
+    assert not training.left
+    training.restore({**state, "batch": 2_100}, at_risk=2_100)
+    assert training.left
+    short = Training(Arguments(env_id="klrl/DiagnosticLength-v0", tokens=100, out=str(tmp_path)), "ppo")
+    short.count(90)
+    assert short.left
+    short.count(90)
+    assert not short.left
+
+
 def saved(folder: Path, *more: str) -> None:
     folder.mkdir(parents=True)
     for name in ("adapter_config.json", "adapter_model.safetensors", "README.md", *more):

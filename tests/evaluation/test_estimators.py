@@ -144,7 +144,7 @@ def test_the_score_holds_the_errors_of_reference_and_optimum():
     class Prompted:
         kl_coef, fingerprint = beta, "0"
         prompts = task.prompts
-        exact, reward_range, horizon = None, (0.0, 1.0), 1
+        exact, mean_reward_range, horizon = None, (0.0, 1.0), 1
 
     for _ in range(runs):
         table = np.stack([rng.choice(levels, samples, p=row) for row in law]).astype(np.float32)
