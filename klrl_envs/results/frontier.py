@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from klrl_envs.envs.lookup import evaluation_task
-from klrl_envs.evaluation.assess import reward_range
 from klrl_envs.evaluation.impossible import lines_above
 from klrl_envs.optima.optimum import Optimum, optimum_of
 
@@ -83,7 +82,7 @@ def limits_of(env_id: str, settings: str = "{}") -> Limits:
         raise ValueError(f"env_kwargs {settings} of {env_id} lead to no optimum: {error}") from error
     return Limits(
         optimum=replace(best, policy=None, certificate=None),
-        reward_range=reward_range(task),
+        reward_range=task.mean_reward_range,
         horizon=task.horizon,
         prompts=len(task.prompts.tokens),
         edges=edges(best),
