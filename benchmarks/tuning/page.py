@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.tuning.searches import SEARCHES, SEED, SETTINGS, TOKENS, Search
+from benchmarks.tuning.searches import EPISODES, SEARCHES, SEED, SETTINGS, TOKENS, Search
 from klrl_envs.results.document import write_atomically
 
 FOLDER = Path(__file__).parent
@@ -17,8 +17,8 @@ HEAD = f"""# The settings that were compared
 
 Made by `python -m benchmarks.tuning`. Every agent gets the same search: {SETTINGS} settings, of which the
 first is what it ships with, three environments, seed {SEED} (no seed that is scored), {TOKENS:,} tokens a
-run. *mean* is over the three; the best is bold. An agent ships with one setting for all tasks of a kind, and
-none for a single environment.
+run and {EPISODES:,} texts to score it. *mean* is over the three; the best is bold. An agent ships with one
+setting for all tasks of a kind, and none for a single environment.
 """
 
 

@@ -10,6 +10,8 @@ SETTINGS = 8
 SEED = 100
 """Other than those that are scored."""
 TOKENS = 200_000
+EPISODES = 1024
+"""Texts of an evaluation, a quarter of the board's: it would take longer than the training."""
 TEXTS = ("klrl/Keywords-v0", "klrl/Topic-v0", "klrl/Recall-v0")
 """Three exact tasks: one of a reward for parts, one of long returns, one of memory."""
 TABLES = ("klrl/GridNavigation-v0", "klrl/DiagnosticModes-v0", "klrl/DiagnosticGold-v0")
@@ -40,14 +42,16 @@ class Search:
         """The name of a setting in results."""
         return f"{self.agent}-{number}"
 
+    def common(self, number: int) -> tuple[str, ...]:
+        """The flags that every setting has."""
+        return f"--name {self.name(number)}", f"--episodes {EPISODES}"
+
     def suite(self) -> Suite:
         """The runs of all settings."""
         return tuple(
             Experiment(
                 self.name(number),
-                " ".join(
-                    filter(None, (f"python -m agents.{self.agent}", flags, f"--name {self.name(number)}"))
-                ),
+                " ".join(filter(None, (f"python -m agents.{self.agent}", flags, *self.common(number)))),
                 self.environments,
                 (SEED,),
                 TOKENS,
