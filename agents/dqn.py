@@ -9,14 +9,21 @@ in nats, where V' is that of the slow copy, exact over the vocabulary, and 0 beh
 pi0 exp((Q - V) / beta), by which it is drawn: it explores by itself. Q is a network of three hidden layers on
 what the reference and the reward's automaton tell (of exact tasks the automaton's state and the time, of
 neural ones pi0's hidden state, learnt sums over the tokens and the share written). It is zero at first, so
-that the policy starts at pi0. Sources: Mnih et al. 2015 (replay and the copy); soft backups, Haarnoja et al.
-2017 (arXiv 1702.08165); under a reference, Fox, Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14).
+that the policy starts at pi0.
 
 Fixed point: pi*, whoever wrote the texts, as far as they hold every token: a backup asks for no policy. Where
 luck draws the next state the square makes Q the mean of what follows, E[V'], as it must be.
 
-Left out: any draw but the policy's own (no share of random tokens), clipped rewards and errors (which would
-move Q where luck is), double networks against optimism, priorities in replay, checkpoints.
+Three things let it find what the policy has no part in yet. Half of the texts are begun by pi0, so that what
+the policy came to avoid is seen again. Replay draws texts by their last error, but where luck leaves errors
+for ever. And Adam's epsilon is large, so that the numbers of a rare token move by what was seen of it: whole
+steps would set each at another value, and the policy would pay nats for telling apart what is alike; the part
+of Q that all tokens share learns first.
+
+Sources: Mnih et al. 2015 (replay and the copy); soft backups, Haarnoja et al. 2017 (arXiv 1702.08165); under
+a reference, Fox, Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); priorities, Schaul et al. 2015 (arXiv
+1511.05952). Left out: random tokens that are not pi0's, clipped rewards and errors (which would move Q where
+luck is), double networks against optimism, checkpoints.
 """
 
 from __future__ import annotations
@@ -29,12 +36,13 @@ import torch
 from torch import Tensor, nn
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
-from agents.networks.kept_batches import KeptBatches
+from agents.networks.beginnings import begun_by_reference
+from agents.networks.kept_episodes import KeptEpisodes
 from agents.networks.policy import WeightAverage
 from agents.networks.q_values import QResidualPolicy, QTextPolicy, make_q_network
 from agents.networks.trajectories import Trajectories
 from agents.run import Training, prepare, report, scheduled
-from klrl_envs import Evaluation
+from klrl_envs import Evaluation, Task
 
 
 @dataclass
@@ -44,13 +52,19 @@ class DQNArguments(Arguments):
     batch: int | None = None
     """episodes that are written at a time"""
     updates: int | None = None
-    """steps of the optimizer after each batch, each on a batch from replay"""
+    """steps of the optimizer after each batch, each on as many episodes from replay"""
     kept: int | None = None
     """batches in replay, the latest"""
+    sharpness: float | None = None
+    """of the draws from replay, by error^sharpness; 0 for evenly, the default where luck has a part"""
+    begun: float | None = None
+    """share of a batch of which pi0 writes the first tokens, 1 to horizon - 1"""
     hidden: str = "768-512-256"
     """widths of the three hidden layers"""
     learning_rate: float | None = None
     """Adam's learning rate at its peak"""
+    adam_epsilon: float | None = None
+    """Adam's: what moves a number less than this moves it by less than a whole step"""
     follow: float = 0.05
     """share of the difference by which the slow copy follows after each step"""
     warm_up: float = 0.02
@@ -62,9 +76,20 @@ class DQNArguments(Arguments):
 
 
 DEFAULTS: Defaults = {
-    "exact": {"batch": 32, "updates": 4, "kept": 64, "learning_rate": 1e-3},
-    "neural": {"batch": 64, "updates": 2, "kept": 16, "learning_rate": 5e-4},
-}
+    "exact": {
+        "batch": 32, "updates": 4, "kept": 1024, "sharpness": 0.6, "begun": 0.5, "learning_rate": 1e-2,
+        "adam_epsilon": 1e-2,
+    },
+    "neural": {
+        "batch": 64, "updates": 2, "kept": 16, "sharpness": 0.0, "begun": 0.0, "learning_rate": 5e-4,
+        "adam_epsilon": 1e-8,
+    },
+}  # fmt: skip
+
+
+def has_luck(task: Task) -> bool:
+    """Whether rewards or states are drawn, so that errors are left where nothing is wrong."""
+    return task.random_beside_tokens or task.reward_noise > 0
 
 
 class DQN:
@@ -76,35 +101,43 @@ class DQN:
         self.policy: QResidualPolicy | QTextPolicy = make_q_network(self.task, args.hidden).to(device)
         self.slow = copy.deepcopy(self.policy).requires_grad_(False)
         self.weights = self.policy.actor_weights()
-        self.optimizer = torch.optim.Adam(self.weights, lr=settings["learning_rate"], fused=True)
-        self.replay = KeptBatches(settings["kept"], device)
+        self.optimizer = torch.optim.Adam(
+            self.weights, lr=settings["learning_rate"], eps=settings["adam_epsilon"], fused=True
+        )
+        evenly = args.sharpness is None and has_luck(self.task)
+        self.replay = KeptEpisodes(settings["kept"], 0.0 if evenly else settings["sharpness"])
         self.engine = self.policy.engine(self.task, settings["batch"], args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
 
     def write(self) -> Trajectories:
-        """A batch of episodes of the present policy, which is kept."""
-        prompts = self.rng.integers(0, len(self.task.prompts.tokens), self.settings["batch"])
-        trajectories = self.policy.write(self.engine, prompts, self.generator)
+        """A batch of episodes of the present policy, some of which pi0 has begun; it is kept."""
+        batch = self.settings["batch"]
+        prompts = self.rng.integers(0, len(self.task.prompts.tokens), batch)
+        begun = begun_by_reference(batch, self.settings["begun"], self.task.horizon, self.rng)
+        trajectories = self.policy.write(self.engine, prompts, self.generator, by_reference=begun)
         self.replay.add(trajectories)
         return trajectories
 
-    def loss(self, trajectories: Trajectories) -> Tensor:
-        """The mean of the loss over episodes, nats squared."""
+    def losses(self, trajectories: Trajectories) -> Tensor:
+        """The loss of each of the episodes [N], nats squared."""
         every = torch.arange(len(trajectories.mask), device=trajectories.mask.device)
         following = nn.functional.pad(self.slow.soft_values(trajectories, every)[:, 1:], (0, 1))
         targets = (trajectories.rewards / self.task.kl_coef + following)[trajectories.mask]
-        error = self.policy.taken(trajectories, every).squeeze(-1) - targets
-        return error.square().sum() / (2 * len(every))
+        errors = self.policy.taken(trajectories, every).squeeze(-1) - targets
+        return following.masked_scatter(trajectories.mask, errors).square().sum(1) / 2
 
     def update(self, progress: float) -> float:
-        """Some steps on batches from replay; returns the last loss."""
+        """Some steps on episodes from replay; returns the last loss."""
         loss = torch.zeros(())
         self.optimizer.param_groups[0]["lr"] = scheduled(
             self.optimizer.defaults["lr"], progress, self.args.warm_up
         )
         for _ in range(self.settings["updates"]):
-            loss = self.loss(self.replay.draw(self.rng))
+            texts, places = self.replay.draw(self.settings["batch"], self.rng)
+            losses = self.losses(texts)
+            self.replay.learnt(places, (2 * losses.detach()).sqrt())
+            loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.weights, self.args.clip_norm)

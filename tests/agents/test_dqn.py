@@ -62,3 +62,21 @@ def test_where_luck_executes_another_token_a_value_is_the_mean(tmp_path: Path) -
         found = values[texts.actions[:, 0] == token]
         assert float(found.mean()) == pytest.approx(chance / 0.2, abs=0.15)
         assert float(found.std()) < 1e-3
+
+
+def test_where_luck_leaves_errors_replay_draws_evenly(tmp_path: Path) -> None:
+    cases = (("Recall-v0", 0.6), ("DiagnosticNoise-v0", 0.0), ("GridNavigation-v0", 0.0))
+    for task_id, sharpness in cases:
+        learner = learner_on(klrl_envs.make_task(task_id), tmp_path)
+        assert learner.replay.sharpness == sharpness
+    noisy = klrl_envs.make_task("DiagnosticNoise-v0")
+    assert learner_on(noisy, tmp_path, sharpness=1.0).replay.sharpness == 1.0
+
+
+def test_half_of_a_batch_is_begun_by_pi0(tmp_path: Path) -> None:
+    """Of a policy that has left pi0: where pi0 wrote, its log-ratio is zero."""
+    learner = learner_on(tiny_task(), tmp_path, batch=64)
+    torch.nn.init.normal_(learner.policy.actor_weights()[-1], std=2.0)
+    texts = learner.write()
+    first = texts.log_ratios[:, 0].abs() < 1e-6
+    assert int(first.sum()) == 32
