@@ -121,7 +121,12 @@ OF_TEXTS = (
     Search(
         "dqn",
         by_rate(
-            ("3e-4", "3e-3"), "--updates 2", "--updates 8", "--follow 0.02", "--follow 0.2", "--kept 256"
+            ("3e-3", "3e-2"),
+            "--adam-epsilon 1e-3",
+            "--begun 0",
+            "--sharpness 0",
+            "--updates 8",
+            "--follow 0.2",
         ),
     ),
     Search(
