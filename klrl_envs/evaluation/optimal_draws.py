@@ -18,6 +18,8 @@ from klrl_envs.tasks.base import Task
 
 MOST = 100_000_000
 """Texts of pi0 after which rejection gives up."""
+PATIENCE = 512
+"""Texts of pi0 behind a prompt after which rejection takes the highest reward that it saw for the bound."""
 
 
 @ledger.counting_as("evaluation")
@@ -31,7 +33,8 @@ def draw_optimal(
     """A text of pi* after each of the prompts [N], by their numbers: tokens int64 [N, T], padded.
 
     Whoever is given them has seen no reward: they count in no budget. On a neural task each takes as many
-    texts of pi0 as pi* is rare among them, hundreds or thousands.
+    texts of pi0 as pi* is rare among them, hundreds or thousands; behind a prompt where the first
+    ``PATIENCE`` hold none, it is drawn under the highest reward that was seen (``RejectionSampler``).
 
     Args:
         task: its own prompts are meant.
@@ -49,7 +52,7 @@ def draw_optimal(
         raise ValueError(f"{task.id} is random beside its tokens: texts of its pi* cannot be told by tokens")
     if task.exact is None:
         unknown = np.zeros(len(task.prompts.tokens))  # of log Z, which only log-probs need
-        sampler = RejectionSampler(task, unknown, most=MOST)
+        sampler = RejectionSampler(task, unknown, patience=PATIENCE, most=MOST)
         return sampler.sample(task.padded_prompts[prompts], rng, progress=progress)[0]
     best = optimum_of(task)
     assert best.policy is not None

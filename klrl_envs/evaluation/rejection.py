@@ -31,6 +31,8 @@ class RejectionSampler:
         log_partition: float64[P], log Z of each prompt in nats.
         highest: float64[P], the highest reward of many texts of pi0 behind each prompt, as a certificate
             knows it; None for the declared bound.
+        patience: reference samples behind a prompt after which its b falls to the highest reward that they
+            had; None for never.
         lanes: reference samples per round.
         most: reference samples after which it gives up, over all calls.
 
@@ -50,6 +52,7 @@ class RejectionSampler:
         log_partition: FloatArray,
         highest: FloatArray | None = None,
         *,
+        patience: int | None = None,
         lanes: int = 512,
         most: int = 10_000_000,
     ) -> None:
@@ -66,6 +69,8 @@ class RejectionSampler:
         self.highest = None if highest is None else np.asarray(highest, dtype=np.float64)
         bound = task.reward_range[1]
         self._bounds = np.full(count, bound) if highest is None else np.minimum(highest, bound)
+        self._seen = np.full(count, -np.inf)
+        self._patience = np.inf if patience is None else patience
         self._lanes = lanes
         self._most = most
         self._index = {row.tobytes(): i for i, row in enumerate(task.padded_prompts)}
@@ -120,6 +125,7 @@ class RejectionSampler:
             kept = rng.random(len(assigned)) < np.exp((rewards - self._bounds[assigned]) / task.kl_coef)
             np.add.at(self.drawn, assigned, 1)
             np.add.at(self.accepted, assigned[kept], 1)
+            np.maximum.at(self._seen, assigned, rewards)
             for lane in np.flatnonzero(kept).tolist():
                 requests = open_requests[int(assigned[lane])]
                 if requests:
@@ -128,6 +134,8 @@ class RejectionSampler:
                     tilt = rewards[lane] / task.kl_coef - self.log_partition[assigned[lane]]
                     log_prob[place] = reference[lane] + tilt
             open_requests = {prompt: requests for prompt, requests in open_requests.items() if requests}
+            impatient = self.drawn >= self._patience
+            self._bounds[impatient] = np.minimum(self._bounds, self._seen)[impatient]
             before, there = there, len(prompts) - sum(map(len, open_requests.values()))
             if progress is not None:
                 progress(there - before)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,22 @@ def test_the_highest_reward_that_is_known_makes_rejection_cheap():
     top.sample(asked, np.random.default_rng(3))
     declared.sample(asked, np.random.default_rng(3))
     assert top.drawn.sum() <= declared.drawn.sum()
+
+
+def test_who_is_out_of_patience_takes_the_highest_reward_that_was_seen():
+    """The declared bound is 4, and nothing pays more than 1: under it e^-12 of the paid texts are kept."""
+    task = replace(rare(kl_coef=0.25), reward_range=(0.0, 4.0))
+    known = priced(task)
+    chance = sum(np.exp(a) for a, r in known.values() if r == 1)
+    paid = chance * np.exp(4) / (chance * np.exp(4) + 1 - chance)
+    sampler = RejectionSampler(task, np.zeros(1), patience=1024, lanes=256, most=100_000)
+    tokens, _ = sampler.sample(np.zeros((1000, 0), dtype=np.int64), np.random.default_rng(0))
+    rewards = [known[tuple(t[: t.index(0) + 1] if 0 in t else t)][1] for t in tokens.tolist()]
+    assert np.mean(rewards) == pytest.approx(paid, abs=4 * (paid * (1 - paid) / 1000) ** 0.5)
+    with pytest.raises(RuntimeError, match="acceptance rate"):
+        RejectionSampler(task, np.zeros(1), lanes=256, most=100_000).sample(
+            np.zeros((1000, 0), dtype=np.int64), np.random.default_rng(0)
+        )
 
 
 def test_rejection_says_what_it_cannot_do():
