@@ -55,6 +55,8 @@ class KLQArguments(NetworkArguments):
     """passes over a batch, with the same targets"""
     learning_rate: float | None = None
     """Adam's learning rate of the policy at its peak"""
+    adam_epsilon: float | None = None
+    """Adam's: what moves a number less than this moves it by less than a whole step"""
     critic_learning_rate: float = 1e-3
     """the same of the critic"""
     pair_learning_rate: float = 1e-2
@@ -74,19 +76,19 @@ class KLQArguments(NetworkArguments):
 DEFAULTS: Defaults = {
     "exact": {
         "batch": 32, "group": 1, "minibatch": 32, "epochs": 1, "learning_rate": 7e-3,
-        "return_lambda": 0.95, "clip_norm": 1.0,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-3,
     },
     "neural": {
         "batch": 128, "group": 4, "minibatch": 32, "epochs": 2, "learning_rate": 5e-4,
-        "return_lambda": 0.9, "clip_norm": 1.0,
+        "return_lambda": 0.9, "clip_norm": 1.0, "adam_epsilon": 1e-8,
     },
     "neural-all": {
         "batch": 256, "group": 8, "minibatch": 128, "epochs": 2, "learning_rate": 1e-4,
-        "return_lambda": 0.95, "clip_norm": 1.0,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8,
     },
     "neural-lora": {
         "batch": 256, "group": 8, "minibatch": 128, "epochs": 2, "learning_rate": 1e-3,
-        "return_lambda": 0.95, "clip_norm": 1.0,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8,
     },
 }  # fmt: skip
 
@@ -159,7 +161,7 @@ class KLQ:
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99), fused=True)
+            torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99), eps=settings["adam_epsilon"], fused=True)
             for weights, rate in (
                 (self.policy.actor_weights(), settings["learning_rate"]),
                 (dense, args.critic_learning_rate),

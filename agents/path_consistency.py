@@ -9,7 +9,9 @@ for pieces of ``steps`` h tokens from every place, shorter at the end. Policy an
 of the same loss, the value at both of its places. It is zero for pi* and its soft value on whatever text, so
 that texts of earlier policies serve, too: beside each batch the policy learns from some of the latest ones.
 So do texts that another begins: what a policy has come to avoid it learns nothing of by its own texts, and
-``--begun`` has pi0 write the first tokens of a share of each batch.
+on exact tasks pi0 writes the first tokens of half of each batch. Adam's epsilon is large there, so that what
+a rare token has in excess is learnt from what was seen of it, and not by whole steps: each would be set at
+another value, and the policy would pay nats for telling apart what is alike.
 
 Fixed point: pi*, where texts have full support, whoever wrote them. On texts of the present policy, with
 pieces that reach to the end, the policy's expected gradient is that of -J / kl_coef token by token, that of
@@ -56,13 +58,15 @@ class PathConsistencyArguments(NetworkArguments):
     """batches that are kept, the latest"""
     learning_rate: float | None = None
     """Adam's learning rate of the policy at its peak"""
+    adam_epsilon: float | None = None
+    """Adam's: what moves a number less than this moves it by less than a whole step"""
     critic_learning_rate: float = 1e-3
     """the same of the value"""
     pair_learning_rate: float = 1e-2
     """the same of the value's numbers for pairs of tokens, each of which is seen rarely"""
     warm_up: float = 0.02
     """share of the training in which the learning rate rises"""
-    begun: float = 0.0
+    begun: float | None = None
     """share of a batch of which pi0 writes the first tokens, 1 to horizon - 1; not for language models"""
     clip_norm: float | None = None
     """largest norm of the policy's gradient"""
@@ -72,20 +76,20 @@ class PathConsistencyArguments(NetworkArguments):
 
 DEFAULTS: Defaults = {
     "exact": {
-        "batch": 32, "group": 1, "steps": 8, "replayed": 4, "kept": 16, "learning_rate": 5e-3,
-        "clip_norm": 1.0,
+        "batch": 32, "group": 1, "steps": 8, "replayed": 4, "kept": 16, "learning_rate": 1e-2,
+        "clip_norm": 1.0, "adam_epsilon": 1e-3, "begun": 0.5,
     },
     "neural": {
         "batch": 64, "group": 4, "steps": 8, "replayed": 2, "kept": 8, "learning_rate": 5e-4,
-        "clip_norm": 1.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
     },
     "neural-all": {
         "batch": 128, "group": 8, "steps": 0, "replayed": 1, "kept": 4, "learning_rate": 1e-4,
-        "clip_norm": 1.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
     },
     "neural-lora": {
         "batch": 128, "group": 8, "steps": 0, "replayed": 1, "kept": 4, "learning_rate": 1e-3,
-        "clip_norm": 1.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
     },
 }  # fmt: skip
 
@@ -147,7 +151,7 @@ class PathConsistency:
         batch, group = int(settings["batch"]), int(settings["group"])
         if batch % group:
             raise ValueError(f"group must divide batch {batch}, got {group}")
-        if args.begun and args.train != "heads":
+        if settings["begun"] and args.train != "heads":
             raise ValueError(
                 f"begun must be 0 with train {args.train}, got {args.begun}: a language model that writes "
                 "has no reference beside it"
@@ -156,7 +160,7 @@ class PathConsistency:
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99), fused=True)
+            torch.optim.Adam(weights, lr=rate, betas=(0.9, 0.99), eps=settings["adam_epsilon"], fused=True)
             for weights, rate in (
                 (self.policy.actor_weights(), settings["learning_rate"]),
                 (dense, args.critic_learning_rate),
@@ -173,7 +177,7 @@ class PathConsistency:
         """A batch of episodes of the present policy, some of which pi0 has begun."""
         batch, group = self.settings["batch"], self.settings["group"]
         prompts = np.repeat(self.rng.integers(0, len(self.task.prompts.tokens), batch // group), group)
-        begun = begun_by_reference(batch, self.args.begun, self.task.horizon, self.rng)
+        begun = begun_by_reference(batch, self.settings["begun"], self.task.horizon, self.rng)
         return self.policy.write(self.engine, prompts, self.generator, by_reference=begun)
 
     def update(self, trajectories: Trajectories, progress: float) -> Tensor:

@@ -116,7 +116,14 @@ OF_TEXTS = (
     ),
     Search(
         "path_consistency",
-        by_rate(("2e-3", "1e-2"), "--replayed 1", "--replayed 8", "--steps 4", "--steps 16", "--batch 64"),
+        by_rate(
+            ("5e-3", "3e-2"),
+            "--adam-epsilon 1e-8",
+            "--begun 0",
+            "--replayed 8",
+            "--steps 4",
+            "--steps 16",
+        ),
     ),
     Search(
         "dqn",
