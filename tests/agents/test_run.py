@@ -13,8 +13,9 @@ from agents import ppo, q_learning, reference
 from agents.arguments import Arguments
 from agents.ppo import PPOArguments
 from agents.q_learning import QArguments
-from agents.run import Training, scheduled
+from agents.run import FORGIVEN, Training, scheduled
 from klrl_envs import RunRecord
+from klrl_envs.results.rules import BUDGET_SLACK
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -69,6 +70,7 @@ def test_a_variant_has_a_name_of_its_own(tmp_path: Path) -> None:
 
 def test_a_batch_that_the_environment_does_not_allow_is_not_begun(tmp_path: Path) -> None:
     """200,000 tokens and 1 % for the last batch are allowed; fewer that were asked for may be run over."""
+    assert FORGIVEN == BUDGET_SLACK
     training = Training(Arguments(env_id="klrl/DiagnosticLength-v0", out=str(tmp_path)), "ppo")
     training.count(195_000)
     assert not training.left  # another of that size
