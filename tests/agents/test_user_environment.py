@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.run import FORGIVEN
 from klrl_envs import RunRecord
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,7 @@ def test_a_registered_id_is_trained_on(agent: str, least: float, tmp_path: Path)
     assert ran.returncode == 0, ran.stderr
     assert "me/Praise-v0: score" in ran.stdout
     result = RunRecord.load(out / "result.json")
-    assert result.env_id == "me/Praise-v0" and result.tokens >= 4_000
+    assert result.env_id == "me/Praise-v0"
+    assert 4_000 - 64 * 4 < result.tokens <= 4_000 * FORGIVEN, "all but the last batch"
     assert result.score is not None and least < result.score <= 1 + 1e-9
     assert "--import my_praise" in json.loads((out / "result.json").read_text())["command"]
