@@ -14,11 +14,12 @@ that the policy starts at pi0.
 Fixed point: pi*, whoever wrote the texts, as far as they hold every token: a backup asks for no policy. Where
 luck draws the next state the square makes Q the mean of what follows, E[V'], as it must be.
 
-Three things let it find what the policy has no part in yet. Half of the texts are begun by pi0, so that what
-the policy came to avoid is seen again. Replay draws texts by their last error, but where luck leaves errors
-for ever. And Adam's epsilon is large, so that the numbers of a rare token move by what was seen of it: whole
-steps would set each at another value, and the policy would pay nats for telling apart what is alike; the part
-of Q that all tokens share learns first.
+Four things let it find what the policy has no part in yet. Half of the texts are begun by pi0, so that what
+the policy came to avoid is seen again. Half of what replay gives is cut short, so that the last tokens' worth
+is learnt from all tokens (``agents.networks.hindsight``). Replay draws texts by their last error, but where
+luck leaves errors for ever. And Adam's epsilon is large, so that the numbers of a rare token move by what was
+seen of it: whole steps would set each at another value, and the policy would pay nats for telling apart what
+is alike; the part of Q that all tokens share learns first.
 
 Sources: Mnih et al. 2015 (replay and the copy); soft backups, Haarnoja et al. 2017 (arXiv 1702.08165); under
 a reference, Fox, Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); priorities, Schaul et al. 2015 (arXiv
@@ -37,6 +38,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Arguments, Defaults, parse, settings_of
 from agents.networks.beginnings import begun_by_reference
+from agents.networks.hindsight import Hindsight
 from agents.networks.kept_episodes import KeptEpisodes
 from agents.networks.policy import WeightAverage
 from agents.networks.q_values import QResidualPolicy, QTextPolicy, make_q_network
@@ -59,6 +61,8 @@ class DQNArguments(Arguments):
     """of the draws from replay, by error^sharpness; 0 for evenly, the default where luck has a part"""
     begun: float | None = None
     """share of a batch of which pi0 writes the first tokens, 1 to horizon - 1"""
+    cut: float | None = None
+    """share of the texts from replay that are cut short, as if the horizon had come; 0 on neural tasks"""
     hidden: str = "768-512-256"
     """widths of the three hidden layers"""
     learning_rate: float | None = None
@@ -77,12 +81,12 @@ class DQNArguments(Arguments):
 
 DEFAULTS: Defaults = {
     "exact": {
-        "batch": 32, "updates": 4, "kept": 1024, "sharpness": 0.6, "begun": 0.5, "learning_rate": 1e-2,
-        "adam_epsilon": 1e-2,
+        "batch": 32, "updates": 4, "kept": 1024, "sharpness": 0.6, "begun": 0.5, "cut": 0.5,
+        "learning_rate": 1e-2, "adam_epsilon": 1e-2,
     },
     "neural": {
-        "batch": 64, "updates": 2, "kept": 16, "sharpness": 0.0, "begun": 0.0, "learning_rate": 5e-4,
-        "adam_epsilon": 1e-8,
+        "batch": 64, "updates": 2, "kept": 16, "sharpness": 0.0, "begun": 0.0, "cut": 0.0,
+        "learning_rate": 5e-4, "adam_epsilon": 1e-8,
     },
 }  # fmt: skip
 
@@ -106,6 +110,7 @@ class DQN:
         )
         evenly = args.sharpness is None and has_luck(self.task)
         self.replay = KeptEpisodes(settings["kept"], 0.0 if evenly else settings["sharpness"])
+        self.hindsight = Hindsight(self.task, settings["cut"])
         self.engine = self.policy.engine(self.task, settings["batch"], args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
@@ -117,6 +122,7 @@ class DQN:
         begun = begun_by_reference(batch, self.settings["begun"], self.task.horizon, self.rng)
         trajectories = self.policy.write(self.engine, prompts, self.generator, by_reference=begun)
         self.replay.add(trajectories)
+        self.hindsight.learn(trajectories)
         return trajectories
 
     def losses(self, trajectories: Trajectories) -> Tensor:
@@ -135,7 +141,7 @@ class DQN:
         )
         for _ in range(self.settings["updates"]):
             texts, places = self.replay.draw(self.settings["batch"], self.rng)
-            losses = self.losses(texts)
+            losses = self.losses(self.hindsight.cut(texts, self.rng))
             self.replay.learnt(places, (2 * losses.detach()).sqrt())
             loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)

@@ -9,9 +9,10 @@ for pieces of ``steps`` h tokens from every place, shorter at the end. Policy an
 of the same loss, the value at both of its places. It is zero for pi* and its soft value on whatever text, so
 that texts of earlier policies serve, too: beside each batch the policy learns from some of the latest ones.
 So do texts that another begins: what a policy has come to avoid it learns nothing of by its own texts, and
-on exact tasks pi0 writes the first tokens of half of each batch. Adam's epsilon is large there, so that what
-a rare token has in excess is learnt from what was seen of it, and not by whole steps: each would be set at
-another value, and the policy would pay nats for telling apart what is alike.
+on exact tasks pi0 writes the first tokens of half of each batch. And so do texts that are cut short, as half
+of them are there whenever they are learnt from (``agents.networks.hindsight``). Adam's epsilon is large, too,
+so that what a rare token has in excess is learnt from what was seen of it, and not by whole steps: each would
+be set at another value, and the policy would pay nats for telling apart what is alike.
 
 Fixed point: pi*, where texts have full support, whoever wrote them. On texts of the present policy, with
 pieces that reach to the end, the policy's expected gradient is that of -J / kl_coef token by token, that of
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
 from agents.networks.beginnings import begun_by_reference
+from agents.networks.hindsight import Hindsight
 from agents.networks.kept_batches import KeptBatches
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
@@ -50,6 +52,8 @@ class PathConsistencyArguments(NetworkArguments):
     """episodes per update"""
     group: int | None = None
     """episodes of the same prompt in a batch; each prompt is read once"""
+    cut: float | None = None
+    """share of the texts of a step that are cut short, as if the horizon had come; 0 on neural tasks"""
     steps: int | None = None
     """tokens of a piece, h; 0 for all up to the end"""
     replayed: int | None = None
@@ -77,19 +81,19 @@ class PathConsistencyArguments(NetworkArguments):
 DEFAULTS: Defaults = {
     "exact": {
         "batch": 32, "group": 1, "steps": 8, "replayed": 4, "kept": 16, "learning_rate": 1e-2,
-        "clip_norm": 1.0, "adam_epsilon": 1e-3, "begun": 0.5,
+        "clip_norm": 1.0, "adam_epsilon": 1e-3, "begun": 0.5, "cut": 0.5,
     },
     "neural": {
         "batch": 64, "group": 4, "steps": 8, "replayed": 2, "kept": 8, "learning_rate": 5e-4,
-        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut": 0.0,
     },
     "neural-all": {
         "batch": 128, "group": 8, "steps": 0, "replayed": 1, "kept": 4, "learning_rate": 1e-4,
-        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut": 0.0,
     },
     "neural-lora": {
         "batch": 128, "group": 8, "steps": 0, "replayed": 1, "kept": 4, "learning_rate": 1e-3,
-        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0,
+        "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut": 0.0,
     },
 }  # fmt: skip
 
@@ -169,6 +173,7 @@ class PathConsistency:
         if sparse:
             self.optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_learning_rate))
         self.replay = KeptBatches(settings["kept"], device)
+        self.hindsight = Hindsight(self.task, settings["cut"])
         self.engine = self.policy.engine(self.task, batch, args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
@@ -184,6 +189,7 @@ class PathConsistency:
         """A step on a new batch, and steps on kept ones; returns the loss of the first."""
         if progress == 0:
             self.policy.level(trajectories.paid(self.task.kl_coef).sum(dim=1))
+        self.hindsight.learn(trajectories)
         loss = self.step(trajectories, progress)
         if len(self.replay):
             for _ in range(self.settings["replayed"]):
@@ -197,7 +203,7 @@ class PathConsistency:
             optimizer.zero_grad(set_to_none=True)
             rate = scheduled(optimizer.defaults["lr"], progress, self.args.warm_up)
             optimizer.param_groups[0]["lr"] = rate
-        softened = self.policy.softened(trajectories)
+        softened = self.policy.softened(self.hindsight.cut(trajectories, self.rng))
         steps, micro_batch = self.settings["steps"], self.args.micro_batch
         loss = descend(self.policy, softened, self.task.kl_coef, steps, micro_batch)
         torch.nn.utils.clip_grad_norm_(self.policy.actor_weights(), self.settings["clip_norm"])
@@ -214,6 +220,7 @@ def learn(args: PathConsistencyArguments, training: Training, device: torch.devi
         learner.policy, learner.optimizers, average, learner.generator, learner.rng, learner.engine
     )
     parts["replay"] = Part(learner.replay.state, learner.replay.restore)
+    parts["hindsight"] = Part(learner.hindsight.state, learner.hindsight.restore)
     checkpoints = Checkpoints(args, training, parts, at_risk=learner.engine.lanes * task.horizon)
     while training.left:
         trajectories = learner.write()

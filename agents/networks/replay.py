@@ -66,10 +66,11 @@ def joined_visits(parts: Sequence[tuple[Trajectories, Tensor]], longest: int) ->
     every = [trajectories.visited for trajectories, _ in parts]
     found = [visited for visited in every if visited is not None]
     one = all(visited.base is found[0].base for visited in found)
-    state, context, states, contexts = [], [], 0, 0
+    state, context, reached, states, contexts = [], [], [], 0, 0
     for visited, (_, index) in zip(found, parts):
         state.append(padded(visited.state[index] + states, longest))
         context.append(padded(visited.context[index] + contexts, longest))
+        reached.append(padded(visited.reached[index], longest))
         states += len(visited.inputs)
         contexts += 0 if one else len(visited.base)
     changes = [visited.changed for visited in found if visited.changed is not None]
@@ -79,6 +80,7 @@ def joined_visits(parts: Sequence[tuple[Trajectories, Tensor]], longest: int) ->
         base=found[0].base if one else torch.cat([visited.base for visited in found]),
         changed=(changes[0] if one else torch.cat(changes)) if changes else None,
         context=torch.cat(context),
+        reached=torch.cat(reached),
     )
 
 

@@ -116,8 +116,7 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
         writer, tables = Writer(engine, prompts, device, given), self.tables_on(device)
         if self.starts_elsewhere:
             tables.start(self.kept)
-        state = np.zeros((engine.lanes, self.task.horizon), dtype=np.int64)
-        context = np.zeros_like(state)
+        state, context, reached = np.zeros((3, engine.lanes, self.task.horizon), dtype=np.int64)
         inputs: list[Tensor] = []
         scores: list[Tensor] = []
         count = time = 0
@@ -138,12 +137,14 @@ class ResidualPolicy(ResidualNetwork, PolicyNetwork):
             tokens = np.zeros(engine.lanes, dtype=np.int64)
             tokens[lanes] = drawn.cpu().numpy()
             writer.take(tokens)
+            reached[:, time] = engine.state
             count, time = count + len(states), time + 1
         mask = writer.column("mask")
         columns = torch.zeros((3, *mask.T.shape), device=device)
         columns.masked_scatter_(mask.T, torch.cat(scores, dim=1))
         log_probs, kl, level = columns.transpose(1, 2)
-        visited = tables.visited(torch.cat(inputs), state[:, :time], context[:, :time])
+        steps = (column[:, :time] for column in (state, context, reached))
+        visited = tables.visited(torch.cat(inputs), *steps)
         return writer.finished(log_probs=log_probs, kl=kl, base=level + kl, visited=visited)
 
     def tables_on(self, device: torch.device) -> Tables:
@@ -170,8 +171,7 @@ class Tables:
         self.device = device
         self._reference = task.reference
         self._states = torch.as_tensor(task.state_features, device=device)
-        left = 1 - torch.arange(task.horizon, dtype=torch.float64)[:, None] / task.horizon
-        self._times = ResidualNetwork.encode_time(left.float().to(device))
+        self._times = times_of(task.horizon, device)
         self.base: Tensor | None = None
         self.changed: Tensor | None = None
         self.started: tuple[Tensor, Tensor] | None = None
@@ -261,16 +261,37 @@ class Tables:
             return self._on_device(np.exp(self._reference.rows(context)))
         return self.base.index_select(0, self.number(context))
 
-    def visited(self, inputs: Tensor, state: NDArray[np.int64], context: NDArray[np.int64]) -> Visited:
-        """What steps share, of inputs [S, D], states [N, T] among them, and contexts [N, T]."""
+    def visited(
+        self,
+        inputs: Tensor,
+        state: NDArray[np.int64],
+        context: NDArray[np.int64],
+        reached: NDArray[np.int64],
+    ) -> Visited:
+        """What steps share, of inputs [S, D], states [N, T] among them, contexts [N, T] and states behind."""
         base, changed = (self.base, None) if self.started is None else self.started
         if base is None:  # only the rows of the contexts that occur
             occurring, place = np.unique(context, return_inverse=True)
             base, context = self.rows(occurring), place.reshape(context.shape)
-        return Visited(inputs, self.number(state), base, changed, self.number(context))
+        numbers = map(self.number, (context, reached))
+        return Visited(inputs, self.number(state), base, changed, *numbers)
 
     def _on_device(self, array: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(array, dtype=self._dtype, device=self.device)
+
+
+def times_of(horizon: int, device: torch.device) -> Tensor:
+    """What the policy reads of each time, [T, 1 + ``TIME_WAVES``]."""
+    left = 1 - torch.arange(horizon, dtype=torch.float64)[:, None] / horizon
+    return ResidualNetwork.encode_time(left.float().to(device))
+
+
+def at_times(visited: Visited, times: Tensor, horizon: int) -> Visited:
+    """The same steps at other times int64 [N, T], in 0 to horizon - 1."""
+    pairs, place = torch.unique(visited.state * horizon + times, return_inverse=True)
+    every = times_of(horizon, times.device)
+    features = visited.inputs[pairs // horizon, : -every.shape[1]]
+    return replace(visited, inputs=torch.cat((features, every[pairs % horizon]), dim=-1), state=place)
 
 
 def precision(least: float) -> torch.dtype:

@@ -30,6 +30,7 @@ class Visited:
         base: float [K, V], probabilities that the policy's residual starts from, by context.
         changed: float [K, V], base (log base - log pi0), or None where base is pi0.
         context: int64 [N, T], which of the K; 0 after the end.
+        reached: int64 [N, T], the automaton's state behind each step, and behind the task's reply to it.
     """
 
     inputs: Tensor
@@ -37,6 +38,7 @@ class Visited:
     base: Tensor
     changed: Tensor | None
     context: Tensor
+    reached: Tensor
 
 
 @dataclass(frozen=True)

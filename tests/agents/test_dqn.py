@@ -24,11 +24,16 @@ def learner_on(task: Any, tmp_path: Path, **changes: Any) -> DQN:
     return DQN(args, training, torch.device("cpu"))
 
 
-def test_backups_over_all_texts_end_at_the_optimum(tmp_path: Path) -> None:
-    """The texts weigh alike, as no policy writes them."""
+@pytest.mark.parametrize("cut", [0.0, 0.5])
+def test_backups_over_all_texts_end_at_the_optimum(cut: float, tmp_path: Path) -> None:
+    """The texts weigh alike, as no policy writes them; cut short they tell the same."""
     task = tiny_task()
-    learner = learner_on(task, tmp_path, updates=600)
-    learner.replay.add(weighted_texts(learner.policy)[0])  # type: ignore[arg-type]
+    learner = learner_on(task, tmp_path, updates=600, cut=cut)
+    texts = weighted_texts(learner.policy)[0]  # type: ignore[arg-type]
+    learner.replay.add(texts)
+    learner.hindsight.learn(texts)
+    shorter = learner.hindsight.cut(texts, np.random.default_rng(0))
+    assert bool((shorter.mask.sum(1) < texts.mask.sum(1)).any()) == (cut > 0)
     before = float(exact_objective(learner.policy, task).detach())
     loss = learner.update(0.02)
     best = float(solution_of(task).value) / task.kl_coef

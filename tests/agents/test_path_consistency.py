@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from agents import path_consistency
+from agents.networks.hindsight import Hindsight
 from agents.networks.trajectories import Trajectories
 from agents.path_consistency import PathConsistencyArguments, descend, errors_of
 from tests.agents.tiny import (
@@ -43,9 +44,14 @@ def test_no_text_is_inconsistent_at_the_optimum(steps: int) -> None:
     """Whoever wrote it: the texts are all there are, none weighs more."""
     task = tiny_task()
     policy = optimal_policy(task)
-    texts = policy.softened(weighted_texts(tilted_policy(task))[0])
-    loss = descend(policy, texts, task.kl_coef, steps, 0)
-    assert float(loss) < 1e-9
+    texts = weighted_texts(tilted_policy(task))[0]
+    hindsight = Hindsight(task, 1.0)
+    hindsight.learn(texts)
+    shorter = hindsight.cut(texts, np.random.default_rng(0))
+    assert int(shorter.mask.sum()) < int(texts.mask.sum())
+    for some in (texts, shorter):
+        loss = descend(policy, policy.softened(some), task.kl_coef, steps, 0)
+        assert float(loss) < 1e-9
     tilted = tilted_policy(task)
     assert float(descend(tilted, tilted.softened(texts), task.kl_coef, steps, 0)) > 1e-2
 
