@@ -1,13 +1,15 @@
-"""Bayesian reinforcement learning of an exact environment with a small state: believe, plan, act.
+"""Bayesian reinforcement learning of an exact environment: believe, plan, act.
 
-What is not known is the environment's automaton: where token a leads from state q, and what it pays. The
-prior is independent in each q and a, and conjugate:
+What is not known is the environment's automaton: where token a leads from state q, and what it pays. Where
+luck has a part in it the prior is independent in each q and a, and conjugate:
 
     P(. | q, a) ~ Dirichlet    over the states and the end of the episode, ``concentration`` in all
     R(q, a)     ~ Normal       of mean 0; apart for the last step, where the horizon is paid, too
 
-After each batch of episodes the posterior is exact (the variance of a reward is taken as known). The policy
-is pi* of a model, by the soft dynamic programme on (context, state, time):
+Where it has none, what was seen once is known, and tokens share their prior: see
+``agents.networks.certain_belief``. The posterior follows after each batch of episodes (the variance of a
+reward is taken as known). The policy is pi* of a model, by the soft dynamic programme on (context, state,
+time):
 
     X_t(q, a) = R(q, a) + sum_q' P(q'|q, a) V_t+1(c', q')
     V_t(c, q) = beta log sum_a pi0(a|c) exp(X_t(q, a) / beta)
@@ -20,14 +22,16 @@ never tried is all the exploration that there is; or the posterior mean (``--act
 Haarnoja et al. 2017 (arXiv 1702.08165).
 
 Fixed point: pi*, as the posterior of all that pi* visits concentrates on the truth. What remains is
-shrinkage: tokens that were never tried are believed to pay 0 and to lead anywhere.
+shrinkage: a token that was never tried in a state is believed to do there what others do.
 
-Left out: priors that share between tokens or states, without which a vocabulary is learnt word by word; the
-Bayes-optimal policy, which plans what it will learn; an initial policy, as it begins with what it believes.
+Left out: the Bayes-optimal policy, which plans what it will learn; states that are alike, as those of another
+prompt are, without which nothing is known of a prompt that was never played (such tasks are refused); an
+initial policy, as it begins with what it believes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,28 +39,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.arguments import Arguments, Defaults, parse
-from agents.exploration import Explore, exploring, normalised, strength_at
+from agents.exploration import Explore, exploring, strength_at
+from agents.networks.certain_belief import CertainBelief, CertainModel
 from agents.networks.lanes import StateEpisodes, write_episodes
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Engine, Evaluation
-from klrl_envs.networks.table import Table
+from klrl_envs.networks.state_table import StateTable, table_shape
 
 FloatArray = NDArray[np.float64]
 
 LARGEST_BELIEF = 1 << 24
 """States times tokens times states of which a distribution is kept."""
-WITH_LUCK = 1.0
-"""The concentration where what follows a token is drawn."""
-CERTAIN = 0.1
-"""The same where it is not: once seen it is believed."""
+POSTERIORS = 128
+"""Of a training, at most, where nothing else is said."""
+NOISE = {True: 0.5, False: 0.01}
+"""Of rewards, with luck and without, nats."""
 
 
 @dataclass
 class BayesianArguments(Arguments):
     """The Bayesian loop. Exploration that is None depends on the model that is acted on: see ``DEFAULTS``."""
 
-    lanes: int = 32
-    """episodes between two posteriors"""
+    lanes: int | None = None
+    """episodes between two posteriors; None for 32, or so many that 128 posteriors fill the budget"""
     act: str = "thompson"
     """the model that is acted on: thompson for a draw from the posterior, or mean"""
     explore: str = "reference"
@@ -65,12 +70,12 @@ class BayesianArguments(Arguments):
     """its strength at first: a share, or nats for ucb"""
     exploration_end: float | None = None
     """the same at the end"""
-    concentration: float | None = None
-    """of the Dirichlet prior, in visits; None for .1 where no step is drawn, else 1"""
+    concentration: float = 1.0
+    """of the Dirichlet prior, in visits; of tasks with luck alone"""
     prior: float = 5.0
     """standard deviation of a reward before it is seen, nats"""
-    noise: float = 0.5
-    """standard deviation of a reward around its mean, nats; at least that which the task declares"""
+    noise: float | None = None
+    """that of a reward around its mean, nats, at least the task's own; None for .5 with luck, else .01"""
 
 
 DEFAULTS: Defaults = {
@@ -91,29 +96,30 @@ class Model:
     chances: FloatArray
     rewards: FloatArray
 
+    def worth(self, values: FloatArray | None) -> FloatArray:
+        """What tokens are worth [Q, V], of values [V, Q + 1] of what follows; None in the last step."""
+        if values is None:
+            return self.rewards[1]
+        return self.rewards[0] + np.einsum("qak,ak->qa", self.chances, values)
+
 
 class Belief:
-    """The posterior over models.
+    """The posterior over models of tasks with luck.
 
     Args:
-        task: an exact task, of which sizes alone are read, and whether luck is in it.
+        task: an exact task, of which sizes alone are read.
         concentration, prior, noise: see ``BayesianArguments``.
 
     Attributes:
         counts: float64 [Q, V, Q + 1], how often a token led where.
-        visits, paid: float64 [2, Q, V], how often a token was written, and what it paid in all.
+        told, paid: float64 [2, Q, V], how often a token was written, and what it paid in all.
 
     Raises:
-        ValueError: a task of too many states, or that a bigram does not describe.
+        ValueError: a task of too many states.
     """
 
     def __init__(
-        self,
-        task: AutomatonTask,
-        *,
-        concentration: float | None = None,
-        prior: float = 5.0,
-        noise: float = 0.5,
+        self, task: AutomatonTask, *, concentration: float = 1.0, prior: float = 5.0, noise: float = 0.5
     ) -> None:
         states, tokens = task.automaton.states, task.vocab_size
         if states * tokens * (states + 1) > LARGEST_BELIEF:
@@ -121,23 +127,18 @@ class Belief:
                 f"bayesian_policy needs an environment of few states: {states} states times {tokens} tokens "
                 f"times {states} are more than {LARGEST_BELIEF}"
             )
-        if task.replies is not None or task.reference.arc_tokens.size != tokens:
-            raise ValueError(
-                "bayesian_policy needs an environment that never writes itself, and a bigram or the uniform "
-                f"reference, and {task.id} is none"
-            )
-        if task.automaton.context_reward is not None:
-            raise ValueError(
-                f"bayesian_policy needs rewards of state and token, and {task.id} pays by context, too"
-            )
-        certain = CERTAIN if task.automaton.deterministic else WITH_LUCK
-        self._concentration = certain if concentration is None else concentration
+        self._concentration = concentration
         self._prior_variance = (prior * task.kl_coef) ** 2
         self._noise_variance = max(noise * task.kl_coef, task.reward_noise) ** 2
         self._horizon = task.horizon
         self.counts = np.zeros((states, tokens, states + 1))
-        self.visits = np.zeros((2, states, tokens))
+        self.told = np.zeros((2, states, tokens))
         self.paid = np.zeros((2, states, tokens))
+
+    @property
+    def visits(self) -> FloatArray:
+        """How often a token was written [Q, V]."""
+        return self.told.sum(axis=0)
 
     def learn(self, written: StateEpisodes) -> None:
         """Count what episodes show."""
@@ -146,11 +147,11 @@ class Belief:
         goes_on[:, :-1] = mask[:, 1:]
         last = np.broadcast_to(np.arange(mask.shape[1]) == self._horizon - 1, mask.shape)
         place = (last[mask].astype(np.int64), written.state[mask], written.actions[mask])
-        np.add.at(self.visits, place, 1.0)
+        np.add.at(self.told, place, 1.0)
         np.add.at(self.paid, place, written.rewards[mask])
-        told = mask & ~last  # after the last step nobody knows whether the token ended the episode
+        inner = mask & ~last  # after the last step nobody knows whether the token ended the episode
         after = np.where(goes_on, written.after, states)
-        np.add.at(self.counts, (written.state[told], written.actions[told], after[told]), 1.0)
+        np.add.at(self.counts, (written.state[inner], written.actions[inner], after[inner]), 1.0)
 
     def mean(self) -> Model:
         """The posterior mean."""
@@ -169,29 +170,50 @@ class Belief:
 
     def _rewards(self) -> tuple[FloatArray, FloatArray]:
         """Means and standard deviations [2, Q, V] of the mean rewards."""
-        precision = 1 / self._prior_variance + self.visits / self._noise_variance
+        precision = 1 / self._prior_variance + self.told / self._noise_variance
         return self.paid / self._noise_variance / precision, precision**-0.5
 
 
-def plan(task: AutomatonTask, model: Model) -> FloatArray:
-    """X float64 [T, Q, V], what a token is worth in a state at a time, under pi* of a model."""
-    states, beta = len(model.chances), task.kl_coef
-    probabilities = np.exp(task.reference.rows(np.arange(task.reference.contexts)))
-    worth = np.empty((task.horizon, states, task.vocab_size))
-    values = np.zeros((task.reference.contexts, states + 1))  # the end's stay 0
+def believing(task: AutomatonTask, args: BayesianArguments) -> Belief | CertainBelief:
+    """The prior that fits a task.
+
+    Raises:
+        ValueError: a task that writes itself, that pays by context, or that no bigram describes; or one with
+            luck and too many states.
+    """
+    if task.replies is not None or task.reference.arc_tokens.size != task.vocab_size:
+        raise ValueError(
+            "bayesian_policy needs an environment that never writes itself, and a bigram or the uniform "
+            f"reference, and {task.id} is none"
+        )
+    if task.automaton.context_reward is not None:
+        raise ValueError(
+            f"bayesian_policy needs rewards of state and token, and {task.id} pays by context, too"
+        )
+    luck = not task.automaton.deterministic
+    noise = NOISE[luck] if args.noise is None else args.noise
+    if luck:
+        return Belief(task, concentration=args.concentration, prior=args.prior, noise=noise)
+    return CertainBelief(task, prior=args.prior, noise=noise)
+
+
+def plan(task: AutomatonTask, model: Model | CertainModel) -> NDArray[np.float32]:
+    """X float32 [T, Q, V], what a token is worth in a state at a time, under pi* of a model."""
+    states, beta = task.automaton.states, task.kl_coef
+    probabilities = np.exp(task.reference.rows(np.arange(task.reference.contexts))).astype(np.float32)
+    worth = np.empty(table_shape(task), dtype=np.float32)
+    values: FloatArray | None = None
     for time in reversed(range(task.horizon)):
-        worth[time] = model.rewards[int(time == task.horizon - 1)]
-        if time < task.horizon - 1:
-            worth[time] += np.einsum("qak,ak->qa", model.chances, values[task.reference.arc_contexts])
+        worth[time] = model.worth(None if values is None else values[task.reference.arc_contexts])
         top = worth[time].max(axis=1)
         weights = np.exp((worth[time] - top[:, None]) / beta)
+        values = np.zeros((task.reference.contexts, states + 1))  # the end's stay 0
         values[:, :states] = top + beta * np.log(probabilities @ weights.T)
     return worth
 
 
 def behave(
-    task: AutomatonTask,
-    worth: FloatArray,
+    table: StateTable,
     visits: FloatArray,
     explore: Explore,
     strength: float,
@@ -199,17 +221,15 @@ def behave(
     state: NDArray[np.int64],
     time: int,
 ) -> FloatArray:
-    """log mu [N, V] in states [N]: the policy of X [T, Q, V], explored by visits [Q, V]."""
-    reference = task.reference.rows(context)
-    rows = normalised(reference + worth[time, state] / task.kl_coef)
-    return explore(rows, reference, visits[state], strength)
+    """log mu [N, V] in states [N]: the policy of a table, explored by visits [Q, V]."""
+    rows = table.state_log_probs(context, state, np.full_like(state, time))
+    return explore(rows, table.task.reference.rows(context), visits[state], strength)
 
 
-def as_table(task: AutomatonTask, worth: FloatArray) -> Table:
+def as_table(task: AutomatonTask, worth: NDArray[np.float32]) -> StateTable:
     """The policy pi0 exp(X / kl_coef) / Z of X [T, Q, V]."""
-    table = Table(task)
-    spread = np.repeat(worth.reshape(-1, task.vocab_size), task.reference.contexts, axis=0)
-    table.values[: len(spread)] = spread
+    table = StateTable(task)
+    table.values = worth
     return table
 
 
@@ -224,15 +244,16 @@ def train(args: BayesianArguments) -> Evaluation:
     explore, chosen = exploring(args.explore), DEFAULTS[args.act]
     first = chosen["exploration"] if args.exploration is None else args.exploration
     last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
-    belief = Belief(task, concentration=args.concentration, prior=args.prior, noise=args.noise)
-    engine, rng = Engine(task, args.lanes), np.random.default_rng(args.seed)
+    belief = believing(task, args)
+    as_table(task, np.zeros(0, dtype=np.float32)).for_evaluation(training.evaluation_task)
+    lanes = args.lanes or max(32, math.ceil(training.budget / task.horizon / POSTERIORS))
+    engine, rng = Engine(task, lanes), np.random.default_rng(args.seed)
     engine.seed_lanes(np.random.default_rng((args.seed, 1)))
     while training.left:
         strength = strength_at(training.progress, first, last)
-        worth = plan(task, belief.draw(rng) if args.act == "thompson" else belief.mean())
-        tried = belief.visits.sum(axis=0)
-
-        written = write_episodes(engine, partial(behave, task, worth, tried, explore, strength), rng)
+        model = belief.draw(rng) if args.act == "thompson" else belief.mean()
+        table, tried = as_table(task, plan(task, model)), belief.visits
+        written = write_episodes(engine, partial(behave, table, tried, explore, strength), rng)
         belief.learn(written)
         training.count(written.steps)
         training.record(written.episodes(training.tokens, task.kl_coef))

@@ -31,6 +31,7 @@ NETWORKS = {
     "q-residual": ("klrl_envs.networks.q_values", "QResidual"),
     "raw-tokens": ("klrl_envs.networks.raw_tokens", "RawTokens"),
     "residual": ("klrl_envs.networks.residual", "ResidualNetwork"),
+    "state-table": ("klrl_envs.networks.state_table", "StateTable"),
     "table": ("klrl_envs.networks.table", "Table"),
     "text-heads": ("klrl_envs.networks.text_heads", "TextHeads"),
     "word-heads": ("klrl_envs.networks.word_heads", "WordHeads"),

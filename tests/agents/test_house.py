@@ -25,6 +25,7 @@ PUBLIC_MODULES = {
     "klrl_envs.networks.q_values",
     "klrl_envs.networks.raw_tokens",
     "klrl_envs.networks.residual",
+    "klrl_envs.networks.state_table",
     "klrl_envs.networks.table",
     "klrl_envs.networks.text_heads",
     "klrl_envs.networks.word_heads",

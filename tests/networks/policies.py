@@ -14,6 +14,7 @@ from klrl_envs.networks.language_model import LanguageModelNetwork
 from klrl_envs.networks.network import Network
 from klrl_envs.networks.q_values import QHeads, QResidual
 from klrl_envs.networks.residual import ResidualNetwork
+from klrl_envs.networks.state_table import StateTable
 from klrl_envs.networks.table import Table
 from klrl_envs.networks.text_heads import TextHeads
 from klrl_envs.networks.word_heads import WordHeads
@@ -23,6 +24,7 @@ GRID = "klrl/GridNavigation-v0"
 KINDS = {
     "residual": GRID,
     "residual elsewhere": "klrl/DiagnosticReference-v0",
+    "state-table": "klrl/Recall-v0",
     "table": GRID,
     "language-model": "klrl/Sentiment-v0",
     "language-model of factors": "klrl/Sentiment-v0",
@@ -64,6 +66,10 @@ def shaken(network: Any) -> Any:
 def network_of_kind(name: str) -> Network:
     """A network of each kind, on its environment in ``KINDS``."""
     task = klrl_envs.evaluation_task(KINDS[name])
+    if name == "state-table":
+        states = StateTable(task)
+        states.values += np.random.default_rng(0).normal(0, 0.5, states.values.shape).astype(np.float32)
+        return states
     if name == "table":
         table = Table(task)
         table.values += np.random.default_rng(0).normal(0, 4, table.values.shape)
