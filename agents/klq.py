@@ -13,9 +13,14 @@ policy the target of Q is the soft lambda-return, held fixed over the batch,
 with gamma = 1 and V = 0 behind the end. There is one loss for policy and critic, no ratio to the policy that
 wrote and nothing to clip; some passes on V alone follow. Source: Brown et al. 2025 (arXiv 2508.17000).
 
+On exact tasks pi0 writes the first tokens of half of a batch, and a batch is learnt from again with its texts
+cut short (``agents.networks.hindsight``): so the policy learns of states that it has come to avoid, and from
+all tokens what last ones are worth. Log-ratios are then the present policy's, whoever wrote.
+
 Fixed point: pi*, for each lambda, as expected deltas are zero where Q is the policy's own soft value, and pi
-is pi0 exp(Q - V) of it. Where luck draws the next state, Q is the mean of what follows: E[V'], as it must be.
-For lambda = 1 the policy's first gradient on a batch is that of -J / kl_coef, whatever V is.
+is pi0 exp(Q - V) of it; at pi* they are zero on whatever text. Where luck draws the next state, Q is the mean
+of what follows: E[V'], as it must be. For lambda = 1 and texts of its own the policy's first gradient on a
+batch is that of -J / kl_coef, whatever V is.
 
 Added: passes on V alone, and an average of the last weights. Left out: any whitening of rewards and any
 clipping, either of which would move the fixed point. Without clipping a second pass over a batch is a risk:
@@ -26,14 +31,16 @@ passes of 7e-3: 69 nats from pi0 after 60,000 tokens; one pass: score .75). So e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
-from agents.checkpoints import Checkpoints, training_parts
+from agents.checkpoints import Checkpoints, Part, training_parts
+from agents.networks.beginnings import begun_by_reference
+from agents.networks.hindsight import Hindsight
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
 from agents.networks.trajectories import Trajectories
@@ -53,6 +60,10 @@ class KLQArguments(NetworkArguments):
     """episodes per step of the optimizers"""
     epochs: int | None = None
     """passes over a batch, with the same targets"""
+    begun: float | None = None
+    """share of a batch of which pi0 writes the first tokens, 1 to horizon - 1; not for language models"""
+    cut_passes: int | None = None
+    """further passes over a batch, its texts cut short as if the horizon had come; 0 on neural tasks"""
     learning_rate: float | None = None
     """Adam's learning rate of the policy at its peak"""
     adam_epsilon: float | None = None
@@ -76,19 +87,19 @@ class KLQArguments(NetworkArguments):
 DEFAULTS: Defaults = {
     "exact": {
         "batch": 32, "group": 1, "minibatch": 32, "epochs": 1, "learning_rate": 7e-3,
-        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-3,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-3, "begun": 0.5, "cut_passes": 3,
     },
     "neural": {
         "batch": 128, "group": 4, "minibatch": 32, "epochs": 2, "learning_rate": 5e-4,
-        "return_lambda": 0.9, "clip_norm": 1.0, "adam_epsilon": 1e-8,
+        "return_lambda": 0.9, "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut_passes": 0,
     },
     "neural-all": {
         "batch": 256, "group": 8, "minibatch": 128, "epochs": 2, "learning_rate": 1e-4,
-        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut_passes": 0,
     },
     "neural-lora": {
         "batch": 256, "group": 8, "minibatch": 128, "epochs": 2, "learning_rate": 1e-3,
-        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8,
+        "return_lambda": 0.95, "clip_norm": 1.0, "adam_epsilon": 1e-8, "begun": 0.0, "cut_passes": 0,
     },
 }  # fmt: skip
 
@@ -148,6 +159,15 @@ def descend(
     return total
 
 
+@torch.no_grad()
+def rescored(policy: PolicyNetwork, trajectories: Trajectories) -> Trajectories:
+    """Episodes of whatever policy with the log-probs of this one."""
+    every = torch.arange(len(trajectories.mask), device=trajectories.mask.device)
+    log_probs, _ = policy.scores(trajectories, every)
+    moved = torch.where(trajectories.mask, log_probs - trajectories.log_probs, 0.0)
+    return replace(trajectories, log_probs=log_probs, log_ratios=trajectories.log_ratios + moved)
+
+
 class KLQ:
     """A policy with its critic, their optimizers, and the update."""
 
@@ -157,6 +177,13 @@ class KLQ:
         batch, group, minibatch = (int(settings[name]) for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
+        if settings["begun"] and args.train != "heads":
+            raise ValueError(
+                f"begun must be 0 with train {args.train}, got {args.begun}: a language model that writes "
+                "has no reference beside it"
+            )
+        if settings["cut_passes"] < 0:
+            raise ValueError(f"cut_passes must be at least 0, got {settings['cut_passes']}")
         self.policy = make_network(self.task, observe=args.observe, trained=trained_by(args)).to(device)
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]
@@ -169,21 +196,33 @@ class KLQ:
         ]
         if sparse:
             self.optimizers.append(torch.optim.SparseAdam(sparse, lr=args.pair_learning_rate))
+        self.hindsight = Hindsight(self.task, float(settings["cut_passes"] > 0))
         self.engine = self.policy.engine(self.task, batch, args.seed)
         self.generator = torch.Generator(device).manual_seed(args.seed)
         self.rng = np.random.default_rng(args.seed)
 
     def write(self) -> Trajectories:
-        """A batch of episodes of the present policy."""
-        group = self.settings["group"]
-        prompts = self.rng.integers(0, len(self.task.prompts.tokens), self.settings["batch"] // group)
-        written = self.policy.write(self.engine, np.repeat(prompts, group), self.generator)
-        return self.policy.softened(written)
+        """A batch of episodes of the present policy, some of which pi0 has begun."""
+        batch, group = self.settings["batch"], self.settings["group"]
+        prompts = self.rng.integers(0, len(self.task.prompts.tokens), batch // group)
+        begun = begun_by_reference(batch, self.settings["begun"], self.task.horizon, self.rng)
+        return self.policy.write(self.engine, np.repeat(prompts, group), self.generator, by_reference=begun)
 
     def update(self, trajectories: Trajectories, progress: float) -> float:
-        """Some passes over a batch of episodes; returns the last loss."""
+        """Learn from a batch, and from its texts cut short; returns the last loss of the batch itself."""
+        trajectories = self.policy.softened(trajectories)
         if progress == 0:
             self.policy.level(trajectories.paid(self.task.kl_coef).sum(dim=1))
+        self.hindsight.learn(trajectories)
+        own = rescored(self.policy, trajectories) if self.settings["begun"] else trajectories
+        loss = self.learn_from(own, progress)
+        for _ in range(self.settings["cut_passes"] if self.hindsight.cuts else 0):
+            shorter = self.policy.softened(self.hindsight.cut(trajectories, self.rng))
+            self.learn_from(rescored(self.policy, shorter), progress)
+        return loss
+
+    def learn_from(self, trajectories: Trajectories, progress: float) -> float:
+        """Some passes over a batch of episodes, which have the policy's scores; returns the last loss."""
         targets = targets_of(self.policy, trajectories, self.task.kl_coef, self.settings["return_lambda"])
         loss = torch.zeros(())
         for part in self.parts(self.settings["epochs"]):
@@ -223,6 +262,7 @@ def learn(args: KLQArguments, training: Training, device: torch.device) -> Polic
     parts = training_parts(
         learner.policy, learner.optimizers, average, learner.generator, learner.rng, learner.engine
     )
+    parts["hindsight"] = Part(learner.hindsight.state, learner.hindsight.restore)
     checkpoints = Checkpoints(args, training, parts, at_risk=learner.engine.lanes * task.horizon)
     while training.left:
         trajectories = learner.write()

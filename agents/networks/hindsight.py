@@ -56,6 +56,11 @@ class Hindsight:
         self._cuts = share > 0 and task.replies is None
         self._reached, self._ended, self._paid = np.zeros((3, states))
 
+    @property
+    def cuts(self) -> bool:
+        """Whether texts are cut where they can be, as far as is known."""
+        return self._cuts
+
     def learn(self, trajectories: Trajectories) -> None:
         """Count the states that texts reached, and what the horizon paid them there."""
         mask, visited = trajectories.mask, trajectories.visited

@@ -12,7 +12,7 @@ from klrl_envs.networks.network import Spec
 from klrl_envs.tasks.automaton_task import AutomatonTask
 from klrl_envs.tasks.base import Task, require_exact
 
-LARGEST_STATE_TABLE = 1 << 26
+LARGEST_STATE_TABLE = 1 << 25
 FLOAT32 = "F32"
 
 

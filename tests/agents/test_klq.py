@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from agents.klq import descend, surplus_of, targets_of
+from agents.klq import KLQ, KLQArguments, descend, rescored, surplus_of, targets_of
+from agents.networks.hindsight import Hindsight
+from agents.run import Training
 from tests.agents.tiny import (
     exact_objective,
     expected_gradient,
@@ -46,6 +50,33 @@ def test_at_the_optimum_every_text_has_the_values_that_it_aims_at(return_lambda:
     values = policy.values(texts, torch.arange(7))
     surplus = surplus_of(texts.paid(task.kl_coef), values, texts.mask, return_lambda)
     assert surplus.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("return_lambda", [0.0, 0.5, 1.0])
+def test_so_have_texts_of_others_and_such_as_are_cut_short(return_lambda: float) -> None:
+    task = tiny_task()
+    policy = optimal_policy(task)
+    texts = weighted_texts(tilted_policy(task))[0]
+    hindsight = Hindsight(task, 1.0)
+    hindsight.learn(texts)
+    shorter = hindsight.cut(texts, np.random.default_rng(0))
+    assert int(shorter.mask.sum()) < int(texts.mask.sum())
+    for some in (texts, shorter):
+        own = rescored(policy, policy.softened(some))
+        assert (own.log_ratios - some.log_ratios).abs().max() > 0.1, "another wrote them"
+        values = policy.values(own, torch.arange(7))
+        assert surplus_of(own.paid(task.kl_coef), values, own.mask, return_lambda).abs().max() < 1e-5
+
+
+def test_a_language_model_is_not_begun_and_a_neural_text_not_cut(tmp_path: Path) -> None:
+    args = KLQArguments(env_id="klrl/Sentiment-v0", tokens=100, begun=0.5, train="all", out=str(tmp_path))
+    training = Training(args, "klq")
+    with pytest.raises(ValueError, match="begun must be 0 with train all"):
+        KLQ(args, training, torch.device("cpu"))
+    for passes, wanted in ((1, "cut must be 0 on Sentiment-v0"), (-1, "cut_passes must be at least 0")):
+        args = KLQArguments(env_id="klrl/Sentiment-v0", tokens=100, cut_passes=passes, out=str(tmp_path))
+        with pytest.raises(ValueError, match=wanted):
+            KLQ(args, training, torch.device("cpu"))
 
 
 def test_surplus_is_the_whole_return_at_lambda_one_and_one_step_at_zero() -> None:

@@ -131,6 +131,7 @@ def test_none_is_cut_where_a_step_pays_or_the_task_writes() -> None:
         hindsight = Hindsight(task, float(task is not whole))
         texts = written(task, 32)
         hindsight.learn(texts)
+        assert not hindsight.cuts
         assert torch.equal(hindsight.cut(texts, np.random.default_rng(0)).mask, texts.mask)
 
 
