@@ -39,7 +39,7 @@ Exact: a bigram times an automaton over the class of the first word and whether 
 
 pi* begins with every class, with 42 % of its texts in the likeliest. A class has to be found by its own
 hits, one text of pi0 in some twenty that begin with it; a policy that knows one by then begins with no
-other, and finds no other. The best policy that keeps to one class scores .853.
+other, and learns of no other from its own texts. The best policy that keeps to one class scores .853.
 
 ## References
 Classes: k-means on word vectors, each with its most typical words in the card of ``words.lexicon``;
