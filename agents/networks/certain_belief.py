@@ -3,15 +3,15 @@
 Of a deterministic automaton of Q states and V tokens is not known where token a leads from state q, and what
 is paid. The prior shares between tokens, as a vocabulary would else be learnt word by word in each state:
 
-    where a leads from q    as one of the tokens whose successor of q is known, each as likely; or nowhere, to
-                            q itself, which counts as one of them
-    S(q, a), of a step      Normal of mean 0; its variance is that of the steps that are known, one of the
-                            variance ``prior``^2 among them
-    E(q), of the end token  Normal of mean 0 and variance ``prior``^2, by the state in which it is written
-    H(q), of the horizon    the same, by the state that is reached
+    a token in q            does what one of the tokens does that are known in q, each as likely: leads where
+                            that one leads, and pays what it pays; or, as likely as one of them, leads to q
+                            itself and pays nothing
+    E(q), of the end token  Normal of mean 0 and deviation ``prior``, by the state in which it is written
+    H(q), of the horizon    the same, by the state that is reached; it is paid on top of the last step
 
-Shares and variance are found from what is seen (empirical Bayes, Robbins 1956). Given them the posterior is
-exact, but that S of a last step is taken to be what is believed of it without that step.
+The first is an urn (Blackwell and MacQueen 1973), but for unknown tokens of a draw, which are drawn apart.
+What is known is so but for what noise leaves open; of a last step, H is what is paid beyond what is believed
+of the step itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CertainModel:
     Attributes:
         after: int64 [Q, V], where a token leads; Q is the end of the episode, -1 what is not known.
         shares: float64 [Q, Q + 1], where what is not known leads.
-        steps: float64 [Q, V], what a token pays.
+        steps: float64 [Q, V], what a token pays, of what is not known the mean.
         horizon: float64 [Q + 1], what the horizon pays on top in the state that is reached; the end's is 0.
     """
 
@@ -63,7 +63,7 @@ class CertainBelief:
 
     Args:
         task: an exact task, of which sizes, the end token and the noise are read.
-        prior: standard deviation of a reward before anything is seen, nats.
+        prior: standard deviation of a reward that is like no other, nats.
         noise: of a reward around its mean, nats, at least.
 
     Attributes:
@@ -113,39 +113,38 @@ class CertainBelief:
 
     def mean(self) -> CertainModel:
         """The posterior mean."""
-        return CertainModel(self.after, self._shares(), self._steps()[0], self._ends()[0])
+        seen, unpaid = self._seen()
+        steps, _ = self._steps()
+        counts = 1 + seen.sum(axis=1, keepdims=True)
+        paid = np.where(seen, steps, 0.0).sum(axis=1, keepdims=True) / counts
+        shares = np.eye(len(seen), len(seen) + 1)
+        np.add.at(shares, (seen.nonzero()[0], self.after[seen]), 1.0)
+        return CertainModel(self.after, shares / counts, np.where(unpaid, paid, steps), self._ends()[0])
 
     def draw(self, rng: np.random.Generator) -> CertainModel:
-        """A model drawn from the posterior."""
-        after, shares = self.after.copy(), self._shares()
-        for state, row in enumerate(after):
-            unknown = np.flatnonzero(row == UNKNOWN)
-            row[unknown] = rng.choice(shares.shape[1], len(unknown), p=shares[state])
-        steps, horizon = (rng.normal(*normal) for normal in (self._steps(), self._ends()))
-        return CertainModel(after, shares, steps, horizon)
+        """A model drawn from the posterior, in which all is known."""
+        after, steps = self.after.copy(), rng.normal(*self._steps())
+        for state, (seen, unpaid) in enumerate(zip(*self._seen(), strict=True)):
+            others = np.flatnonzero(seen)
+            like = rng.integers(len(others) + 1, size=len(seen))
+            leads = np.append(after[state, others], state)[like]
+            after[state] = np.where(after[state] == UNKNOWN, leads, after[state])
+            steps[state] = np.where(unpaid, np.append(steps[state, others], 0.0)[like], steps[state])
+        nowhere = np.zeros((len(after), len(after) + 1))
+        return CertainModel(after, nowhere, steps, rng.normal(*self._ends()))
 
-    def _shares(self) -> FloatArray:
-        """Where tokens that are not known lead [Q, Q + 1]; what ends a text by itself is none of them."""
-        states = len(self.after)
-        known = self.after != UNKNOWN
+    def _seen(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """The tokens [Q, V] that others are like, and those of which nobody knows what they pay by
+        themselves; what ends a text by itself is neither.
+        """
+        seen, unpaid = self._counted > 0, self._counted == 0
         if self._end_token is not None:
-            known[:, self._end_token] = False
-        rows, _ = known.nonzero()
-        pairs = rows * (states + 1) + self.after[known]
-        counts = np.bincount(pairs, minlength=states * (states + 1)).reshape(states, states + 1).astype(float)
-        counts[np.arange(states), np.arange(states)] += 1
-        return counts / counts.sum(axis=1, keepdims=True)
+            seen[:, self._end_token] = unpaid[:, self._end_token] = False
+        return seen, unpaid
 
     def _steps(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation [Q, V] of what steps pay."""
-        seen = self._counted > 0
-        if self._end_token is not None:
-            seen[:, self._end_token] = False
-        found = (self._paid[seen] / self._counted[seen]) ** 2
-        variance = np.full_like(self._paid, (self._prior_variance + found.sum()) / (1 + found.size))
-        if self._end_token is not None:
-            variance[:, self._end_token] = self._prior_variance
-        return normal(variance, self._noise_variance, self._counted, self._paid)
+        """Mean and standard deviation [Q, V] of what steps pay, each by itself."""
+        return normal(self._prior_variance, self._noise_variance, self._counted, self._paid)
 
     def _ends(self) -> tuple[FloatArray, FloatArray]:
         """The same [Q + 1] of what the horizon pays."""
@@ -156,7 +155,7 @@ class CertainBelief:
 
 
 def normal(
-    variance: FloatArray | float, noise: float, counts: FloatArray, sums: FloatArray
+    variance: float, noise: float, counts: FloatArray, sums: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of Normals of mean 0, of so many observations with a variance ``noise``."""
     precision = 1 / variance + counts / noise

@@ -157,30 +157,30 @@ def test_without_luck_the_belief_comes_to_the_truth_and_to_the_optimum(name: str
 
 
 def test_a_token_that_was_never_tried_is_taken_for_one_of_the_others() -> None:
-    """Six tokens: 1 and 2 lead on from state 0, 3 leads nowhere, 4 and 5 are unknown, 0 ends."""
-    automaton = RewardAutomaton(np.array([[0, 1, 1, 0, 0, 1], [1] * 6]), final_reward=np.array([0.0, 1.0]))
+    """Six tokens: 1 and 2 lead on from state 0, and 2 pays; 3 leads nowhere, 4 and 5 are unknown, 0 ends."""
+    reward = np.zeros((2, 6))
+    reward[0, 2] = 0.75
+    automaton = RewardAutomaton(
+        np.array([[0, 1, 1, 0, 0, 1], [1] * 6]), reward=reward, final_reward=np.array([0.0, 1.0])
+    )
     reference = klrl_envs.BigramReference(np.log(np.full(6, 1 / 6)), np.log(np.full((6, 6), 1 / 6)))
     env = klrl_envs.exact_task(reference, automaton, horizon=3, kl_coef=0.5, end_token=0)
     task = env.unwrapped.task  # pyright: ignore[reportAttributeAccessIssue]
     belief = CertainBelief(task, prior=5.0, noise=0.01)
     written = played(task, 64)
     few = ~np.isin(written.actions, [4, 5]).any(axis=1)
-    belief.learn(
-        StateEpisodes(
-            **{
-                item.name: getattr(written, item.name)[few]
-                for item in fields(StateEpisodes)
-                if item.name != "texts"
-            },
-            texts=[],
-        )
-    )
+    columns = {item.name: getattr(written, item.name) for item in fields(written) if item.name != "texts"}
+    belief.learn(StateEpisodes(**{name: column[few] for name, column in columns.items()}, texts=[]))
     mean = belief.mean()
     assert (mean.after[0] == [2, 1, 1, 0, UNKNOWN, UNKNOWN]).all()
     np.testing.assert_allclose(mean.shares[0], [0.5, 0.5, 0.0], err_msg="two lead on, one and the prior stay")
-    assert mean.steps[0, 4] == 0 and abs(mean.steps[1, 0] - 1) < 0.01
-    drawn = np.array([belief.draw(np.random.default_rng(seed)).after[0, 4] for seed in range(400)])
-    assert abs((drawn == 1).mean() - 0.5) < 0.1 and set(drawn.tolist()) == {0, 1}
+    np.testing.assert_allclose(mean.steps[0, 1:], [0, 0.75, 0, 0.75 / 4, 0.75 / 4], atol=1e-3)
+    assert mean.steps[1, 0] == pytest.approx(1, abs=0.01), "what an end pays is its own"
+    draws = [belief.draw(np.random.default_rng(seed)) for seed in range(800)]
+    likes = np.array([(draw.after[0, 4], draw.steps[0, 4] > 0.5) for draw in draws])
+    for kind, share in (((1, 0), 0.25), ((1, 1), 0.25), ((0, 0), 0.5)):
+        assert (likes == kind).all(axis=1).mean() == pytest.approx(share, abs=0.06)
+    assert np.std([draw.steps[0, 2] for draw in draws]) < 0.01
     values = np.arange(18.0).reshape(6, 3)
     worth = mean.worth(values) - mean.steps
     assert worth[0, 1] == values[1, 1] and worth[0, 3] == values[3, 0] and worth[1, 0] == values[0, 2]
