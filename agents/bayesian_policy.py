@@ -51,7 +51,9 @@ FloatArray = NDArray[np.float64]
 LARGEST_BELIEF = 1 << 24
 """States times tokens times states of which a distribution is kept."""
 POSTERIORS = 128
-"""Of a training, at most, where nothing else is said."""
+"""Of a training whose texts are full, where nothing else is said."""
+LEAST = -60.0
+"""Nats: the least log-probability with which float32 does."""
 NOISE = {True: 0.5, False: 0.01}
 """Of rewards, with luck and without, nats."""
 
@@ -61,7 +63,7 @@ class BayesianArguments(Arguments):
     """The Bayesian loop. Exploration that is None depends on the model that is acted on: see ``DEFAULTS``."""
 
     lanes: int | None = None
-    """episodes between two posteriors; None for 32, or so many that 128 posteriors fill the budget"""
+    """episodes between two posteriors; None for 32, or so many that 128 fill the budget with full texts"""
     act: str = "thompson"
     """the model that is acted on: thompson for a draw from the posterior, or mean"""
     explore: str = "reference"
@@ -174,13 +176,8 @@ class Belief:
         return self.paid / self._noise_variance / precision, precision**-0.5
 
 
-def believing(task: AutomatonTask, args: BayesianArguments) -> Belief | CertainBelief:
-    """The prior that fits a task.
-
-    Raises:
-        ValueError: a task that writes itself, that pays by context, or that no bigram describes; or one with
-            luck and too many states.
-    """
+def check_fits(task: AutomatonTask) -> None:
+    """ValueError for a task that writes itself, that pays by context, or that no bigram describes."""
     if task.replies is not None or task.reference.arc_tokens.size != task.vocab_size:
         raise ValueError(
             "bayesian_policy needs an environment that never writes itself, and a bigram or the uniform "
@@ -190,6 +187,10 @@ def believing(task: AutomatonTask, args: BayesianArguments) -> Belief | CertainB
         raise ValueError(
             f"bayesian_policy needs rewards of state and token, and {task.id} pays by context, too"
         )
+
+
+def believing(task: AutomatonTask, args: BayesianArguments) -> Belief | CertainBelief:
+    """The prior that fits a task; ValueError for too many states."""
     luck = not task.automaton.deterministic
     noise = NOISE[luck] if args.noise is None else args.noise
     if luck:
@@ -200,13 +201,15 @@ def believing(task: AutomatonTask, args: BayesianArguments) -> Belief | CertainB
 def plan(task: AutomatonTask, model: Model | CertainModel) -> NDArray[np.float32]:
     """X float32 [T, Q, V], what a token is worth in a state at a time, under pi* of a model."""
     states, beta = task.automaton.states, task.kl_coef
-    probabilities = np.exp(task.reference.rows(np.arange(task.reference.contexts))).astype(np.float32)
+    # the sum of a row may be as small as its least probability, of which float32 holds none below e^-87
+    precision = np.float32 if task.reference.least > LEAST else np.float64
+    probabilities = np.exp(task.reference.rows(np.arange(task.reference.contexts))).astype(precision)
     worth = np.empty(table_shape(task), dtype=np.float32)
     values: FloatArray | None = None
     for time in reversed(range(task.horizon)):
         worth[time] = model.worth(None if values is None else values[task.reference.arc_contexts])
         top = worth[time].max(axis=1)
-        weights = np.exp((worth[time] - top[:, None]) / beta)
+        weights = np.exp((worth[time] - top[:, None]) / beta, dtype=precision)
         values = np.zeros((task.reference.contexts, states + 1))  # the end's stay 0
         values[:, :states] = top + beta * np.log(probabilities @ weights.T)
     return worth
@@ -244,15 +247,17 @@ def train(args: BayesianArguments) -> Evaluation:
     explore, chosen = exploring(args.explore), DEFAULTS[args.act]
     first = chosen["exploration"] if args.exploration is None else args.exploration
     last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
+    check_fits(task)
+    StateTable(task).for_evaluation(training.evaluation_task)  # refused before anything is written
     belief = believing(task, args)
-    as_table(task, np.zeros(0, dtype=np.float32)).for_evaluation(training.evaluation_task)
-    lanes = args.lanes or max(32, math.ceil(training.budget / task.horizon / POSTERIORS))
+    fitting = max(32, math.ceil(training.budget / task.horizon / POSTERIORS))
+    lanes = fitting if args.lanes is None else args.lanes
     engine, rng = Engine(task, lanes), np.random.default_rng(args.seed)
     engine.seed_lanes(np.random.default_rng((args.seed, 1)))
     while training.left:
         strength = strength_at(training.progress, first, last)
         model = belief.draw(rng) if args.act == "thompson" else belief.mean()
-        table, tried = as_table(task, plan(task, model)), belief.visits
+        table, tried = as_table(task, plan(task, model)), belief.visits.copy()
         written = write_episodes(engine, partial(behave, table, tried, explore, strength), rng)
         belief.learn(written)
         training.count(written.steps)

@@ -26,7 +26,7 @@ from agents.networks.policy import PolicyNetwork, WeightAverage, check_names
 from agents.run import CHECKPOINT, Training
 from klrl_envs import Engine
 
-FORMAT = "klrl-checkpoint-1"
+FORMAT = "klrl-checkpoint-2"
 KIND = "$kind"
 FREE = ("out", "resume", "checkpoint_seconds")
 """Arguments that may differ where a training goes on."""

@@ -81,7 +81,7 @@ class PathConsistencyArguments(NetworkArguments):
 DEFAULTS: Defaults = {
     "exact": {
         "batch": 32, "group": 1, "steps": 8, "replayed": 4, "kept": 16, "learning_rate": 1e-2,
-        "clip_norm": 1.0, "adam_epsilon": 1e-3, "begun": 0.5, "cut": 0.5,
+        "clip_norm": 1.0, "adam_epsilon": 3e-4, "begun": 0.5, "cut": 0.5,
     },
     "neural": {
         "batch": 64, "group": 4, "steps": 8, "replayed": 2, "kept": 8, "learning_rate": 5e-4,

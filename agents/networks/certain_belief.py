@@ -10,8 +10,9 @@ is paid. The prior shares between tokens, as a vocabulary would else be learnt w
     H(q), of the horizon    the same, by the state that is reached; it is paid on top of the last step
 
 The first is an urn (Blackwell and MacQueen 1973), but for unknown tokens of a draw, which are drawn apart.
-What is known is so but for what noise leaves open; of a last step, H is what is paid beyond what is believed
-of the step itself.
+What is known is so but for what noise leaves open. A state that was reached goes on, but where a text was
+seen to end in it before the horizon. H is what last steps paid beyond what is believed of the steps
+themselves: of such as were seen within a text, where there are any.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from klrl_envs import AutomatonTask
 
 FloatArray = NDArray[np.float64]
 UNKNOWN = -1
+LARGEST_BELIEF = 1 << 24
+"""States times states, of which shares are kept."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,15 @@ class CertainModel:
 
     Attributes:
         after: int64 [Q, V], where a token leads; Q is the end of the episode, -1 what is not known.
-        shares: float64 [Q, Q + 1], where what is not known leads.
         steps: float64 [Q, V], what a token pays, of what is not known the mean.
         horizon: float64 [Q + 1], what the horizon pays on top in the state that is reached; the end's is 0.
+        shares: float64 [Q, Q + 1], where what is not known leads; None where all is.
     """
 
     after: NDArray[np.int64]
-    shares: FloatArray
     steps: FloatArray
     horizon: FloatArray
+    shares: FloatArray | None = None
 
     def worth(self, values: FloatArray | None) -> FloatArray:
         """What tokens are worth in each state [Q, V].
@@ -51,11 +54,11 @@ class CertainModel:
             values: [V, Q + 1], of what follows each token in each state; None in the last step.
         """
         if values is None:
-            following, mean = self.horizon[self.after], (self.shares @ self.horizon)[:, None]
-        else:
-            following = values[np.arange(self.after.shape[1]), self.after]
-            mean = (values @ self.shares.T).T
-        return self.steps + np.where(self.after == UNKNOWN, mean, following)
+            values = np.broadcast_to(self.horizon, (self.after.shape[1], len(self.horizon)))
+        worth = self.steps + values[np.arange(self.after.shape[1]), self.after]
+        if self.shares is None:
+            return worth
+        return np.where(self.after == UNKNOWN, self.steps + (values @ self.shares.T).T, worth)
 
 
 class CertainBelief:
@@ -67,90 +70,111 @@ class CertainBelief:
         noise: of a reward around its mean, nats, at least.
 
     Attributes:
-        after: int64 [Q, V], as of ``CertainModel``.
         visits: float64 [Q, V], how often a token was written.
+
+    Raises:
+        ValueError: a task of too many states.
     """
 
     def __init__(self, task: AutomatonTask, *, prior: float, noise: float) -> None:
         states, tokens = task.automaton.states, task.vocab_size
+        if states * states > LARGEST_BELIEF:
+            raise ValueError(
+                f"bayesian_policy needs an environment of few states: {states} times {states} are more than "
+                f"{LARGEST_BELIEF}"
+            )
         self._end_token, self._horizon = task.end_token, task.horizon
         self._prior_variance = (prior * task.kl_coef) ** 2
         self._noise_variance = max(noise * task.kl_coef, task.reward_noise) ** 2
-        self.after = np.full((states, tokens), UNKNOWN)
-        if self._end_token is not None:
-            self.after[:, self._end_token] = states
         self.visits = np.zeros((states, tokens))
-        self._goes_on = np.zeros(states, dtype=bool)
-        self._counted, self._paid = np.zeros((2, states, tokens))
-        self._ran_into, self._horizon_paid = np.zeros((2, states))
+        self._leads = np.full((states, tokens), UNKNOWN)
+        self._over = np.zeros(states, dtype=bool)
+        self._within, self._within_paid, self._last, self._last_paid = np.zeros((4, states, tokens))
+
+    @property
+    def after(self) -> NDArray[np.int64]:
+        """Where tokens lead, as in ``CertainModel``."""
+        known = self._leads != UNKNOWN
+        after = np.where(known & self._over[self._leads], len(self._over), self._leads)
+        if self._end_token is not None:
+            after[:, self._end_token] = len(self._over)
+        return after
 
     def learn(self, written: StateEpisodes) -> None:
         """Take in what episodes show."""
-        mask, states = written.mask, len(self.after)
+        mask = written.mask
+        by_itself = np.zeros_like(mask) if self._end_token is None else written.actions == self._end_token
+        last = mask & ~by_itself & (np.arange(mask.shape[1]) == self._horizon - 1)
+        goes_on = np.pad(mask[:, 1:], ((0, 0), (0, 1)))
         np.add.at(self.visits, (written.state[mask], written.actions[mask]), 1.0)
-        self._goes_on[written.state[mask]] = True
-        follows = np.zeros_like(mask)
-        follows[:, :-1] = mask[:, 1:]
-        full = mask.shape[1] == self._horizon
-        last = np.zeros_like(mask)
-        last[:, -1] = full & mask[:, -1]
-        if self._end_token is not None:
-            last &= written.actions != self._end_token
-        # in the last step the episode ends anyhow; the horizon ended it where a state is known to go on
-        ran = last & self._goes_on[written.after]
-        told = (mask & ~last) | ran
-        place = written.state[told], written.actions[told]
-        self.after[place] = np.where(follows | ran, written.after, states)[told]
-        if self._end_token is not None:
-            self.after[:, self._end_token] = states
-        step = mask & ~last
-        place = written.state[step], written.actions[step]
-        np.add.at(self._counted, place, 1.0)
-        np.add.at(self._paid, place, written.rewards[step])
-        means = self._steps()[0][written.state[ran], written.actions[ran]]
-        np.add.at(self._ran_into, written.after[ran], 1.0)
-        np.add.at(self._horizon_paid, written.after[ran], written.rewards[ran] - means)
+        led = mask & ~by_itself
+        self._leads[written.state[led], written.actions[led]] = written.after[led]
+        self._over[written.after[led & ~last & ~goes_on]] = True
+        for counts, sums, steps in (
+            (self._within, self._within_paid, mask & ~last),
+            (self._last, self._last_paid, last),
+        ):
+            place = written.state[steps], written.actions[steps]
+            np.add.at(counts, place, 1.0)
+            np.add.at(sums, place, written.rewards[steps])
 
     def mean(self) -> CertainModel:
         """The posterior mean."""
-        seen, unpaid = self._seen()
-        steps, _ = self._steps()
-        counts = 1 + seen.sum(axis=1, keepdims=True)
-        paid = np.where(seen, steps, 0.0).sum(axis=1, keepdims=True) / counts
+        after, (seen, unpaid) = self.after, self._seen()
         shares = np.eye(len(seen), len(seen) + 1)
-        np.add.at(shares, (seen.nonzero()[0], self.after[seen]), 1.0)
-        return CertainModel(self.after, shares / counts, np.where(unpaid, paid, steps), self._ends()[0])
+        np.add.at(shares, (seen.nonzero()[0], after[seen]), 1.0)
+        shares /= 1 + seen.sum(axis=1, keepdims=True)
+        return CertainModel(after, self._mean_steps(seen, unpaid), self._ends()[0], shares)
 
     def draw(self, rng: np.random.Generator) -> CertainModel:
         """A model drawn from the posterior, in which all is known."""
-        after, steps = self.after.copy(), rng.normal(*self._steps())
+        after, steps = self.after, rng.normal(*self._steps())
         for state, (seen, unpaid) in enumerate(zip(*self._seen(), strict=True)):
             others = np.flatnonzero(seen)
             like = rng.integers(len(others) + 1, size=len(seen))
             leads = np.append(after[state, others], state)[like]
             after[state] = np.where(after[state] == UNKNOWN, leads, after[state])
             steps[state] = np.where(unpaid, np.append(steps[state, others], 0.0)[like], steps[state])
-        nowhere = np.zeros((len(after), len(after) + 1))
-        return CertainModel(after, nowhere, steps, rng.normal(*self._ends()))
+        return CertainModel(after, steps, rng.normal(*self._ends()))
+
+    def _counted(self) -> tuple[FloatArray, FloatArray]:
+        """How often steps were seen by themselves [Q, V], and what they paid in all: within a text, or where
+        they ended it.
+        """
+        ended = (self._leads != UNKNOWN) & self._over[self._leads]
+        return self._within + ended * self._last, self._within_paid + ended * self._last_paid
 
     def _seen(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """The tokens [Q, V] that others are like, and those of which nobody knows what they pay by
         themselves; what ends a text by itself is neither.
         """
-        seen, unpaid = self._counted > 0, self._counted == 0
+        seen = self._counted()[0] > 0
+        unpaid = ~seen
         if self._end_token is not None:
             seen[:, self._end_token] = unpaid[:, self._end_token] = False
         return seen, unpaid
 
     def _steps(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation [Q, V] of what steps pay, each by itself."""
-        return normal(self._prior_variance, self._noise_variance, self._counted, self._paid)
+        return normal(self._prior_variance, self._noise_variance, *self._counted())
+
+    def _mean_steps(self, seen: NDArray[np.bool_], unpaid: NDArray[np.bool_]) -> FloatArray:
+        """The mean [Q, V] of what steps pay, by those that they are like."""
+        steps = self._steps()[0]
+        alike = np.where(seen, steps, 0.0).sum(axis=1, keepdims=True) / (1 + seen.sum(axis=1, keepdims=True))
+        return np.where(unpaid, alike, steps)
 
     def _ends(self) -> tuple[FloatArray, FloatArray]:
-        """The same [Q + 1] of what the horizon pays."""
-        mean, deviation = normal(
-            self._prior_variance, self._noise_variance, self._ran_into, self._horizon_paid
+        """Mean and standard deviation [Q + 1] of what the horizon pays."""
+        states, (seen, unpaid) = len(self._over), self._seen()
+        ran = (self._last > 0) & ~self._over[self._leads]
+        beyond = self._last_paid - self._last * self._mean_steps(seen, unpaid)
+        within = np.bincount(self._leads[ran & seen], minlength=states) > 0
+        told = ran & (seen | ~within[self._leads])
+        counts, sums = (
+            np.bincount(self._leads[told], weights[told], states) for weights in (self._last, beyond)
         )
+        mean, deviation = normal(self._prior_variance, self._noise_variance, counts, sums)
         return np.append(mean, 0.0), np.append(deviation, 0.0)
 
 

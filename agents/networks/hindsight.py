@@ -6,8 +6,8 @@ reached, and known once a text has run into the horizon in that state: such a te
 last tokens are worth, of which each text shows one, is learnt so from all tokens of all texts.
 
 A text is cut the rather where it has come to a state that is seldom reached, as most of what happens, happens
-rarely. That changes no fixed point where the next state follows from the token; where luck has a part in it
-all places are as likely.
+rarely. That changes no fixed point, as the next state follows from the token. Where luck has a part in it
+none is cut: what a text went on to would tell of its luck.
 
 Sources: values of every horizon from the same steps, De Asis et al. 2019 (arXiv 1909.03906); learning from
 a text what it was not written for, Andrychowicz et al. 2017 (arXiv 1707.01495).
@@ -34,8 +34,9 @@ OF_STEPS = ("rewards", "log_ratios", "log_probs", "kl", "base")
 class Hindsight:
     """What the horizon was seen to pay in each state, and texts that are cut short by it.
 
-    None is cut where a step before the last was seen to pay, as the reward of the last one would then be that
-    of the step, too; nor where the task writes itself, or the policy does not read the time beside the state.
+    None is cut any more where a step before the last was seen to pay, or the horizon to pay differently in a
+    state, as the reward of a last step would then be that of the step, too; none at all where luck has a part
+    in the next state, the task writes itself, or the policy does not read the time beside the state.
 
     Args:
         task: what is played.
@@ -52,8 +53,9 @@ class Hindsight:
             raise ValueError(f"cut must be 0 on {task.id}, got {share}: it is for exact tasks alone")
         states = 0 if task.exact is None else task.exact.automaton.states
         self._share, self._horizon, self._end_token = share, task.horizon, task.end_token
-        self._rarest = not task.random_beside_tokens
-        self._cuts = share > 0 and task.replies is None
+        self._noisy = task.reward_noise > 0
+        sure = task.exact is not None and task.exact.automaton.deterministic and task.replies is None
+        self._cuts = share > 0 and sure
         self._reached, self._ended, self._paid = np.zeros((3, states))
 
     @property
@@ -74,8 +76,11 @@ class Hindsight:
             if self._end_token is not None:  # what that pays may be another thing
                 whole = whole & (trajectories.actions[:, -1] != self._end_token)
             states = visited.reached[whole, -1].cpu().numpy()
+            paid = trajectories.rewards[whole, -1].cpu().numpy()
             np.add.at(self._ended, states, 1.0)
-            np.add.at(self._paid, states, trajectories.rewards[whole, -1].cpu().numpy())
+            np.add.at(self._paid, states, paid)
+            mean = self._paid[states] / self._ended[states]
+            self._cuts &= self._noisy or bool(np.allclose(mean, paid, rtol=1e-4, atol=1e-6))
 
     def cut(self, trajectories: Trajectories, rng: np.random.Generator) -> Trajectories:
         """The same texts, some of which are cut behind a token that is drawn, and are so much later."""
@@ -102,9 +107,7 @@ class Hindsight:
         known = inside & (self._ended[reached] > 0) & (rng.random((len(inside), 1)) < self._share)
         rows = np.flatnonzero(known.any(axis=1))
         # the largest of Gumbel variables above their logits is a draw from the softmax
-        logits = rng.gumbel(size=known.shape)
-        if self._rarest:
-            logits -= np.log(self._reached[reached].clip(min=1.0))
+        logits = rng.gumbel(size=known.shape) - np.log(self._reached[reached].clip(min=1.0))
         return rows, np.where(known, logits, -np.inf)[rows].argmax(axis=1)
 
     def state(self) -> dict[str, Any]:

@@ -210,6 +210,19 @@ OF_TABLES = (
         TABLES,
     ),
     Search("sarsa", (*WALKS, "--no-expected", "--exploration-end 0.1", "--learning-rate-decay 0.5"), TABLES),
-    Search("bayesian_policy", (*WALKS, "--act mean", "--prior 1", "--noise 0.1"), TABLES),
+    Search(
+        "bayesian_policy",
+        (
+            "",
+            "--lanes 8",
+            "--prior 1",
+            "--noise 0.1",
+            "--act mean",
+            "--act mean --explore uniform",
+            "--act mean --explore boltzmann",
+            "--explore ucb --exploration 1",
+        ),
+        TABLES,
+    ),
 )
 SEARCHES: dict[str, Search] = {each.agent: each for each in (*OF_TEXTS, *OF_TABLES)}

@@ -118,9 +118,7 @@ def certain_truth(task: AutomatonTask) -> CertainModel:
         ends[:, task.end_token] = True
     steps = automaton.reward + np.where(ends, automaton.final_reward[automaton.transition], 0.0)
     after = np.where(ends, states, automaton.transition)
-    return CertainModel(
-        after, np.zeros((states, states + 1)), steps, np.append(automaton.horizon_reward, 0.0)
-    )
+    return CertainModel(after, steps, np.append(automaton.horizon_reward, 0.0))
 
 
 def small_tasks() -> dict[str, AutomatonTask]:
@@ -131,29 +129,58 @@ def small_tasks() -> dict[str, AutomatonTask]:
     apart = RewardAutomaton(known.transition, final_reward=final + 1, horizon_reward=final)
     on_the_way = RewardAutomaton(known.transition, final_reward=final, reward=steps)
     return {
+        "short": tiny_task(),
         "at the end": replace(tiny_task(), horizon=4),
         "apart": replace(tiny_task(), automaton=apart, horizon=4),
         "on the way": replace(tiny_task(), automaton=on_the_way, horizon=4),
     }
 
 
-@pytest.mark.parametrize("name", ["at the end", "apart", "on the way"])
-def test_without_luck_the_belief_comes_to_the_truth_and_to_the_optimum(name: str) -> None:
+@pytest.mark.parametrize("lanes", [4, 512])
+@pytest.mark.parametrize("name", ["short", "at the end", "apart", "on the way"])
+def test_without_luck_the_belief_comes_to_the_truth_and_to_the_optimum(name: str, lanes: int) -> None:
+    """In batches large or small; of "short" the last state is reached by last tokens alone."""
     task = small_tasks()[name]
     exact = certain_truth(task)
     found = evaluate_exactly(as_table(task, plan(task, exact)), env_of(task))
     assert found.score == pytest.approx(1.0, abs=1e-6)
     belief = CertainBelief(task, prior=5.0, noise=0.01)
-    for seed in range(4):  # whether a state goes on is known from earlier texts
-        belief.learn(played(task, 512, seed))
+    for seed in range(2048 // lanes):
+        belief.learn(played(task, lanes, seed))
     for model in (belief.mean(), belief.draw(np.random.default_rng(0))):
-        known = model.after != UNKNOWN
-        assert known[:2].all()
-        np.testing.assert_array_equal(model.after[known], exact.after[known])
-        np.testing.assert_allclose(model.steps[:2], exact.steps[:2], atol=0.02)
-        np.testing.assert_allclose(model.horizon, exact.horizon, atol=0.02)
+        visited = belief.visits > 0
+        np.testing.assert_array_equal(model.after[visited], exact.after[visited])
+        assert visited[:2].all()
+        reached = np.unique(exact.after[visited])
+        np.testing.assert_allclose(model.horizon[reached], exact.horizon[reached], atol=0.02)
         found = evaluate_exactly(as_table(task, plan(task, model)), env_of(task))
         assert found.score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_state_in_which_a_text_ended_is_the_end_from_then_on() -> None:
+    """Reached by a last token it was taken for one that goes on."""
+    automaton = RewardAutomaton(
+        np.array([[0, 1], [1, 1]]), final_reward=np.array([0.0, 1.0]), absorbing=np.array([False, True])
+    )
+    reference = klrl_envs.BigramReference(np.log([0.5, 0.5]), np.log(np.full((2, 2), 0.5)))
+    env = klrl_envs.exact_task(reference, automaton, horizon=3, kl_coef=0.5)
+    task = env.unwrapped.task  # pyright: ignore[reportAttributeAccessIssue]
+    written = played(task, 64)
+    late = (written.mask.sum(axis=1) == 3) & (written.actions[:, -1] == 1)
+    belief = CertainBelief(task, prior=5.0, noise=0.01)
+    belief.learn(some_of(written, late))
+    assert belief.after[0, 1] == 1 and belief.mean().horizon[1] == pytest.approx(1.0, abs=0.01)
+    belief.learn(written)
+    mean = belief.mean()
+    assert mean.after[0, 1] == 2 and mean.steps[0, 1] == pytest.approx(1.0, abs=0.01) and mean.horizon[1] == 0
+    found = evaluate_exactly(as_table(task, plan(task, mean)), env_of(task))
+    assert found.score == pytest.approx(1.0, abs=1e-3)
+
+
+def some_of(written: StateEpisodes, chosen: np.ndarray) -> StateEpisodes:
+    """Some of the episodes."""
+    columns = {item.name: getattr(written, item.name) for item in fields(written) if item.name != "texts"}
+    return StateEpisodes(**{name: column[chosen] for name, column in columns.items()}, texts=[])
 
 
 def test_a_token_that_was_never_tried_is_taken_for_one_of_the_others() -> None:
@@ -168,11 +195,11 @@ def test_a_token_that_was_never_tried_is_taken_for_one_of_the_others() -> None:
     task = env.unwrapped.task  # pyright: ignore[reportAttributeAccessIssue]
     belief = CertainBelief(task, prior=5.0, noise=0.01)
     written = played(task, 64)
-    few = ~np.isin(written.actions, [4, 5]).any(axis=1)
-    columns = {item.name: getattr(written, item.name) for item in fields(written) if item.name != "texts"}
-    belief.learn(StateEpisodes(**{name: column[few] for name, column in columns.items()}, texts=[]))
+    few = np.logical_not(np.isin(written.actions, [4, 5]).any(axis=1))
+    belief.learn(some_of(written, few))
     mean = belief.mean()
     assert (mean.after[0] == [2, 1, 1, 0, UNKNOWN, UNKNOWN]).all()
+    assert mean.shares is not None
     np.testing.assert_allclose(mean.shares[0], [0.5, 0.5, 0.0], err_msg="two lead on, one and the prior stay")
     np.testing.assert_allclose(mean.steps[0, 1:], [0, 0.75, 0, 0.75 / 4, 0.75 / 4], atol=1e-3)
     assert mean.steps[1, 0] == pytest.approx(1, abs=0.01), "what an end pays is its own"
@@ -183,6 +210,7 @@ def test_a_token_that_was_never_tried_is_taken_for_one_of_the_others() -> None:
     assert np.std([draw.steps[0, 2] for draw in draws]) < 0.01
     values = np.arange(18.0).reshape(6, 3)
     worth = mean.worth(values) - mean.steps
+    assert belief.draw(np.random.default_rng(0)).shares is None
     assert worth[0, 1] == values[1, 1] and worth[0, 3] == values[3, 0] and worth[1, 0] == values[0, 2]
     assert worth[0, 4] == pytest.approx(values[4, :2].mean())
 
@@ -216,6 +244,10 @@ def test_what_it_needs_is_said(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ValueError, match=wanted):
             bayesian_policy.train(BayesianArguments(env_id=env_id, tokens=10, out=str(tmp_path)))
+    large = klrl_envs.make_task("GridNavigation-v0", size=70).exact
+    assert large is not None
+    with pytest.raises(ValueError, match="bayesian_policy needs an environment of few states"):
+        CertainBelief(large, prior=5.0, noise=0.01)
     slippery = klrl_envs.make_task("GridNavigation-v0", size=32, slip=0.1).exact
     assert slippery is not None
     with pytest.raises(ValueError, match="bayesian_policy needs an environment of few states"):

@@ -217,7 +217,7 @@ def test_tokens_count_where_a_ledger_begins_part_way(tmp_path: Path, monkeypatch
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     state = {
-        "format": "klrl-checkpoint-1",
+        "format": "klrl-checkpoint-2",
         "big": 1 << 100,
         "tuple": (0.9, None, True),
         "numbered": {0: {"step": torch.tensor(3.0)}, 1: {}},
@@ -234,19 +234,19 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["array"], np.arange(3))
     assert [each.name for each in tmp_path.iterdir()] == [CHECKPOINT]
     one = torch.arange(1000.0)
-    save_state({"format": "klrl-checkpoint-1", "some": [one, one, one.clone()]}, path)
+    save_state({"format": "klrl-checkpoint-2", "some": [one, one, one.clone()]}, path)
     assert path.stat().st_size < 3 * one.nbytes, "what is there twice is written once"
     for found_one in load_state(path)["some"]:
         torch.testing.assert_close(found_one, one)
     save_state({"format": "another"}, path)
-    with pytest.raises(ValueError, match="must have the format 'klrl-checkpoint-1', not 'another'"):
+    with pytest.raises(ValueError, match="must have the format 'klrl-checkpoint-2', not 'another'"):
         load_state(path)
 
 
 def test_what_is_read_does_not_hold_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, held = tmp_path / CHECKPOINT, []
     weights = torch.arange(8.0)
-    save_state({"format": "klrl-checkpoint-1", "tensor": weights, "array": np.arange(8)}, path)
+    save_state({"format": "klrl-checkpoint-2", "tensor": weights, "array": np.arange(8)}, path)
     opened = checkpoints.safe_open
 
     class Watched:
@@ -286,14 +286,14 @@ def test_a_file_is_synced_where_it_can_be_written(tmp_path: Path, monkeypatch: p
         "fsync",
         lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE),
     )
-    save_state({"format": "klrl-checkpoint-1"}, tmp_path / CHECKPOINT)
+    save_state({"format": "klrl-checkpoint-2"}, tmp_path / CHECKPOINT)
     assert modes == [os.O_RDWR]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "no state"])
 def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
-    save_state({"format": "klrl-checkpoint-1", "array": np.arange(100)}, path)
+    save_state({"format": "klrl-checkpoint-2", "array": np.arange(100)}, path)
     whole = path.read_bytes()
     if damage == "no state":
         save_file({}, path, metadata={"state": "{"})

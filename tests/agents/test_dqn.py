@@ -78,6 +78,22 @@ def test_where_luck_leaves_errors_replay_draws_evenly(tmp_path: Path) -> None:
     assert learner_on(noisy, tmp_path, sharpness=1.0).replay.sharpness == 1.0
 
 
+@pytest.mark.parametrize("cut", [0.0, 1.0])
+def test_texts_of_replay_are_cut_short(cut: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = learner_on(klrl_envs.make_task("Recall-v0"), tmp_path, batch=32, updates=2, cut=cut)
+    lengths: list[float] = []
+    losses = learner.losses
+
+    def watched(texts: Any) -> torch.Tensor:
+        lengths.append(float(texts.mask.sum(1).float().mean()))
+        return losses(texts)
+
+    monkeypatch.setattr(learner, "losses", watched)
+    learner.write()
+    learner.update(0.5)
+    assert len(lengths) == 2 and all((each < 16) == (cut > 0) for each in lengths)
+
+
 def test_half_of_a_batch_is_begun_by_pi0(tmp_path: Path) -> None:
     """Of a policy that has left pi0: where pi0 wrote, its log-ratio is zero."""
     learner = learner_on(tiny_task(), tmp_path, batch=64)

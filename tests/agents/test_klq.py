@@ -10,6 +10,7 @@ import torch
 
 from agents.klq import KLQ, KLQArguments, descend, rescored, surplus_of, targets_of
 from agents.networks.hindsight import Hindsight
+from agents.networks.trajectories import Trajectories
 from agents.run import Training
 from tests.agents.tiny import (
     exact_objective,
@@ -66,6 +67,24 @@ def test_so_have_texts_of_others_and_such_as_are_cut_short(return_lambda: float)
         assert (own.log_ratios - some.log_ratios).abs().max() > 0.1, "another wrote them"
         values = policy.values(own, torch.arange(7))
         assert surplus_of(own.paid(task.kl_coef), values, own.mask, return_lambda).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("passes", [0, 3])
+def test_a_batch_is_learnt_from_again_with_its_texts_cut_short(
+    passes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = KLQArguments(env_id="klrl/DiagnosticModes-v0", tokens=100, cut_passes=passes, out=str(tmp_path))
+    learner = KLQ(args, Training(args, "klq"), torch.device("cpu"))
+    lengths: list[float] = []
+    learn_from = learner.learn_from
+
+    def watched(texts: Trajectories, progress: float) -> float:
+        lengths.append(float(texts.mask.sum(1).float().mean()))
+        return learn_from(texts, progress)
+
+    monkeypatch.setattr(learner, "learn_from", watched)
+    learner.update(learner.write(), 0.5)
+    assert len(lengths) == 1 + passes and all(each < lengths[0] for each in lengths[1:])
 
 
 def test_a_language_model_is_not_begun_and_a_neural_text_not_cut(tmp_path: Path) -> None:

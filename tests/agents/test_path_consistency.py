@@ -12,7 +12,8 @@ import torch
 from agents import path_consistency
 from agents.networks.hindsight import Hindsight
 from agents.networks.trajectories import Trajectories
-from agents.path_consistency import PathConsistencyArguments, descend, errors_of
+from agents.path_consistency import PathConsistency, PathConsistencyArguments, descend, errors_of
+from agents.run import Training
 from tests.agents.tiny import (
     expected_gradient,
     gradient_of,
@@ -83,6 +84,27 @@ def only(texts: Trajectories, index: torch.Tensor) -> Trajectories:
     assert texts.visited is not None
     visited = replace(texts.visited, state=texts.visited.state[index], context=texts.visited.context[index])
     return replace(texts, **chosen, visited=visited)
+
+
+@pytest.mark.parametrize("cut", [0.0, 1.0])
+def test_texts_are_cut_short_where_they_are_learnt_from(
+    cut: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = PathConsistencyArguments(
+        env_id="klrl/Recall-v0", tokens=100, cut=cut, replayed=1, out=str(tmp_path)
+    )
+    learner = PathConsistency(args, Training(args, "path_consistency"), torch.device("cpu"))
+    lengths: list[float] = []
+    softened = learner.policy.softened
+
+    def watched(texts: Trajectories) -> Trajectories:
+        lengths.append(float(texts.mask.sum(1).float().mean()))
+        return softened(texts)
+
+    monkeypatch.setattr(learner.policy, "softened", watched)
+    for _ in range(2):
+        learner.update(learner.write(), 0.5)
+    assert len(lengths) == 3 and all((each < 16) == (cut > 0) for each in lengths)
 
 
 def test_luck_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from safetensors.numpy import load, save
 
 import klrl_envs
 from klrl_envs.networks.bounded import MOST_BYTES
+from klrl_envs.networks.state_table import StateTable
 from klrl_envs.networks.tensor_file import write_tensors
 from tests.networks.policies import GRID, KINDS, file_bytes, grid_network, network_of_kind
 
@@ -60,15 +61,28 @@ def test_what_was_saved_is_loaded(name: str, tmp_path: Path) -> None:
     assert again.kl.estimate > 0.01, "it is not the reference"
 
 
-def test_torch_and_onnx_are_not_imported_for_a_table(tmp_path: Path) -> None:
-    klrl_envs.save_policy(network_of_kind("table"), tmp_path / "policy.safetensors")
+@pytest.mark.parametrize("kind", ["table", "state-table"])
+def test_torch_and_onnx_are_not_imported_for_a_table(kind: str, tmp_path: Path) -> None:
+    klrl_envs.save_policy(network_of_kind(kind), tmp_path / "policy.safetensors")
     code = (
         "import sys, klrl_envs\n"
-        f"task = klrl_envs.evaluation_task({GRID!r})\n"
+        f"task = klrl_envs.evaluation_task({KINDS[kind]!r})\n"
         f"klrl_envs.load_policy({str(tmp_path / 'policy.safetensors')!r}, task)\n"
         "assert not {'torch', 'onnx', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_table_of_states_fits_its_own_states_alone() -> None:
+    grid = klrl_envs.evaluation_task(GRID)
+    with pytest.raises(ValueError, match="knows nothing of other states"):
+        StateTable(grid).for_evaluation(klrl_envs.evaluation_task("klrl/Recall-v0"))
+    with pytest.raises(ValueError, match="is too large for Dialogue-v0"):
+        StateTable(klrl_envs.make_task("Dialogue-v0"))
+    table = StateTable(grid)
+    table.values[0, 0, 0] = np.finfo(np.float32).max
+    rows = table.state_log_probs(*np.zeros((3, 1), dtype=np.int64))
+    assert np.isfinite(rows[0, 0]) and not np.isnan(rows).any()
 
 
 def test_a_network_of_another_task_or_that_no_file_names_is_refused(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_what_a_checkpoint_holds_is_learnt_from_alike(
     replay, again = KeptBatches(2, CPU), KeptBatches(2, CPU)
     for _ in range(3):
         replay.add(policy.write(engine, np.zeros(4, dtype=np.int64), generator))
-    save_state({"format": "klrl-checkpoint-1", "replay": replay.state()}, tmp_path / "state")
+    save_state({"format": "klrl-checkpoint-2", "replay": replay.state()}, tmp_path / "state")
     again.restore(load_state(tmp_path / "state")["replay"])
     assert len(again) == len(replay) == 2
     for seed in range(4):
@@ -52,7 +52,7 @@ def test_tables_of_a_task_are_stored_once(tmp_path: Path) -> None:
     engine, generator, replay = policy.engine(task, 2, 0), torch.Generator(), KeptBatches(5, CPU)
     for _ in range(3):
         replay.add(policy.write(engine, np.zeros(2, dtype=np.int64), generator))
-    save_state({"format": "klrl-checkpoint-1", "replay": replay.state()}, tmp_path / "state")
+    save_state({"format": "klrl-checkpoint-2", "replay": replay.state()}, tmp_path / "state")
     contexts = task.exact.reference.contexts if task.exact is not None else 0
     shape = (contexts, task.vocab_size)
     tables = [array for array in load_file(tmp_path / "state").values() if array.shape == shape]
