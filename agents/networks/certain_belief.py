@@ -172,7 +172,8 @@ class CertainBelief:
         within = np.bincount(self._leads[ran & seen], minlength=states) > 0
         told = ran & (seen | ~within[self._leads])
         counts, sums = (
-            np.bincount(self._leads[told], weights[told], states) for weights in (self._last, beyond)
+            np.bincount(self._leads[told], weights[told], states).astype(np.float64)
+            for weights in (self._last, beyond)
         )
         mean, deviation = normal(self._prior_variance, self._noise_variance, counts, sums)
         return np.append(mean, 0.0), np.append(deviation, 0.0)

@@ -40,7 +40,8 @@ class StateTable:
         self, context: NDArray[np.int64], state: NDArray[np.int64], time: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """See ``klrl_envs.policies.StatePolicy``."""
-        logits = self.task.reference.rows(context) + self.values[time, state].astype(np.float64) / self.task.kl_coef
+        nats = self.values[time, state].astype(np.float64) / self.task.kl_coef
+        logits = self.task.reference.rows(context) + nats
         logits -= logits.max(axis=1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
