@@ -66,8 +66,8 @@ board: $(VENV)/demo.stamp ## the whole board, a page an entry and an environment
 SPHINX := $(BIN)/python -m sphinx -W --keep-going -q
 docs: $(VENV)/docs.stamp ## build the documentation and the board into build/docs/html, and check the links within it
 	$(SPHINX) -b html docs build/docs/html
-	$(BIN)/python -m docs.links build/docs/html
 	$(BIN)/python -m leaderboard.build --site build/docs/html/board
+	$(BIN)/python -m docs.links build/docs/html
 
 linkcheck: $(VENV)/docs.stamp ## ask every address that the documentation names whether it is there
 	$(SPHINX) -b linkcheck docs build/docs/linkcheck

@@ -52,8 +52,8 @@ def broken(site: Path) -> Iterator[str]:
 
 
 def missing(anchor: str, page: Page) -> bool:
-    """Whether a page lacks an anchor."""
-    return bool(anchor) and unquote(anchor) not in page.anchors
+    """Whether a page lacks an anchor; what has an equals sign is a state that the page's script reads."""
+    return bool(anchor) and "=" not in anchor and unquote(anchor) not in page.anchors
 
 
 def page_of(path: Path) -> Page:

@@ -14,6 +14,7 @@ def test_broken_links_and_anchors_are_found(tmp_path: Path) -> None:
         '<h1 id="top">t</h1><a href="#top">a</a><a href="deep/">b</a><img src="picture%20one.png?v=1">'
         '<a href="https://example.org/x">c</a><a href="mailto:a@example.org">d</a>'
         '<a href="deep/index.html#gone">e</a><a href="gone.html">f</a><a href="#nowhere">g</a>'
+        '<a href="#first=ppo">h</a>'
     )
     (tmp_path / "deep" / "index.html").write_text('<a href="../index.html#top">a</a>')
     assert list(broken(tmp_path)) == [
