@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from agents.arguments import Arguments, Defaults, parse
 from agents.exploration import Explore, exploring, strength_at
-from agents.networks.certain_belief import CertainBelief, CertainModel
+from agents.networks.certain_belief import CertainBelief, CertainModel, normal
 from agents.networks.lanes import StateEpisodes, write_episodes
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Engine, Evaluation
@@ -172,8 +172,7 @@ class Belief:
 
     def _rewards(self) -> tuple[FloatArray, FloatArray]:
         """Means and standard deviations [2, Q, V] of the mean rewards."""
-        precision = 1 / self._prior_variance + self.told / self._noise_variance
-        return self.paid / self._noise_variance / precision, precision**-0.5
+        return normal(self._prior_variance, self._noise_variance, self.told, self.paid)
 
 
 def check_fits(task: AutomatonTask) -> None:

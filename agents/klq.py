@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
-from agents.networks.beginnings import begun_by_reference
+from agents.networks.beginnings import begun_by_reference, check_begun
 from agents.networks.hindsight import Hindsight
 from agents.networks.make import make_network, trained_by
 from agents.networks.policy import PolicyNetwork, WeightAverage
@@ -177,11 +177,7 @@ class KLQ:
         batch, group, minibatch = (int(settings[name]) for name in ("batch", "group", "minibatch"))
         if batch % group or batch % minibatch:
             raise ValueError(f"group and minibatch must divide batch {batch}, got {group} and {minibatch}")
-        if settings["begun"] and args.train != "heads":
-            raise ValueError(
-                f"begun must be 0 with train {args.train}, got {args.begun}: a language model that writes "
-                "has no reference beside it"
-            )
+        check_begun(settings["begun"], args.train)
         if settings["cut_passes"] < 0:
             raise ValueError(f"cut_passes must be at least 0, got {settings['cut_passes']}")
         self.policy = make_network(self.task, observe=args.observe, trained=trained_by(args)).to(device)

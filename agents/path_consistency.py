@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from agents.arguments import Defaults, NetworkArguments, parse, settings_of
 from agents.checkpoints import Checkpoints, Part, training_parts
-from agents.networks.beginnings import begun_by_reference
+from agents.networks.beginnings import begun_by_reference, check_begun
 from agents.networks.hindsight import Hindsight
 from agents.networks.kept_batches import KeptBatches
 from agents.networks.make import make_network, trained_by
@@ -155,11 +155,7 @@ class PathConsistency:
         batch, group = int(settings["batch"]), int(settings["group"])
         if batch % group:
             raise ValueError(f"group must divide batch {batch}, got {group}")
-        if settings["begun"] and args.train != "heads":
-            raise ValueError(
-                f"begun must be 0 with train {args.train}, got {args.begun}: a language model that writes "
-                "has no reference beside it"
-            )
+        check_begun(settings["begun"], args.train)
         self.policy = make_network(self.task, observe=args.observe, trained=trained_by(args)).to(device)
         sparse = {m.weight for m in self.policy.modules() if isinstance(m, nn.Embedding) and m.sparse}
         dense = [weight for weight in self.policy.critic_weights() if weight not in sparse]

@@ -28,3 +28,12 @@ def begun_by_reference(
     lengths = np.zeros(count, dtype=np.int64)
     lengths[rng.choice(count, begun, replace=False)] = rng.integers(1, horizon, begun)
     return np.arange(horizon) < lengths[:, None]
+
+
+def check_begun(share: float, train: str) -> None:
+    """ValueError where a share of texts is to be begun, and what writes them is no head on pi0."""
+    if share and train != "heads":
+        raise ValueError(
+            f"begun must be 0 with train {train}, got {share}: a language model that writes has no reference "
+            "beside it"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import klrl_envs
+from agents.networks.hindsight import Hindsight
 from agents.networks.residual import ResidualPolicy
 from agents.networks.trajectories import Trajectories, make_engine
 from klrl_envs import AutomatonTask, Engine, observer_of
@@ -72,6 +73,15 @@ def weighted_texts(policy: ResidualPolicy) -> tuple[Trajectories, torch.Tensor]:
     """Each text of ``tiny_task`` once, and their probabilities under a policy, [7]."""
     found = every_text(policy)
     return found, found.log_probs.sum(1).exp()
+
+
+def cut_short(task: AutomatonTask, texts: Trajectories) -> Trajectories:
+    """The texts, cut wherever they can be; some are shorter."""
+    hindsight = Hindsight(task, 1.0)
+    hindsight.learn(texts)
+    shorter = hindsight.cut(texts, np.random.default_rng(0))
+    assert int(shorter.mask.sum()) < int(texts.mask.sum())
+    return shorter
 
 
 def expected_gradient(
