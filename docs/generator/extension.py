@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from docs.generator import api, citation, docstrings, environments, repository
+from docs.generator import api, citation, docstrings, environments, repository, streams
 
 
 def generate(app: Any) -> None:
@@ -19,6 +20,7 @@ def generate(app: Any) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls it."""
+    import_module("myst_nb.core.render").coalesce_streams = streams.joined
     app.connect("builder-inited", generate)
     app.connect("autodoc-process-docstring", docstrings.before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", docstrings.after_napoleon, priority=600)

@@ -1,0 +1,31 @@
+"""What a cell prints, in one piece: a kernel hands it on in pieces that end anywhere.
+
+``%%bash`` passes on what it got every 100 bytes. MyST-NB's own merging ends each piece with a new line, which
+breaks lines, and ANSI sequences, where a slow machine cut them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def joined(outputs: Sequence[Any]) -> list[Any]:
+    """A cell's outputs with all of a stream where its first piece was, and one new line at its end.
+
+    Args:
+        outputs: as notebooks have them (``nbformat``); they are changed.
+    """
+    streams: dict[str, Any] = {}
+    kept = []
+    for output in outputs:
+        if output["output_type"] != "stream":
+            kept.append(output)
+        elif output["name"] in streams:
+            streams[output["name"]]["text"] += output["text"]
+        else:
+            streams[output["name"]] = output
+            kept.append(output)
+    for stream in streams.values():
+        stream["text"] = stream["text"].rstrip() + "\n"
+    return kept
