@@ -34,6 +34,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,7 +217,7 @@ def plan(task: AutomatonTask, model: Model | CertainModel) -> NDArray[np.float32
 
 def behave(
     table: StateTable,
-    visits: FloatArray,
+    visits: NDArray[Any],
     explore: Explore,
     strength: float,
     context: NDArray[np.int64],

@@ -76,7 +76,11 @@ def mixture(rows: Rows, beside: Rows, share: float) -> Rows:
     """log[(1 - share) exp(rows) + share exp(beside)] [N, V]."""
     if share <= 0:
         return rows
-    return np.logaddexp(rows + np.log1p(-share), beside + np.log(share)) if share < 1 else beside
+    if share >= 1:
+        return beside
+    rows, beside = rows + np.log1p(-share), beside + np.log(share)
+    # np.logaddexp takes twice as long
+    return np.maximum(rows, beside) + np.log(1 + np.exp(-np.abs(rows - beside)))
 
 
 def normalised(logits: Rows) -> Rows:

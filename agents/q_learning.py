@@ -1,4 +1,4 @@
-"""Tabular soft Q-learning on an exact environment with a small state, such as grid navigation.
+"""Tabular soft Q-learning on an exact environment: on a grid, and on words where states tell enough.
 
     V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)
     Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
@@ -8,29 +8,35 @@ off-policy: each step is drawn from what ``agents.exploration`` makes of the pre
 mixture with the reference. Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv
 1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
 
-States are those of the wrapper ``VectorStateIndex``: tokens written, automaton state, n-gram context. An
-episode is learnt from backwards once it is complete, so that a reward reaches its beginning at once. The
-KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays. With
-a twentieth of it, those actions stay at their first values, and the score stays at .85. The episodes on
-record are the mixture's, and so is their KL: their learning curve lies far below the policy that is scored.
+States are those of the wrapper ``StateIndex``: tokens written, automaton state, n-gram context. An episode is
+learnt from backwards once it is complete, so that a reward reaches its beginning at once. Such a table has no
+room for thousands of words, each of them a context: where it would be too large, Q is of tokens written and
+automaton state, and a step is learnt from for all times at once and again later, see
+``agents.networks.state_values``.
+
+The KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays.
+With a twentieth of it, those actions of a grid stay at their first values, and the score stays at .85. The
+episodes on record are the mixture's, and so is their KL: their learning curve lies far below the policy that
+is scored.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.arguments import Arguments, Defaults, parse
-from agents.exploration import exploring, strength_at
+from agents.exploration import Explore, exploring, strength_at
+from agents.networks.lanes import StateEpisodes, write_episodes
+from agents.networks.state_values import StateValues
 from agents.run import Training, mean, report
-from klrl_envs import AutomatonTask, Evaluation, sample_rows
-from klrl_envs.networks.table import Table
-from klrl_envs.wrappers import Episode, VectorStateIndex
+from klrl_envs import AutomatonTask, Engine, Evaluation
+from klrl_envs.networks.table import Table, fits_table
 
-LOGGED = 500  # episodes a line of progress
 WITH_LUCK = 0.7
 """The decay of the learning rate where slip, a reply or noise is drawn: the last one alone tells little."""
 
@@ -48,7 +54,9 @@ class QArguments(Arguments):
     exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
-    """the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
+    """of few states: the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
+    replays: float = 4.0
+    """of words: earlier steps that are learnt from again for each that is written"""
 
 
 STRENGTHS: Defaults = {
@@ -61,7 +69,7 @@ STRENGTHS: Defaults = {
 
 
 class SoftQ(Table):
-    """The table, and how often each of its numbers was learnt.
+    """The table of a task of few states, and how often each of its numbers was learnt.
 
     Args:
         task: an exact task.
@@ -77,7 +85,18 @@ class SoftQ(Table):
         self.decay = decay if decay is not None else WITH_LUCK if luck else 0.0
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
 
-    def learn(self, index: Any, actions: Any, rewards: Any) -> None:
+    def visited(self, context: NDArray[np.int64], state: NDArray[np.int64], time: int) -> NDArray[np.int64]:
+        """How often tokens were written [N, V] in contexts and automaton states [N]."""
+        return self.visits[self.index(context, state, time)]
+
+    def learn(self, written: StateEpisodes) -> None:
+        """Learn from episodes one after the other."""
+        times = np.arange(written.mask.shape[1])
+        for lane, mask in enumerate(written.mask):
+            index = self.index(written.context[lane, mask], written.state[lane, mask], times[mask])
+            self.learn_episode(index, written.actions[lane, mask], written.rewards[lane, mask])
+
+    def learn_episode(self, index: Any, actions: Any, rewards: Any) -> None:
         """One episode backwards: state indices, actions and rewards [T]; nothing follows the last step."""
         following = 0.0
         for state, action, reward in zip(index[::-1], actions[::-1], rewards[::-1]):
@@ -87,56 +106,48 @@ class SoftQ(Table):
             following = self.log_rows(state[None])[1][0]
 
 
+def table_of(task: AutomatonTask, args: QArguments) -> SoftQ | StateValues:
+    """The table that fits a task; ValueError where none does."""
+    if fits_table(task):
+        return SoftQ(task, args.learning_rate_decay)
+    return StateValues(task, args.replays, np.random.default_rng((args.seed, 2)))
+
+
+def behave(
+    table: SoftQ | StateValues,
+    explore: Explore,
+    strength: float,
+    context: NDArray[np.int64],
+    state: NDArray[np.int64],
+    time: int,
+) -> NDArray[np.float64]:
+    """log mu [N, V] in states [N]: the policy of a table, explored."""
+    rows = table.state_log_probs(context, state, np.full_like(state, time))
+    return explore(rows, table.task.reference.rows(context), table.visited(context, state, time), strength)
+
+
 def train(args: QArguments) -> Evaluation:
     """Learn inside the token budget and evaluate."""
     training = Training(args, "q_learning")
-    if training.task.exact is None:
+    task = training.task.exact
+    if task is None:
         raise ValueError(f"q_learning needs an exact environment, and {training.row.gym_id} is none")
     explore, chosen = exploring(args.explore), STRENGTHS[args.explore]
     first = chosen["exploration"] if args.exploration is None else args.exploration
     last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
-    table = SoftQ(training.task.exact, args.learning_rate_decay)
-    rng = np.random.default_rng(args.seed)
-    made = gym.make_vec(
-        training.row.gym_id, args.lanes, "vector_entry_point", autoreset_mode="Disabled", **args.env_kwargs
-    )
-    env, every = VectorStateIndex(made), np.arange(args.lanes)
-    index, _ = env.reset(seed=args.seed)
-    episodes: list[Episode] = []
-    steps: list[list[tuple[Any, Any, float, float, float]]] = [[] for _ in range(args.lanes)]
+    table = table_of(task, args)
+    table.for_evaluation(training.evaluation_task)  # refused before anything is written
+    engine, rng = Engine(task, args.lanes), np.random.default_rng(args.seed)
+    engine.seed_lanes(np.random.default_rng((args.seed, 1)))
     while training.left:
         strength = strength_at(training.progress, first, last)
-        reference = cast(Any, made.unwrapped).reference_log_probs()
-        behaviour = explore(table.log_rows(index)[0], reference, table.visits[index], strength)
-        actions = sample_rows(behaviour, rng)
-        log_probs, nats = behaviour[every, actions], (behaviour - reference)[every, actions]
-        following, rewards, terminated, _, infos = env.step(actions)
-        training.count(args.lanes)
-        for lane in range(args.lanes):
-            step = float(rewards[lane]), float(nats[lane]), float(log_probs[lane])
-            steps[lane].append((index[lane], actions[lane], *step))
-        index = following
-        for lane in np.flatnonzero(terminated).tolist():
-            states, taken, paid, k1, log_prob = zip(*steps[lane])
-            table.learn(np.array(states), np.array(taken), np.array(paid))
-            reward, length = sum(paid), len(paid)
-            episodes.append(
-                Episode(
-                    episode=len(episodes), tokens=training.tokens, text=infos["text"][lane], lane=lane,
-                    task_reward=reward, paid=reward, length=length, k1=sum(k1),
-                    log_prob=sum(log_prob),
-                )
-            )  # fmt: skip
-            steps[lane] = []
-        if len(episodes) >= LOGGED:
-            training.record(episodes)
-            reward, nats = mean([each.task_reward for each in episodes]), mean([each.k1 for each in episodes])
-            objective = reward - training.task.kl_coef * nats
-            training.note(objective=objective, reward=reward, kl=nats, exploration=strength)
-            episodes = []
-        if terminated.any():
-            index, _ = env.reset(options={"reset_mask": terminated})
-    training.record(episodes)
+        written = write_episodes(engine, partial(behave, table, explore, strength), rng)
+        table.learn(written)
+        training.count(written.steps)
+        training.record(written.episodes(training.tokens, task.kl_coef))
+        reward, nats = mean(written.rewards.sum(axis=1)), mean(written.log_ratios.sum(axis=1))
+        objective = reward - task.kl_coef * nats
+        training.note(objective=objective, reward=reward, kl=nats, exploration=strength)
     training.describe("context, automaton's state, time", "a table")
     return training.finish(table, network=table)
 

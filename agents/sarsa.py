@@ -1,4 +1,4 @@
-"""Soft SARSA on an exact environment with a small state: the value of what the agent does, KL paid.
+"""Soft SARSA on an exact environment, grid or words: the value of what the agent does, KL paid.
 
     V(s) = E_mu [Q(s, a) - beta (log mu(a|s) - log pi0(a|s))]
     Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
@@ -14,11 +14,12 @@ forms are soft Q-learning, and pi* is the fixed point. With exploration the valu
 explores for ever, and the fixed point is pi0 exp(Q / beta) / Z of such values, not pi*. The strength falls,
 so that pi* is nearly met; what was last tried when it was larger is worth too little.
 
-States are those of ``VectorStateIndex``: tokens written, automaton state, n-gram context. Episodes are learnt
+States are those of ``StateIndex``: tokens written, automaton state, n-gram context. Episodes are learnt
 from backwards once they are complete; of lanes in one state the mean target counts. A token that was never
 tried in a state is worth what was tried there last, so that nothing is known against it and the policy stays
-at pi0 between the two; at a first value of 0 it would be avoided, or sought, by the sign of the reward. Left
-out: eligibility traces.
+at pi0 between the two; at a first value of 0 it would be avoided, or sought, by the sign of the reward. Of
+words, whose contexts leave such a table no room, Q is of tokens written and automaton state, and each step is
+learnt from for all times at once: see ``agents.networks.state_values``. Left out: eligibility traces; replay.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from numpy.typing import NDArray
 from agents.arguments import Arguments, Defaults, parse
 from agents.exploration import Explore, exploring, strength_at
 from agents.networks.lanes import StateEpisodes, write_episodes
+from agents.networks.state_values import StateValues
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Engine, Evaluation
-from klrl_envs.networks.table import Table
+from klrl_envs.networks.table import Table, fits_table
 
 WITH_LUCK = 0.7
 """The decay of the learning rate where a target is drawn: the last one alone tells little."""
@@ -47,7 +49,7 @@ class SarsaArguments(Arguments):
     lanes: int = 32
     """episodes side by side"""
     expected: bool = True
-    """whether the value of a state is the mean over its row, or that of the token taken"""
+    """whether the value of a state is the mean over its row, or that of the token taken (of few states)"""
     explore: str = "reference"
     """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py"""
     exploration: float | None = None
@@ -55,7 +57,7 @@ class SarsaArguments(Arguments):
     exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
-    """the learning rate is 1 / visits ** this; None for 0 where targets are certain, else .7"""
+    """of few states: the learning rate is 1 / visits ** this; None for 0 where sure of it, else .7"""
 
 
 STRENGTHS: Defaults = {
@@ -90,12 +92,6 @@ class SoftSarsa(Table):
         self.visits = np.zeros(self.values.shape, dtype=np.int64)
         self._first = self.values.copy()
 
-    def index(
-        self, context: NDArray[np.int64], state: NDArray[np.int64], time: int | NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Of states, as ``VectorStateIndex`` counts them."""
-        return (time * self.task.automaton.states + state) * self.contexts + context
-
     def behaviour(self, index: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
         """log mu [N, V] of state indices [N]."""
         reference = self.task.reference.rows(index % self.contexts)
@@ -113,7 +109,7 @@ class SoftSarsa(Table):
         nats = rows - self.task.reference.rows(index % self.contexts)
         return (np.exp(rows) * (self.values[index] - self.kl_coef * nats)).sum(axis=1)
 
-    def learn(self, written: StateEpisodes, strength: float) -> None:
+    def learn_from(self, written: StateEpisodes, strength: float) -> None:
         """Episodes backwards, each step of all lanes at once."""
         following = np.zeros(len(written.mask))
         for time in reversed(range(written.mask.shape[1])):
@@ -144,6 +140,60 @@ class SoftSarsa(Table):
         self.values[state] = np.where(untried, target[:, None] + self._first[state], self.values[state])
 
 
+class WordSarsa(StateValues):
+    """The table of words, of tokens written and automaton state.
+
+    Args:
+        task: an exact task, see ``StateValues``.
+        explore: from ``agents.exploration``.
+    """
+
+    def __init__(self, task: AutomatonTask, explore: Explore) -> None:
+        super().__init__(task, 0.0, np.random.default_rng(0))
+        self._explore = explore
+
+    def behaviour(
+        self,
+        context: NDArray[np.int64],
+        state: NDArray[np.int64],
+        time: NDArray[np.int64],
+        strength: float,
+    ) -> NDArray[np.float64]:
+        """log mu [N, V] in states [N]."""
+        rows, reference = self.state_log_probs(context, state, time), self.task.reference.rows(context)
+        return self._explore(rows, reference, self.visited(context, state, 0), strength)
+
+    def behaviour_at(
+        self, strength: float, context: NDArray[np.int64], state: NDArray[np.int64], time: int
+    ) -> NDArray[np.float64]:
+        """The same of contexts and automaton states [N] after so many tokens."""
+        return self.behaviour(context, state, np.full_like(state, time), strength)
+
+    def expected_values(self, strength: float, state: int, context: NDArray[np.int64]) -> NDArray[np.float64]:
+        """V [T - 1, n] of a state in contexts [n] at every time but the first, over rows of the behaviour."""
+        values = np.empty((self.task.horizon - 1, len(context)))
+        for time in range(1, self.task.horizon):
+            states = np.full_like(context, state)
+            rows = self.behaviour(context, states, np.full_like(context, time), strength)
+            nats = rows - self.task.reference.rows(context)
+            worth = self.values[time, state] - self.task.kl_coef * nats
+            values[time - 1] = (np.exp(rows) * worth).sum(axis=1)
+        return values
+
+    def learn_from(self, written: StateEpisodes, strength: float) -> None:
+        """The steps of episodes, each for all times."""
+        self.learn(written, partial(self.expected_values, strength))
+
+
+def table_of(task: AutomatonTask, args: SarsaArguments, explore: Explore) -> SoftSarsa | WordSarsa:
+    """The table that fits a task; ValueError where none does."""
+    if fits_table(task):
+        return SoftSarsa(task, explore, expected=args.expected, decay=args.learning_rate_decay)
+    if not args.expected:
+        raise ValueError(f"no-expected is for tables of few states, and that of {task.id} has none")
+    return WordSarsa(task, explore)
+
+
 def train(args: SarsaArguments) -> Evaluation:
     """Learn inside the token budget and evaluate."""
     training = Training(args, "sarsa")
@@ -153,13 +203,14 @@ def train(args: SarsaArguments) -> Evaluation:
     explore, chosen = exploring(args.explore), STRENGTHS[args.explore]
     first = chosen["exploration"] if args.exploration is None else args.exploration
     last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
-    table = SoftSarsa(task, explore, expected=args.expected, decay=args.learning_rate_decay)
+    table = table_of(task, args, explore)
+    table.for_evaluation(training.evaluation_task)  # refused before anything is written
     engine, rng = Engine(task, args.lanes), np.random.default_rng(args.seed)
     engine.seed_lanes(np.random.default_rng((args.seed, 1)))
     while training.left:
         strength = strength_at(training.progress, first, last)
         written = write_episodes(engine, partial(table.behaviour_at, strength), rng)
-        table.learn(written, strength)
+        table.learn_from(written, strength)
         training.count(written.steps)
         training.record(written.episodes(training.tokens, task.kl_coef))
         reward, nats = mean(written.rewards.sum(axis=1)), mean(written.log_ratios.sum(axis=1))

@@ -24,7 +24,7 @@ SMALL_TABLES = tuple(
 )
 """Diagnostics without prompts, luck or thousands of states, which a table of states and tokens fits."""
 
-BELIEVED = tuple(
+TABLES = tuple(
     f"klrl/{name}-v0"
     for name in (
         "GridNavigation", "Keywords", "NaiveBayesSentiment", "Haiku", "Recall", "Diversity", "Brackets",
@@ -77,9 +77,9 @@ EVERYWHERE: Suite = (
     Experiment("posterior", "python -m agents.posterior", "exact"),
     # three texts a prompt: each takes a thousand draws on average
     Experiment("posterior", "python -m agents.posterior --episodes 192", "neural"),
-    Experiment("q_learning", "python -m agents.q_learning", "grid"),
-    Experiment("sarsa", "python -m agents.sarsa", "grid"),
-    Experiment("bayesian_policy", "python -m agents.bayesian_policy", BELIEVED),
+    Experiment("q_learning", "python -m agents.q_learning", TABLES),
+    Experiment("sarsa", "python -m agents.sarsa", TABLES),
+    Experiment("bayesian_policy", "python -m agents.bayesian_policy", TABLES),
     Experiment("reinforce", "python -m agents.reinforce"),
     # the others see the automaton's state; this one has to find it in the text
     Experiment(

@@ -22,11 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.certain_steps import UNKNOWN, CertainSteps, FloatArray
 from agents.networks.lanes import StateEpisodes
 from klrl_envs import AutomatonTask
 
-FloatArray = NDArray[np.float64]
-UNKNOWN = -1
 LARGEST_BELIEF = 1 << 24
 """States times states, of which shares are kept."""
 
@@ -69,54 +68,35 @@ class CertainBelief:
         prior: standard deviation of a reward that is like no other, nats.
         noise: of a reward around its mean, nats, at least.
 
-    Attributes:
-        visits: float64 [Q, V], how often a token was written.
-
     Raises:
         ValueError: a task of too many states.
     """
 
     def __init__(self, task: AutomatonTask, *, prior: float, noise: float) -> None:
-        states, tokens = task.automaton.states, task.vocab_size
+        states = task.automaton.states
         if states * states > LARGEST_BELIEF:
             raise ValueError(
                 f"bayesian_policy needs an environment of few states: {states} times {states} are more than "
                 f"{LARGEST_BELIEF}"
             )
-        self._end_token, self._horizon = task.end_token, task.horizon
+        self._end_token = task.end_token
         self._prior_variance = (prior * task.kl_coef) ** 2
         self._noise_variance = max(noise * task.kl_coef, task.reward_noise) ** 2
-        self.visits = np.zeros((states, tokens))
-        self._leads = np.full((states, tokens), UNKNOWN)
-        self._over = np.zeros(states, dtype=bool)
-        self._within, self._within_paid, self._last, self._last_paid = np.zeros((4, states, tokens))
+        self._known = CertainSteps(task)
+
+    @property
+    def visits(self) -> NDArray[np.int64]:
+        """How often a token was written [Q, V]."""
+        return self._known.visits
 
     @property
     def after(self) -> NDArray[np.int64]:
         """Where tokens lead, as in ``CertainModel``."""
-        known = self._leads != UNKNOWN
-        after = np.where(known & self._over[self._leads], len(self._over), self._leads)
-        if self._end_token is not None:
-            after[:, self._end_token] = len(self._over)
-        return after
+        return self._known.after
 
     def learn(self, written: StateEpisodes) -> None:
         """Take in what episodes show."""
-        mask = written.mask
-        by_itself = np.zeros_like(mask) if self._end_token is None else written.actions == self._end_token
-        last = mask & ~by_itself & (np.arange(mask.shape[1]) == self._horizon - 1)
-        goes_on = np.pad(mask[:, 1:], ((0, 0), (0, 1)))
-        np.add.at(self.visits, (written.state[mask], written.actions[mask]), 1.0)
-        led = mask & ~by_itself
-        self._leads[written.state[led], written.actions[led]] = written.after[led]
-        self._over[written.after[led & ~last & ~goes_on]] = True
-        for counts, sums, steps in (
-            (self._within, self._within_paid, mask & ~last),
-            (self._last, self._last_paid, last),
-        ):
-            place = written.state[steps], written.actions[steps]
-            np.add.at(counts, place, 1.0)
-            np.add.at(sums, place, written.rewards[steps])
+        self._known.learn(written)
 
     def mean(self) -> CertainModel:
         """The posterior mean."""
@@ -137,18 +117,11 @@ class CertainBelief:
             steps[state] = np.where(unpaid, np.append(steps[state, others], 0.0)[like], steps[state])
         return CertainModel(after, steps, rng.normal(*self._ends()))
 
-    def _counted(self) -> tuple[FloatArray, FloatArray]:
-        """How often steps were seen by themselves [Q, V], and what they paid in all: within a text, or where
-        they ended it.
-        """
-        ended = (self._leads != UNKNOWN) & self._over[self._leads]
-        return self._within + ended * self._last, self._within_paid + ended * self._last_paid
-
     def _seen(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """The tokens [Q, V] that others are like, and those of which nobody knows what they pay by
         themselves; what ends a text by itself is neither.
         """
-        seen = self._counted()[0] > 0
+        seen = self._known.alone()[0] > 0
         unpaid = ~seen
         if self._end_token is not None:
             seen[:, self._end_token] = unpaid[:, self._end_token] = False
@@ -156,7 +129,7 @@ class CertainBelief:
 
     def _steps(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation [Q, V] of what steps pay, each by itself."""
-        return normal(self._prior_variance, self._noise_variance, *self._counted())
+        return normal(self._prior_variance, self._noise_variance, *self._known.alone())
 
     def _mean_steps(self, seen: NDArray[np.bool_], unpaid: NDArray[np.bool_]) -> FloatArray:
         """The mean [Q, V] of what steps pay, by those that they are like."""
@@ -166,16 +139,8 @@ class CertainBelief:
 
     def _ends(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation [Q + 1] of what the horizon pays."""
-        states, (seen, unpaid) = len(self._over), self._seen()
-        ran = (self._last > 0) & ~self._over[self._leads]
-        beyond = self._last_paid - self._last * self._mean_steps(seen, unpaid)
-        within = np.bincount(self._leads[ran & seen], minlength=states) > 0
-        told = ran & (seen | ~within[self._leads])
-        counts, sums = (
-            np.bincount(self._leads[told], weights[told], states).astype(np.float64)
-            for weights in (self._last, beyond)
-        )
-        mean, deviation = normal(self._prior_variance, self._noise_variance, counts, sums)
+        told = self._known.horizon(self._mean_steps(*self._seen()))
+        mean, deviation = normal(self._prior_variance, self._noise_variance, *told)
         return np.append(mean, 0.0), np.append(deviation, 0.0)
 
 

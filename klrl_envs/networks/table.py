@@ -54,8 +54,13 @@ class Table:
         self, context: NDArray[np.int64], state: NDArray[np.int64], time: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """See ``klrl_envs.policies.StatePolicy``."""
-        index = (time * self.task.automaton.states + state) * self.contexts + context
-        return self.log_rows(index)[0]
+        return self.log_rows(self.index(context, state, time))[0]
+
+    def index(
+        self, context: NDArray[np.int64], state: NDArray[np.int64], time: int | NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Of states [N], as the wrapper ``StateIndex`` counts them."""
+        return (time * self.task.automaton.states + state) * self.contexts + context
 
     def sizes(self) -> dict[str, int]:
         """See ``Network``."""
@@ -82,12 +87,21 @@ class Table:
         return table
 
 
+def fits_table(task: AutomatonTask) -> bool:
+    """Whether a task's states and tokens are few enough for a table."""
+    return _states(task) * task.vocab_size <= LARGEST_TABLE
+
+
 def table_states(task: AutomatonTask) -> int:
     """States of a table, S; ValueError where it would be too large."""
-    states = (task.horizon + 1) * task.automaton.states * task.reference.contexts
-    if states * task.vocab_size > LARGEST_TABLE:
+    states = _states(task)
+    if not fits_table(task):
         raise ValueError(
             f"a table of {states} states times {task.vocab_size} tokens is too large for {task.id} "
             f"(at most {LARGEST_TABLE} entries); it fits tasks of few states, as klrl/GridNavigation-v0"
         )
     return states
+
+
+def _states(task: AutomatonTask) -> int:
+    return (task.horizon + 1) * task.automaton.states * task.reference.contexts

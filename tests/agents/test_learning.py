@@ -61,6 +61,13 @@ def test_keywords_are_learnt_a_little_in_little_time(tmp_path: Path) -> None:
     assert all(isinstance(line["text"], str) and "k1" in line for line in texts)
 
 
+def test_words_are_learnt_by_a_table_in_little_time(tmp_path: Path) -> None:
+    arguments = QArguments(env_id="klrl/Recall-v0", tokens=40_000, out=str(tmp_path), episodes=64, threads=1)
+    score = q_learning.train(arguments).score_estimate
+    assert score is not None and 0.8 < score < 1
+    assert RunRecord.load(tmp_path / "result.json").tokens >= 40_000
+
+
 @pytest.mark.parametrize("agent", SEEDED)
 def test_a_seed_determines_the_result(agent: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"agents.{agent}")

@@ -34,7 +34,7 @@ def test_it_learns_a_game_with_another_speaker() -> None:
                 steps[lane].append((index[lane], actions[lane], float(result.reward[lane])))
             index = vector.observations(None)
         for episode in steps:
-            table.learn(*map(np.array, zip(*episode, strict=True)))
+            table.learn_episode(*map(np.array, zip(*episode, strict=True)))
         index, _ = vector.reset()
     score = evaluate_exactly(table, env).score
     assert score is not None and score > 0.9
