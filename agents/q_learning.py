@@ -1,23 +1,25 @@
-"""Tabular soft Q-learning on an exact environment: on a grid, and on words where states tell enough.
+"""Tabular soft Q-learning on an exact environment, of grids and of words.
 
     V(s) = beta log sum_a pi0(a|s) exp(Q(s, a) / beta)
     Q(s, a) <- Q(s, a) + learning_rate (r + V(s') - Q(s, a))
 
-with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta), and the fixed point pi*. It learns
-off-policy: each step is drawn from what ``agents.exploration`` makes of the present policy, by default a
-mixture with the reference. Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv
-1512.08562, eq. 14); soft Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
+with beta = kl_coef and no discount. The policy is pi0 exp((Q - V) / beta), and the fixed point pi*. It
+learns off-policy: each step is drawn from what ``agents.exploration`` makes of the present policy.
+Q-learning under a reference: G-learning, Fox, Pakman and Tishby 2016 (arXiv 1512.08562, eq. 14); soft
+Q-learning, Haarnoja et al. 2017 (arXiv 1702.08165).
 
-States are those of the wrapper ``StateIndex``: tokens written, automaton state, n-gram context. An episode is
-learnt from backwards once it is complete, so that a reward reaches its beginning at once. Such a table has no
-room for thousands of words, each of them a context: where it would be too large, Q is of tokens written and
-automaton state, and a step is learnt from for all times at once and again later, see
-``agents.networks.state_values``.
+Where luck has no part, Q is of tokens written and automaton state; a step is learnt from for all times at
+once, and again later: see ``agents.networks.state_values``. Who tries the best that is known finds no other
+way, so that each Q gets a bonus that falls with its visits (ucb).
 
-The KL of the policy depends on what the actions that it avoids are worth, so that much exploration pays.
-With a twentieth of it, those actions of a grid stay at their first values, and the score stays at .85. The
-episodes on record are the mixture's, and so is their KL: their learning curve lies far below the policy that
-is scored.
+Where it has (slip, a reply), where pi0 sees more than one token, or where the agent must begin elsewhere
+than at pi0, states are those of the wrapper ``StateIndex``: tokens written, automaton state, n-gram
+context. An episode is learnt from backwards once it is complete, so that a reward reaches its beginning at
+once. What is tried is a mixture with pi0, and much of it: the KL of the policy depends on what the actions
+that it avoids are worth, and with little of it those stay at their first values.
+
+The episodes on record are those of what is tried, and so is their KL: their learning curve lies far below
+the policy that is scored.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ from numpy.typing import NDArray
 from agents.arguments import Arguments, Defaults, parse
 from agents.exploration import Explore, exploring, strength_at
 from agents.networks.lanes import StateEpisodes, write_episodes
-from agents.networks.state_values import StateValues
+from agents.networks.state_values import StateValues, fits_words
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Engine, Evaluation
-from klrl_envs.networks.table import Table, fits_table
+from klrl_envs.networks.table import Table
 
 WITH_LUCK = 0.7
 """The decay of the learning rate where slip, a reply or noise is drawn: the last one alone tells little."""
@@ -47,29 +49,30 @@ class QArguments(Arguments):
 
     lanes: int = 32
     """episodes side by side"""
-    explore: str = "reference"
-    """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py"""
+    explore: str | None = None
+    """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py; None for ucb
+    without luck, else reference"""
     exploration: float | None = None
     """its strength at first: a share, or nats for ucb"""
     exploration_end: float | None = None
     """the same at the end"""
     learning_rate_decay: float | None = None
-    """of few states: the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
+    """with luck: the learning rate is 1 / visits ** this; None for 0 where nothing is drawn, else .7"""
     replays: float = 4.0
-    """of words: earlier steps that are learnt from again for each that is written"""
+    """without luck: pairs of state and token that are learnt from again for each that was written"""
 
 
 STRENGTHS: Defaults = {
     "reference": {"exploration": 0.9, "exploration_end": 0.5},
     "uniform": {"exploration": 0.9, "exploration_end": 0.5},
     "boltzmann": {"exploration": 0.9, "exploration_end": 0.5},
-    "ucb": {"exploration": 10.0, "exploration_end": 10.0},
+    "ucb": {"exploration": 4.0, "exploration_end": 0.0},
 }
 """By what is tried."""
 
 
 class SoftQ(Table):
-    """The table of a task of few states, and how often each of its numbers was learnt.
+    """The table of contexts, and how often each of its numbers was learnt.
 
     Args:
         task: an exact task.
@@ -108,8 +111,10 @@ class SoftQ(Table):
 
 def table_of(task: AutomatonTask, args: QArguments) -> SoftQ | StateValues:
     """The table that fits a task; ValueError where none does."""
-    if fits_table(task):
+    if not fits_words(task):
         return SoftQ(task, args.learning_rate_decay)
+    if args.learning_rate_decay is not None:
+        raise ValueError(f"learning-rate-decay is for tables of contexts, and that of {task.id} has none")
     return StateValues(task, args.replays, np.random.default_rng((args.seed, 2)))
 
 
@@ -132,7 +137,8 @@ def train(args: QArguments) -> Evaluation:
     task = training.task.exact
     if task is None:
         raise ValueError(f"q_learning needs an exact environment, and {training.row.gym_id} is none")
-    explore, chosen = exploring(args.explore), STRENGTHS[args.explore]
+    name = args.explore or ("ucb" if fits_words(task) else "reference")
+    explore, chosen = exploring(name), STRENGTHS[name]
     first = chosen["exploration"] if args.exploration is None else args.exploration
     last = chosen["exploration_end"] if args.exploration_end is None else args.exploration_end
     table = table_of(task, args)

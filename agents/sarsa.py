@@ -24,6 +24,7 @@ learnt from for all times at once: see ``agents.networks.state_values``. Left ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,10 +34,10 @@ from numpy.typing import NDArray
 from agents.arguments import Arguments, Defaults, parse
 from agents.exploration import Explore, exploring, strength_at
 from agents.networks.lanes import StateEpisodes, write_episodes
-from agents.networks.state_values import StateValues
+from agents.networks.state_values import StateValues, fits_words
 from agents.run import Training, mean, report
 from klrl_envs import AutomatonTask, Engine, Evaluation
-from klrl_envs.networks.table import Table, fits_table
+from klrl_envs.networks.table import Table
 
 WITH_LUCK = 0.7
 """The decay of the learning rate where a target is drawn: the last one alone tells little."""
@@ -49,13 +50,15 @@ class SarsaArguments(Arguments):
     lanes: int = 32
     """episodes side by side"""
     expected: bool = True
-    """whether the value of a state is the mean over its row, or that of the token taken (of few states)"""
+    """whether the value of a state is the mean over its row, or that of the token taken (with luck)"""
     explore: str = "reference"
     """what is tried: "reference", "uniform", "boltzmann" or "ucb", see agents/exploration.py"""
     exploration: float | None = None
     """its strength at first: a share, or nats for ucb"""
     exploration_end: float | None = None
     """the same at the end"""
+    replays: float = 0.0
+    """without luck: pairs of state and token that are learnt from again for each that was written"""
     learning_rate_decay: float | None = None
     """of few states: the learning rate is 1 / visits ** this; None for 0 where sure of it, else .7"""
 
@@ -144,12 +147,14 @@ class WordSarsa(StateValues):
     """The table of words, of tokens written and automaton state.
 
     Args:
-        task: an exact task, see ``StateValues``.
+        task, replays, rng: see ``StateValues``.
         explore: from ``agents.exploration``.
     """
 
-    def __init__(self, task: AutomatonTask, explore: Explore) -> None:
-        super().__init__(task, 0.0, np.random.default_rng(0))
+    def __init__(
+        self, task: AutomatonTask, explore: Explore, replays: float, rng: np.random.Generator
+    ) -> None:
+        super().__init__(task, replays, rng)
         self._explore = explore
 
     def behaviour(
@@ -169,16 +174,18 @@ class WordSarsa(StateValues):
         """The same of contexts and automaton states [N] after so many tokens."""
         return self.behaviour(context, state, np.full_like(state, time), strength)
 
-    def expected_values(self, strength: float, state: int, context: NDArray[np.int64]) -> NDArray[np.float64]:
-        """V [T - 1, n] of a state in contexts [n] at every time but the first, over rows of the behaviour."""
-        values = np.empty((self.task.horizon - 1, len(context)))
-        for time in range(1, self.task.horizon):
-            states = np.full_like(context, state)
-            rows = self.behaviour(context, states, np.full_like(context, time), strength)
-            nats = rows - self.task.reference.rows(context)
-            worth = self.values[time, state] - self.task.kl_coef * nats
-            values[time - 1] = (np.exp(rows) * worth).sum(axis=1)
-        return values
+    def expected_values(
+        self, strength: float, state: NDArray[np.int64], context: NDArray[np.int64]
+    ) -> Callable[[int], NDArray[np.float64]]:
+        """V [n] of states in contexts [n], at a time, over rows of the behaviour."""
+        reference = self.task.reference.rows(context)
+
+        def at(time: int) -> NDArray[np.float64]:
+            rows = self.behaviour(context, state, np.full_like(state, time), strength)
+            worth = self.values[time, state] - self.task.kl_coef * (rows - reference)
+            return (np.exp(rows) * worth).sum(axis=1)
+
+        return at
 
     def learn_from(self, written: StateEpisodes, strength: float) -> None:
         """The steps of episodes, each for all times."""
@@ -187,11 +194,11 @@ class WordSarsa(StateValues):
 
 def table_of(task: AutomatonTask, args: SarsaArguments, explore: Explore) -> SoftSarsa | WordSarsa:
     """The table that fits a task; ValueError where none does."""
-    if fits_table(task):
+    if not fits_words(task) or not args.expected:
         return SoftSarsa(task, explore, expected=args.expected, decay=args.learning_rate_decay)
-    if not args.expected:
-        raise ValueError(f"no-expected is for tables of few states, and that of {task.id} has none")
-    return WordSarsa(task, explore)
+    if args.learning_rate_decay is not None:
+        raise ValueError(f"learning-rate-decay is for tables of contexts, and that of {task.id} has none")
+    return WordSarsa(task, explore, args.replays, np.random.default_rng((args.seed, 2)))
 
 
 def train(args: SarsaArguments) -> Evaluation:

@@ -6,12 +6,16 @@ breaks lines, and ANSI sequences, where a slow machine cut them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+OVERWRITTEN = re.compile(r".*\r(?=[^\n])")
+"""What a terminal no longer shows of a line."""
+
 
 def joined(outputs: Sequence[Any]) -> list[Any]:
-    """A cell's outputs with all of a stream where its first piece was, and one new line at its end.
+    """A cell's outputs with all of a stream, as a terminal shows it, where its first piece was.
 
     Args:
         outputs: as notebooks have them (``nbformat``); they are changed.
@@ -27,5 +31,5 @@ def joined(outputs: Sequence[Any]) -> list[Any]:
             streams[output["name"]] = output
             kept.append(output)
     for stream in streams.values():
-        stream["text"] = stream["text"].rstrip() + "\n"
+        stream["text"] = OVERWRITTEN.sub("", stream["text"]).rstrip() + "\n"
     return kept

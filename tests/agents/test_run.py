@@ -27,7 +27,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:NUMBER"):
         ppo.train(PPOArguments(device="tpu"))
-    with pytest.raises(ValueError, match="a table of words needs an environment without luck"):
+    with pytest.raises(ValueError, match=r"a table of .* is too large for Dialogue-v0"):
         q_learning.train(QArguments(env_id="klrl/Dialogue-v0", tokens=10, out=str(tmp_path)))
     with pytest.raises(ValueError, match="q_learning needs an exact environment"):
         q_learning.train(QArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))

@@ -13,7 +13,7 @@ from agents import sarsa
 from agents.exploration import EXPLORE, normalised
 from agents.networks.lanes import write_episodes
 from agents.networks.trajectories import make_engine
-from agents.sarsa import WITH_LUCK, SarsaArguments, SoftSarsa, WordSarsa
+from agents.sarsa import WITH_LUCK, SarsaArguments, SoftSarsa, WordSarsa, table_of
 from klrl_envs import AutomatonTask, evaluate_exactly, make_task
 from tests.agents.test_best_of_n import env_of
 from tests.agents.tiny import SMALL_GRID, tiny_task
@@ -114,14 +114,14 @@ def test_it_learns_a_grid(expected: bool, tmp_path: Path) -> None:
 def test_what_it_needs_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sarsa needs an exact environment"):
         sarsa.train(SarsaArguments(env_id="klrl/Sentiment-v0", tokens=10, out=str(tmp_path)))
-    with pytest.raises(ValueError, match="a table of words needs an environment without luck"):
-        sarsa.train(SarsaArguments(env_id="klrl/Dialogue-v0", tokens=10, out=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"a table of .* is too large for Keywords-v0"):
+        sarsa.train(SarsaArguments(env_id="klrl/Keywords-v0", expected=False, tokens=9, out=str(tmp_path)))
 
 
 @pytest.mark.parametrize("strength", [0.9, 0.0])
 def test_of_words_its_values_are_those_of_what_it_does(strength: float) -> None:
     task = tiny_task()
-    table = WordSarsa(task, EXPLORE["reference"])
+    table = WordSarsa(task, EXPLORE["reference"], 0.0, np.random.default_rng(1))
     engine, rng = make_engine(task, 256, 0), np.random.default_rng(0)
     for _ in range(6):
         behaviour = partial(table.behaviour_at, strength)
@@ -130,7 +130,9 @@ def test_of_words_its_values_are_those_of_what_it_does(strength: float) -> None:
     np.testing.assert_allclose(table.values[0, 0], exact, atol=1e-6)
 
 
-def test_of_words_the_token_taken_is_no_choice(tmp_path: Path) -> None:
-    args = SarsaArguments(env_id="klrl/Keywords-v0", expected=False, tokens=10, out=str(tmp_path))
-    with pytest.raises(ValueError, match="no-expected is for tables of few states"):
-        sarsa.train(args)
+def test_the_token_taken_is_learnt_from_in_a_table_of_contexts() -> None:
+    task = tiny_task()
+    tables = [table_of(task, SarsaArguments(expected=way), EXPLORE["reference"]) for way in (True, False)]
+    assert [type(table) for table in tables] == [WordSarsa, SoftSarsa]
+    with pytest.raises(ValueError, match="learning-rate-decay is for tables of contexts"):
+        table_of(task, SarsaArguments(learning_rate_decay=0.5), EXPLORE["reference"])

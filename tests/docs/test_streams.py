@@ -32,6 +32,11 @@ def test_pieces_become_what_was_printed(seed: int) -> None:
     ]
 
 
+def test_of_a_bar_the_last_state_is_kept() -> None:
+    drawn = {"output_type": "stream", "name": "stdout", "text": "before\n 10 %\r 50 %\r100 %\nafter\r\n"}
+    assert joined([drawn])[0]["text"] == "before\n100 %\nafter\n"
+
+
 def test_the_pages_are_built_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("myst_nb", reason="needs pip install 'klrl-envs[docs]'")
     from myst_nb.core import render
