@@ -18,12 +18,6 @@ from klrl_envs.tasks.row import Row
 RESULTS_ONLY = ("smoke", "quick", "diagnostics")
 """Suites that write results, and no leaderboard entries."""
 
-SMALL_TABLES = tuple(
-    f"klrl/Diagnostic{name}-v0"
-    for name in ("ZeroReward", "Length", "Sparsity", "Coefficient", "Reference", "Gold", "Modes")
-)
-"""Diagnostics without prompts, luck or thousands of states, which a table of states and tokens fits."""
-
 TABLES = tuple(
     f"klrl/{name}-v0"
     for name in (
@@ -137,8 +131,8 @@ SUITES: dict[str, Suite] = {
     # What each baseline can and cannot do, one property at a time: `klrl report` reads it.
     "diagnostics": (
         *over_sweeps("reference", "python -m agents.reference"),
-        *over_sweeps("q_learning", "python -m agents.q_learning", SMALL_TABLES),
-        *over_sweeps("sarsa", "python -m agents.sarsa", SMALL_TABLES),
+        *over_sweeps("q_learning", "python -m agents.q_learning"),
+        *over_sweeps("sarsa", "python -m agents.sarsa"),
         *over_sweeps("bayesian_policy", "python -m agents.bayesian_policy"),
         *over_sweeps("reinforce", "python -m agents.reinforce"),
         *over_sweeps("ppo", "python -m agents.ppo"),
