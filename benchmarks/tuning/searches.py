@@ -202,14 +202,16 @@ OF_TEXTS = (
         ),
     ),
 )
-WALKS = ("", "--explore uniform", "--explore boltzmann", "--explore ucb", "--lanes 8")
+WALKS = ("", "--explore uniform", "--explore boltzmann", "--lanes 8")
 OF_TABLES = (
     Search(
         "q_learning",
-        (*WALKS, "--exploration 0.5", "--exploration-end 0.1", "--learning-rate-decay 0.5"),
+        (*WALKS, "--explore reference", "--exploration 10", "--replays 0", "--replays 16"),
         TABLES,
     ),
-    Search("sarsa", (*WALKS, "--no-expected", "--exploration-end 0.1", "--learning-rate-decay 0.5"), TABLES),
+    Search(
+        "sarsa", (*WALKS, "--explore ucb", "--exploration-end 0.01", "--replays 1", "--replays 4"), TABLES
+    ),
     Search(
         "bayesian_policy",
         (
