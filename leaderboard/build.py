@@ -48,6 +48,7 @@ from leaderboard.markers import has_part, with_part
 from leaderboard.matrix import ABOUT as MATRIX
 from leaderboard.matrix import Asked, load_asked, matrix
 from leaderboard.page import page_text
+from leaderboard.profiles import profiled
 from leaderboard.site import write_site
 from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Doubted, entry_table, markdown
 
@@ -75,7 +76,7 @@ def table_text(
         "## All environments",
         *headline_parts(aggregated),
     ]
-    if aggregated.ranked:
+    if profiled(entries, aggregated).aggregate.ranked:
         profiles = profiles_path(folder).relative_to(folder).as_posix()
         parts.append(f"![The share of runs with at least a score, with bands]({profiles})")
     if aggregated.pairs:
@@ -142,8 +143,10 @@ def problems(
         figure_path(env_id, folder): [entry for entry in entries if entry.env_id == env_id]
         for env_id in environments_of(entries)
     }
-    if aggregate is not None and aggregate.ranked:
-        figures[profiles_path(folder)] = list(entries)
+    if aggregate is not None:
+        shown = profiled(entries, aggregate)
+        if shown.aggregate.ranked:
+            figures[profiles_path(folder)] = shown.entries
     for figure, shown in figures.items():
         if not is_drawn(figure, shown):
             found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")

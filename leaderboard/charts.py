@@ -14,7 +14,6 @@ import numpy as np
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import Style
 from klrl_envs.results.outcome import shown_score
-from leaderboard.aggregate import Aggregate
 from leaderboard.cards import Card, Law
 from leaderboard.close_up import WORTH, close_ups
 from leaderboard.exhibits import Exhibit
@@ -22,7 +21,7 @@ from leaderboard.extent import edge_of, extent_of
 from leaderboard.facets import Facets
 from leaderboard.pairwise import scores_of
 from leaderboard.plane import half_width
-from leaderboard.profiles import LEAST, MOST, profile
+from leaderboard.profiles import LEAST, MOST, Profiled, profile
 from leaderboard.tables import number
 
 WIDTH, HEIGHT = 720, 420
@@ -239,14 +238,14 @@ def cross(axes: tuple[Axis, Axis], kl: tuple[float, float], reward: tuple[float,
     return across_it + path_of((x(middle), y(height + each)) for each in (-high, high))
 
 
-def profiles_of(entries: Sequence[Entry], aggregated: Aggregate, style: Mapping[str, Style]) -> Lines | None:
+def profiles_of(shown: Profiled, style: Mapping[str, Style]) -> Lines | None:
     """The performance profiles of the agents that rank; None where none does."""
     levels = np.linspace(LEAST, MOST, PROFILE_POINTS)
     x = across("score: 0 the reference, 1 the optimum", LEAST, MOST)
     y = upwards("share of runs with at least this score", -0.03, 1.03)
     lines: list[Line] = []
-    for row in aggregated.ranked:
-        scores = [scores_of(entry) for entry in entries if entry.agent.name == row.agent]
+    for row in shown.aggregate.ranked:
+        scores = [scores_of(entry) for entry in shown.entries if entry.agent.name == row.agent]
         share, band = profile([each for each in scores if each], levels)
         at = [x(level) for level in levels]
         edges = [*zip(at, map(y, band[:, 1])), *reversed([*zip(at, map(y, band[:, 0]))])]

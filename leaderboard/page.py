@@ -18,6 +18,7 @@ from leaderboard.folder import environments_of
 from leaderboard.headline import APART, PAIRS, RANKS, apart, headline, left_out, shown_chance, winners
 from leaderboard.history import ABOUT as HISTORY
 from leaderboard.history import history_table
+from leaderboard.profiles import profiled
 from leaderboard.render import render, style_of
 from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Table
 
@@ -25,6 +26,7 @@ from leaderboard.tables import NO_ENTRIES, RUNS, SCORES, Table
 def page_text(board: Board) -> str:
     """The text of the page."""
     aggregated = board.aggregate
+    shown = profiled(board.entries, aggregated)
     return render(
         "index.html.jinja",
         pages=board.pages,
@@ -35,7 +37,8 @@ def page_text(board: Board) -> str:
         headline=by_agent(board, headline(aggregated), 1),
         apart=by_agent(board, apart(aggregated), 0),
         apart_note=APART,
-        profiles=profiles_of(board.entries, aggregated, board.style),
+        profiles=profiles_of(shown, board.style),
+        profiled=f"{len(shown.aggregate.environments)} {shown.group}",
         pairs_note=PAIRS,
         pairs=winners(aggregated) if aggregated.pairs else None,
         pairs_on=[(short_id(each), winners(aggregated, each)) for each in aggregated.environments],

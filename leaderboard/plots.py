@@ -24,7 +24,7 @@ from klrl_envs.showing import NO_MATPLOTLIB, has_matplotlib
 from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.folder import ENTRIES, FOLDER, environments_of, figure_path, is_drawn, profiles_path
 from leaderboard.plane import draw_plane
-from leaderboard.profiles import ACROSS, draw_profiles
+from leaderboard.profiles import ACROSS, draw_profiles, profiled
 
 if TYPE_CHECKING:
     from klrl_envs.optima.result import Optimum
@@ -82,14 +82,15 @@ def draw_all(
     entries: Sequence[Entry], aggregated: Aggregate, style: Mapping[str, Style], folder: Path
 ) -> Path:
     """The performance profiles; returns the figure's path."""
-    count = len(aggregated.environments)
-    title = f"Performance profiles over {count} environments, with pointwise 95 % bands; means beside names"
+    shown = profiled(entries, aggregated)
+    over = f"{len(shown.aggregate.environments)} {shown.group}"
+    title = f"Performance profiles over {over}, with pointwise 95 % bands; means beside names"
 
     def panels(figure: Any) -> None:
-        draw_profiles(figure, entries, aggregated, style)
+        draw_profiles(figure, shown, style)
 
-    down = -(-len(aggregated.ranked) // ACROSS)
-    return save(profiles_path(folder), title, (11, 1.2 + 2.6 * down), entries, panels)
+    down = -(-len(shown.aggregate.ranked) // ACROSS)
+    return save(profiles_path(folder), title, (11, 1.2 + 2.6 * down), shown.entries, panels)
 
 
 def save(
@@ -127,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(draw(own, klrl_envs.optimum(env_id), style, FOLDER).relative_to(FOLDER.parent))
     aggregated = aggregate(entries)
     aggregated.save(FOLDER / "aggregate.json")
-    if aggregated.ranked and (options.all or not is_drawn(profiles_path(FOLDER), entries)):
+    shown = profiled(entries, aggregated)
+    if shown.aggregate.ranked and (options.all or not is_drawn(profiles_path(FOLDER), shown.entries)):
         print(draw_all(entries, aggregated, style, FOLDER).relative_to(FOLDER.parent))
     return 0
 

@@ -7,6 +7,7 @@ alike. A curve that lies above another everywhere belongs to the agent that is b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from klrl_envs.reference.arrays import FloatArray
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import INK, SOFT, Style
-from leaderboard.aggregate import Aggregate
+from leaderboard.aggregate import Aggregate, aggregate
 from leaderboard.pairwise import scores_of
 from leaderboard.shares import mean_share_interval
 
@@ -24,6 +25,29 @@ LEAST, MOST, POINTS = -0.25, 1.05, 521
 ACROSS = 3
 """Panels side by side."""
 FAINT = "#c3c9d3"
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What profiles are drawn of.
+
+    Attributes:
+        entries: of the group's environments alone.
+        aggregate: of the group, whose ranked agents have a profile each.
+        group: what it is called.
+    """
+
+    entries: list[Entry]
+    aggregate: Aggregate
+    group: str
+
+
+def profiled(entries: Sequence[Entry], aggregated: Aggregate) -> Profiled:
+    """The exact environments, where more agents have all of these than have all; otherwise all."""
+    exact = aggregate(entries, tag="exact")
+    fewer = len(exact.ranked) > len(aggregated.ranked)
+    chosen, group = (exact, "exact environments") if fewer else (aggregated, "environments")
+    return Profiled([each for each in entries if each.env_id in chosen.environments], chosen, group)
 
 
 def profile(scores: Sequence[Sequence[float]], thresholds: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -41,17 +65,15 @@ def profile(scores: Sequence[Sequence[float]], thresholds: npt.ArrayLike) -> tup
     return shares.mean(axis=-1), mean_share_interval(shares, [len(seeds) for seeds in scores])
 
 
-def draw_profiles(
-    figure: Any, entries: Sequence[Entry], aggregate: Aggregate, style: Mapping[str, Style]
-) -> None:
+def draw_profiles(figure: Any, shown: Profiled, style: Mapping[str, Style]) -> None:
     """A panel for each ranked agent, the best first: its profile with its band, and the others' in grey."""
-    rows = aggregate.ranked
+    rows = shown.aggregate.ranked
     across = min(len(rows), ACROSS)
     grid = figure.subplots(-(-len(rows) // across), across, sharex=True, sharey=True, squeeze=False)
     levels = np.linspace(LEAST, MOST, POINTS)
     profiles: dict[str, tuple[FloatArray, FloatArray]] = {}
     for row in rows:
-        scores = [scores_of(entry) for entry in entries if entry.agent.name == row.agent]
+        scores = [scores_of(entry) for entry in shown.entries if entry.agent.name == row.agent]
         profiles[row.agent] = profile([each for each in scores if each], levels)
     for axes, row in zip(grid.flat, rows):
         for share, _ in profiles.values():

@@ -10,6 +10,7 @@ import pytest
 
 from klrl_envs.results.entry import Entry
 from klrl_envs.results.look import styles
+from leaderboard.aggregate import aggregate
 from leaderboard.charts import (
     BOTTOM,
     LEFT,
@@ -24,6 +25,7 @@ from leaderboard.charts import (
     profiles_of,
 )
 from leaderboard.exhibits import Exhibit, SeedCurve
+from leaderboard.profiles import profiled
 from tests.leaderboard.entries import board_of, card, made
 
 GRID = "klrl/GridNavigation-v0"
@@ -137,10 +139,23 @@ def test_a_law_is_drawn_as_pairs_of_bars() -> None:
 
 def test_profiles_begin_at_one_and_curves_end_where_their_runs_did() -> None:
     board = board_of(made("ours", GRID, [0.6, 0.7]), made("theirs", GRID, [0.2, 0.3]))
-    shown = profiles_of(board.entries, board.aggregate, board.style)
+    shown = profiles_of(profiled(board.entries, board.aggregate), board.style)
     assert shown is not None and [line.name for line in shown.lines] == ["ours: 0.650", "theirs: 0.250"]
     assert shown.lines[0].path.startswith(path_of([(shown.x(shown.x.low), shown.y(1.0))]))
-    assert profiles_of([], board_of().aggregate, {}) is None
+    assert profiles_of(profiled([], board_of().aggregate), {}) is None
+
+
+def test_profiles_are_of_the_exact_environments_where_more_agents_have_these() -> None:
+    sentiment = "klrl/Sentiment-v0"
+    exact = [made("ours", GRID, [0.6, 0.7]), made("theirs", GRID, [0.2, 0.3])]
+    floors = [made("reference", env_id, [0.0, 0.0]) for env_id in (GRID, sentiment)]
+    entries = [*exact, made("ours", sentiment, [0.5, 0.5]), *floors]
+    shown = profiled(entries, aggregate(entries))
+    assert {each.env_id for each in shown.entries} == {GRID} and shown.group == "exact environments"
+    assert {row.agent for row in shown.aggregate.ranked} >= {"ours", "theirs"}
+    entries.append(made("theirs", sentiment, [0.1, 0.1]))
+    shown = profiled(entries, aggregate(entries))
+    assert len(shown.entries) == len(entries) and shown.group == "environments"
 
 
 @pytest.mark.parametrize("scored", [True, False])
