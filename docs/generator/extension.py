@@ -20,7 +20,8 @@ def generate(app: Any) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls it."""
-    import_module("myst_nb.core.render").coalesce_streams = streams.joined
+    render: Any = import_module("myst_nb.core.render")
+    render.coalesce_streams = streams.joined
     app.connect("builder-inited", generate)
     app.connect("autodoc-process-docstring", docstrings.before_napoleon, priority=400)
     app.connect("autodoc-process-docstring", docstrings.after_napoleon, priority=600)
