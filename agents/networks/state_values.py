@@ -79,14 +79,13 @@ class StateValues(StateTable):
         goes_on = np.flatnonzero(reached < len(steps))
         contexts = self.task.reference.arc_contexts[token[goes_on]]
         worth = (following or self.soft_values)(reached[goes_on], contexts)
-        values = horizon[reached]
-        known = tried & paid[after]
+        values, known = horizon[reached], tried & paid[after]
         for time in reversed(range(self.task.horizon)):
+            if time < self.task.horizon - 1:
+                values, known = np.zeros(len(state)), tried & acted[after]
+                values[goes_on] = worth(time + 1)
             self.values[time, state, token] = steps[state, token] + values
             self.values[time], self._parts[time] = guessed(self.values[time], known, self._parts[time])
-            values = np.zeros(len(state))
-            values[goes_on] = worth(time)
-            known = tried & acted[after]
 
     def soft_values(
         self, state: NDArray[np.int64], context: NDArray[np.int64]
