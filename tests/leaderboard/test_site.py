@@ -56,7 +56,9 @@ def test_there_is_a_page_for_each_environment_and_each_entry(files: dict[str, st
     entry = Entry.load(FOLDER / "entries" / "Keywords-v0--klq.json")
     for part in (entry.command, entry.commit, entry.hardware.cpu, entry.versions.python, entry.task_sha256):
         assert part in words
-    for part in ("0.959 [0.958, 0.960]", "Learning curves", "seed 0", "chance to win", "heads on pi0"):
+    assert entry.score is not None and entry.score_interval is not None
+    shown = "{:.3f} [{:.3f}, {:.3f}]".format(entry.score, *entry.score_interval)
+    for part in (shown, "Learning curves", "seed 0", "chance to win", "heads on pi0"):
         assert part in words
     assert "None came with this entry" not in words
     assert "None came with this entry" in Page(files["entries/Keywords-v0--ppo.html"]).words
