@@ -17,9 +17,10 @@ so that pi* is nearly met; what was last tried when it was larger is worth too l
 States are those of ``StateIndex``: tokens written, automaton state, n-gram context. Episodes are learnt
 from backwards once they are complete; of lanes in one state the mean target counts. A token that was never
 tried in a state is worth what was tried there last, so that nothing is known against it and the policy stays
-at pi0 between the two; at a first value of 0 it would be avoided, or sought, by the sign of the reward. Of
-words, whose contexts leave such a table no room, Q is of tokens written and automaton state, and each step is
-learnt from for all times at once: see ``agents.networks.state_values``. Left out: eligibility traces; replay.
+at pi0 between the two; at a first value of 0 it would be avoided, or sought, by the sign of the reward. That
+is the table where luck has a part, or of the token that was taken. Elsewhere Q is of tokens written and
+automaton state, each step is learnt from for all times at once, and what was never tried is guessed by state
+and token: see ``agents.networks.state_values``. Left out: eligibility traces.
 """
 
 from __future__ import annotations

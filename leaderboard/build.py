@@ -144,9 +144,9 @@ def problems(
         for env_id in environments_of(entries)
     }
     if aggregate is not None:
-        shown = profiled(entries, aggregate)
-        if shown.aggregate.ranked:
-            figures[profiles_path(folder)] = shown.entries
+        of_profiles = profiled(entries, aggregate)
+        if of_profiles.aggregate.ranked:
+            figures[profiles_path(folder)] = of_profiles.entries
     for figure, shown in figures.items():
         if not is_drawn(figure, shown):
             found.append(f"figures/{figure.name} is stale: run `python -m leaderboard.plots`")

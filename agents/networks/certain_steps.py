@@ -20,7 +20,7 @@ class CertainSteps:
     """The steps that were seen, of Q states and V tokens.
 
     Args:
-        task: an exact task without luck, of which sizes and the end token are read.
+        task: an exact task without luck, of which sizes, the end token and the horizon are read.
 
     Attributes:
         visits: int64 [Q, V], how often a token was written.

@@ -87,21 +87,12 @@ class Table:
         return table
 
 
-def fits_table(task: AutomatonTask) -> bool:
-    """Whether a task's states and tokens are few enough for a table."""
-    return _states(task) * task.vocab_size <= LARGEST_TABLE
-
-
 def table_states(task: AutomatonTask) -> int:
     """States of a table, S; ValueError where it would be too large."""
-    states = _states(task)
-    if not fits_table(task):
+    states = (task.horizon + 1) * task.automaton.states * task.reference.contexts
+    if states * task.vocab_size > LARGEST_TABLE:
         raise ValueError(
             f"a table of {states} states times {task.vocab_size} tokens is too large for {task.id} "
             f"(at most {LARGEST_TABLE} entries); it fits tasks of few states, as klrl/GridNavigation-v0"
         )
     return states
-
-
-def _states(task: AutomatonTask) -> int:
-    return (task.horizon + 1) * task.automaton.states * task.reference.contexts
